@@ -1,0 +1,34 @@
+package kernel
+
+// impl is one tier of kernels.
+type impl struct {
+	name           string
+	conv           func(*Conv, int, int)
+	convGrad       func(*ConvGrad, int, int)
+	depthwise      func(*Depthwise, int, int)
+	depthwiseGrad  func(*DepthwiseGrad, int, int)
+	packTransposed func(dst, w []float32, outMax, taps, inMax int)
+	moments        func(x []float32, rows, c int, pivot, sum, sumsq []float32)
+	scaleShift     func(y, x, res []float32, rows, c int, scale, shift []float32, act Act)
+	normGrad       func(dy, y, x []float32, rows, c int, scale, shift, mean []float32, act Act, sumDZ, sumDZX []float32)
+	affine2        func(out, u, v []float32, rows, c int, a, b, d []float32)
+	channelSum     func(x, y []float32, rows, c int, sum, dot []float32)
+	add            func(dst, src []float32)
+	maxPool        func(g *Gather, x, y []float32, arg []int32, c int)
+	avgPool        func(g *Gather, x, y []float32, c int)
+	sgd            func(w, g, v []float32, lr, momentum, decay float32)
+}
+
+var generic = impl{
+	name: "go", conv: convGeneric, convGrad: convGradGeneric,
+	depthwise: depthwiseGeneric, depthwiseGrad: depthwiseGradGeneric,
+	packTransposed: packTransposedGeneric, moments: momentsGeneric,
+	scaleShift: scaleShiftGeneric, normGrad: normGradGeneric, affine2: affine2Generic,
+	channelSum: channelSumGeneric, add: addGeneric, maxPool: maxPoolGeneric,
+	avgPool: avgPoolGeneric, sgd: sgdGeneric,
+}
+
+var active = generic
+
+// Tier names the kernels in use: "avx2" or "go".
+func Tier() string { return active.name }

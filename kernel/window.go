@@ -1,0 +1,140 @@
+package kernel
+
+// Tap is one position of a convolution window, relative to its centre.
+type Tap struct{ DY, DX int }
+
+// Raster lists the k·k taps of a window row by row, the order of dense convolution
+// weights.
+func Raster(k int) []Tap {
+	p := (k - 1) / 2
+	taps := make([]Tap, 0, k*k)
+	for y := -p; y <= k/2; y++ {
+		for x := -p; x <= k/2; x++ {
+			taps = append(taps, Tap{y, x})
+		}
+	}
+	return taps
+}
+
+// Rings lists the taps of an odd k·k window ring by ring: the centre, then the eight
+// around it, and so on, each ring in raster order. A smaller window is a prefix of a
+// larger one, so depthwise weights stored in this order serve every kernel size.
+func Rings(k int) []Tap {
+	taps := make([]Tap, 0, k*k)
+	for r := 0; r <= k/2; r++ {
+		for y := -r; y <= r; y++ {
+			for x := -r; x <= r; x++ {
+				if max(y, -y, x, -x) == r {
+					taps = append(taps, Tap{y, x})
+				}
+			}
+		}
+	}
+	return taps
+}
+
+// Gather says, for some of the output pixels of one image, which input pixel each tap
+// reads. It is the indirection of an indirect GEMM: it depends on the geometry alone,
+// neither on channels nor on batch, so every subnet shares it.
+type Gather struct {
+	InPix, OutPix int     // pixels of one input and one output image
+	Taps          []int32 // number of the weight tap behind each column of In
+	Out           []int32 // output pixel that row i writes; nil means i
+	In            []int32 // [rows][len(Taps)] input pixel, or -1 for padding; nil means the identity with one tap
+}
+
+// Rows returns how many output pixels of one image the gather computes.
+func (g *Gather) Rows() int {
+	if g.Out != nil {
+		return len(g.Out)
+	}
+	return g.OutPix
+}
+
+// Window is the geometry of a convolution with padding ⌊(K−1)/2⌋ on every side: for odd
+// K, OH = ⌈H/Stride⌉; for K = Stride = 2, OH = ⌊H/2⌋ without padding.
+type Window struct {
+	H, W, OH, OW, K, Stride int
+	// Fwd computes outputs from inputs.
+	Fwd Gather
+	// Bwd computes input gradients from output gradients: one gather a parity class of
+	// input pixels, so that each lists only taps that can hit. Together their Out cover
+	// every input pixel once; a class that no tap reaches has no Taps.
+	Bwd []Gather
+}
+
+// IdentityGather returns the gather of a 1x1 convolution with stride 1 over pix pixels, and
+// of a fully connected layer for pix = 1.
+func IdentityGather(pix int) *Gather {
+	return &Gather{InPix: pix, OutPix: pix, Taps: []int32{0}}
+}
+
+// NewWindow builds the geometry for h·w inputs, the taps in the order given
+// (Raster(k) or Rings(k)).
+func NewWindow(h, w, k, stride int, taps []Tap) *Window {
+	p := (k - 1) / 2
+	win := &Window{H: h, W: w, K: k, Stride: stride, OH: (h+2*p-k)/stride + 1, OW: (w+2*p-k)/stride + 1}
+	if k == 1 && stride == 1 {
+		win.Fwd = *IdentityGather(h * w)
+		win.Bwd = []Gather{win.Fwd}
+		return win
+	}
+	win.Fwd = win.forward(taps)
+	for py := range stride {
+		for px := range stride {
+			win.Bwd = append(win.Bwd, win.backward(taps, py, px))
+		}
+	}
+	return win
+}
+
+func (win *Window) forward(taps []Tap) Gather {
+	g := Gather{InPix: win.H * win.W, OutPix: win.OH * win.OW}
+	for t := range taps {
+		g.Taps = append(g.Taps, int32(t))
+	}
+	g.In = make([]int32, 0, g.OutPix*len(taps))
+	for oy := range win.OH {
+		for ox := range win.OW {
+			for _, t := range taps {
+				g.In = append(g.In, win.pixel(oy*win.Stride+t.DY, ox*win.Stride+t.DX, win.H, win.W))
+			}
+		}
+	}
+	return g
+}
+
+// backward lists the input pixels (y, x) with y ≡ py and x ≡ px (mod Stride): tap
+// (dy, dx) carries the gradient of output ((y−dy)/Stride, (x−dx)/Stride) where that
+// divides.
+func (win *Window) backward(taps []Tap, py, px int) Gather {
+	s := win.Stride
+	g := Gather{InPix: win.OH * win.OW, OutPix: win.H * win.W, Out: []int32{}}
+	var hit []Tap
+	for i, t := range taps {
+		if mod(py-t.DY, s) == 0 && mod(px-t.DX, s) == 0 {
+			g.Taps = append(g.Taps, int32(i))
+			hit = append(hit, t)
+		}
+	}
+	for y := py; y < win.H; y += s {
+		for x := px; x < win.W; x += s {
+			g.Out = append(g.Out, int32(y*win.W+x))
+			for _, t := range hit {
+				g.In = append(g.In, win.pixel(floorDiv(y-t.DY, s), floorDiv(x-t.DX, s), win.OH, win.OW))
+			}
+		}
+	}
+	return g
+}
+
+func (win *Window) pixel(y, x, h, w int) int32 {
+	if y < 0 || y >= h || x < 0 || x >= w {
+		return -1
+	}
+	return int32(y*w + x)
+}
+
+func mod(a, b int) int { return ((a % b) + b) % b }
+
+func floorDiv(a, b int) int { return (a - mod(a, b)) / b }
