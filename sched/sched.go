@@ -1,0 +1,184 @@
+// Package sched decides which waiting requests run next, on which worker and in
+// which subnet. It is a pure state machine: no clock, goroutine, network or
+// random source. Events go in with the time at which they happened, actions
+// come out, and the same sequence of events always gives the same actions:
+//
+//	s, err := sched.New("slackfit", profile, sched.Options{Margin: time.Millisecond})
+//	for each event {
+//		for _, a := range s.Step(now, event) {
+//			// start the batch, answer the dropped request, set the timer
+//		}
+//	}
+//
+// Requests wait in one global queue, earliest deadline first. Whenever a worker
+// is free and something waits, a [Policy] picks subnet and batch size; the
+// scheduler then picks the members, so that floors, pins and sizes are kept
+// under every policy.
+//
+// Time is a time.Duration since an epoch that the caller chooses.
+package sched
+
+import (
+	"time"
+)
+
+// LatePolicy says what becomes of a request that can no longer meet its deadline.
+type LatePolicy uint8
+
+const (
+	// Reject drops it at once, so that the client can act on the refusal.
+	Reject LatePolicy = iota
+	// Serve answers it late, by the smallest subnet that it accepts, when a
+	// worker would otherwise idle or a batch has seats to spare.
+	Serve
+)
+
+// AnySubnet is the value of Request.Subnet that leaves the choice to the policy.
+const AnySubnet = -1
+
+// Request is what waits for an answer.
+type Request struct {
+	ID       uint64        // unique among the requests that wait or run
+	Arrival  time.Duration // since the caller's epoch
+	Deadline time.Duration // since the caller's epoch
+	// Size is the number of images, 1..Profile.MaxBatch. They run in one batch.
+	Size int
+	// MinAccuracy is the least profiled accuracy that the request accepts (0: any).
+	MinAccuracy float64
+	// Subnet pins the request to that index of Profile.Subnets; AnySubnet leaves it open.
+	Subnet int
+	// Priority orders requests of equal deadline; the higher goes first.
+	Priority int
+	Late     LatePolicy
+}
+
+// EventKind says which fields of an Event count.
+type EventKind uint8
+
+const (
+	// Tick reports nothing but the time. It answers a Wait.
+	Tick EventKind = iota
+	// Arrive brings Event.Request.
+	Arrive
+	// Cancel withdraws the request Event.ID: its client is gone.
+	Cancel
+	// WorkerUp reports that Event.Worker is ready for a batch.
+	WorkerUp
+	// WorkerDown reports that Event.Worker is lost, and its batch with it. The
+	// batch's requests go back to the queue.
+	WorkerDown
+	// Done reports that Event.Worker has finished the batch Event.Batch.
+	Done
+)
+
+// Event is one thing that happened.
+type Event struct {
+	Kind    EventKind
+	Request Request // Arrive
+	ID      uint64  // Cancel
+	Worker  int     // WorkerUp, WorkerDown, Done: a small number, 0 and up
+	Batch   uint64  // Done
+}
+
+// ActionKind says which fields of an Action count.
+type ActionKind uint8
+
+const (
+	// Dispatch starts a batch: Worker, Batch, Subnet, IDs, Images.
+	Dispatch ActionKind = iota + 1
+	// Drop ends a request without an answer: ID, Reason.
+	Drop
+	// Wait asks for a Tick at Until, unless a later Wait replaces it.
+	Wait
+)
+
+// Reason says why a request was dropped.
+type Reason uint8
+
+const (
+	// Late: it could not meet its deadline any more.
+	Late Reason = iota + 1
+	// Cancelled: its client withdrew it while it waited.
+	Cancelled
+	// Full: Options.MaxQueue requests were waiting when it arrived.
+	Full
+	// Invalid: no subnet meets its floor or pin, its size is not in
+	// 1..MaxBatch, or its ID is in use.
+	Invalid
+	// Lost: Options.MaxAttempts workers were lost while they ran it.
+	Lost
+)
+
+// Action is one thing that the caller must do.
+type Action struct {
+	Kind   ActionKind
+	Worker int           // Dispatch: it was free and is now busy
+	Batch  uint64        // Dispatch: to be named in Done
+	Subnet int           // Dispatch: index into Profile.Subnets
+	IDs    []uint64      // Dispatch: the requests, most urgent first
+	Images int           // Dispatch: sum of their sizes, at most Profile.MaxBatch
+	ID     uint64        // Drop
+	Reason Reason        // Drop
+	Until  time.Duration // Wait
+}
+
+// Options of a Scheduler. The zero value is useful.
+type Options struct {
+	// Margin is taken off every slack: what passes between the decision and the
+	// answer besides computing. The p99 of the measured overhead is a good value.
+	Margin time.Duration
+	// MaxQueue bounds the number of waiting requests (0: DefaultMaxQueue).
+	MaxQueue int
+	// MaxAttempts bounds how often a request is dispatched when workers are
+	// lost while they run it (0: DefaultMaxAttempts).
+	MaxAttempts int
+	// Buckets is SlackFit's number of latency buckets (0: DefaultBuckets).
+	Buckets int
+}
+
+// Defaults of Options.
+const (
+	DefaultMaxQueue    = 1 << 16
+	DefaultMaxAttempts = 3
+	DefaultBuckets     = 64
+)
+
+// DefaultPolicy is the name of the policy to use when none is named.
+const DefaultPolicy = "slackfit"
+
+// Scheduler is the state machine. It is not safe for concurrent use.
+type Scheduler struct {
+	profile *Profile
+	policy  Policy
+	opt     Options
+	actions []Action
+}
+
+// New returns a scheduler without workers whose policy has the given name (see
+// [ParsePolicy]; "" means DefaultPolicy).
+func New(policy string, p *Profile, opt Options) (*Scheduler, error) {
+	pol, err := ParsePolicy(policy, p, opt)
+	if err != nil {
+		return nil, err
+	}
+	return &Scheduler{profile: p, policy: pol, opt: opt}, nil
+}
+
+// Step takes an event that happened at now, which never decreases from call to
+// call, and returns what to do about it, in order. The actions and their IDs
+// belong to the scheduler and are valid until the next Step.
+func (s *Scheduler) Step(now time.Duration, ev Event) []Action {
+	return s.actions[:0]
+}
+
+// Policy returns the policy in use.
+func (s *Scheduler) Policy() Policy { return s.policy }
+
+// Profile returns the profile in use.
+func (s *Scheduler) Profile() *Profile { return s.profile }
+
+// Waiting returns the number of requests that wait and the sum of their images.
+func (s *Scheduler) Waiting() (requests, images int) { return 0, 0 }
+
+// Free returns the number of workers that are up and idle.
+func (s *Scheduler) Free() int { return 0 }
