@@ -1,0 +1,212 @@
+// Package nn runs networks forwards and backwards over the kernels: it knows layers,
+// graphs of operations over a prefix of each layer's weights, batch normalisation,
+// losses and gradients. It does not know what may vary between subnets; package
+// supernet lowers an architecture to a Graph.
+package nn
+
+import (
+	"fmt"
+
+	"weft/kernel"
+	"weft/tensor"
+)
+
+// Kind says what an operation computes.
+type Kind uint8
+
+// Kinds of operations. Conv and Depthwise are followed by normalisation when the layer
+// has one, then by the residual, then by the activation. SE multiplies its input by
+// h-sigmoid(W2·relu(W1·mean(x)+b1)+b2) per channel. FC is a fully connected layer with
+// bias. GlobalPool averages all pixels.
+const (
+	Conv Kind = iota
+	Depthwise
+	SE
+	MaxPool
+	AvgPool
+	GlobalPool
+	FC
+)
+
+func (k Kind) String() string {
+	return [...]string{"conv", "depthwise", "se", "maxpool", "avgpool", "globalpool", "fc"}[k]
+}
+
+// Layer is one set of weights at its maximum size.
+type Layer struct {
+	Name   string
+	Kind   Kind // Conv, Depthwise, SE or FC
+	In     int  // maximum inputs (channels for Depthwise and SE)
+	Out    int  // maximum outputs
+	Hidden int  // SE: maximum hidden channels
+	K      int  // maximum kernel
+	// Kernels lists, for an elastic depthwise kernel, the sizes below K in descending
+	// order; each has a matrix that maps the centre of the next larger kernel to it
+	// (OFA's kernel transform).
+	Kernels []int
+	Norm    bool // followed by batch normalisation over Out channels
+}
+
+// Taps returns K².
+func (l *Layer) Taps() int { return l.K * l.K }
+
+// Op is one operation of a Graph on values; it uses the prefix of its layer's weights
+// that the shapes of its values imply.
+type Op struct {
+	Kind   Kind
+	Layer  int // index into the supernet's layers, -1 for pooling
+	In     int // value read
+	Out    int // value written
+	Res    int // value added before the activation, or -1
+	K      int // kernel in use
+	Stride int
+	Hidden int // SE: hidden channels in use
+	Act    kernel.Act
+}
+
+// Graph is a network ready to be run: values and the operations in order. Value 0 is the
+// input; the last operation writes the logits.
+type Graph struct {
+	Layers []Layer // of the whole supernet, shared by all graphs
+	Values []tensor.Shape
+	Ops    []Op
+}
+
+// Output returns the number of the value that the last operation writes.
+func (g *Graph) Output() int { return g.Ops[len(g.Ops)-1].Out }
+
+// MACs counts multiply-accumulates of one image: convolutions, fully connected layers
+// and the two layers of squeeze-and-excite, as OFA and DepS count (papers' figures).
+func (g *Graph) MACs() int {
+	n := 0
+	for i := range g.Ops {
+		n += g.OpMACs(&g.Ops[i])
+	}
+	return n
+}
+
+// OpMACs counts the multiply-accumulates of one operation.
+func (g *Graph) OpMACs(op *Op) int {
+	in, out := g.Values[op.In], g.Values[op.Out]
+	switch op.Kind {
+	case Conv:
+		return out.Size() * op.K * op.K * in.C
+	case Depthwise:
+		return out.Size() * op.K * op.K
+	case SE:
+		return 2 * in.C * op.Hidden
+	case FC:
+		return in.C * out.C
+	default:
+		return 0
+	}
+}
+
+// Params counts the parameters that the graph uses: weights, biases, and scale and shift
+// of normalisation, without running statistics.
+func (g *Graph) Params() int {
+	n := 0
+	for i := range g.Ops {
+		op := &g.Ops[i]
+		in, out := g.Values[op.In].C, g.Values[op.Out].C
+		switch op.Kind {
+		case Conv:
+			n += in * out * op.K * op.K
+		case Depthwise:
+			n += out * op.K * op.K
+		case SE:
+			n += 2*in*op.Hidden + op.Hidden + in
+		case FC:
+			n += in*out + out
+		}
+		if op.Layer >= 0 && g.Layers[op.Layer].Norm {
+			n += 2 * out
+		}
+	}
+	return n
+}
+
+// NormKey identifies what the statistics of a normalisation layer depend on: the layer
+// and the configuration of everything before it. Subnets with equal keys share
+// statistics.
+type NormKey uint64
+
+// NormKeys returns for every operation the key of its normalisation layer (0 without
+// one). The key hashes the operation (layer, kernel, channels) and, recursively, the
+// operations that produced its input, so that it reflects exactly the ancestors.
+func (g *Graph) NormKeys() []NormKey {
+	keys := make([]NormKey, len(g.Ops))
+	vals := make([]NormKey, len(g.Values))
+	for i := range g.Ops {
+		op := &g.Ops[i]
+		h := uint64(14695981039346656037) // FNV-1a
+		mix := func(v uint64) {
+			for range 8 {
+				h = (h ^ v&0xff) * 1099511628211
+				v >>= 8
+			}
+		}
+		mix(uint64(vals[op.In]))
+		for _, v := range []int{int(op.Kind), op.Layer + 1, op.K, op.Stride, op.Hidden, int(op.Act), g.Values[op.In].C, g.Values[op.Out].C} {
+			mix(uint64(v))
+		}
+		if op.Layer >= 0 && g.Layers[op.Layer].Norm {
+			keys[i] = NormKey(h)
+		}
+		if op.Res >= 0 {
+			mix(uint64(vals[op.Res]))
+		}
+		vals[op.Out] = NormKey(h)
+	}
+	return keys
+}
+
+// Check reports the first inconsistency of the graph: an operation that reads a value
+// before it is written, shapes that do not follow from the operation, or a prefix larger
+// than its layer.
+func (g *Graph) Check() error {
+	written := make([]bool, len(g.Values))
+	written[0] = true
+	for i := range g.Ops {
+		op := &g.Ops[i]
+		if !written[op.In] || op.Res >= 0 && !written[op.Res] {
+			return fmt.Errorf("operation %d (%s) reads a value that nothing wrote", i, op.Kind)
+		}
+		if err := g.checkOp(op); err != nil {
+			return fmt.Errorf("operation %d (%s): %w", i, op.Kind, err)
+		}
+		written[op.Out] = true
+	}
+	return nil
+}
+
+func (g *Graph) checkOp(op *Op) error {
+	in, out := g.Values[op.In], g.Values[op.Out]
+	if op.Res >= 0 && g.Values[op.Res] != out {
+		return fmt.Errorf("residual is %v, output %v", g.Values[op.Res], out)
+	}
+	want := out
+	switch op.Kind {
+	case Conv, Depthwise, MaxPool, AvgPool:
+		p := (op.K - 1) / 2
+		want.H, want.W = (in.H+2*p-op.K)/op.Stride+1, (in.W+2*p-op.K)/op.Stride+1
+	case SE:
+		want.H, want.W = in.H, in.W
+	default:
+		want.H, want.W = 1, 1
+	}
+	if op.Kind != Conv && op.Kind != FC {
+		want.C = in.C
+	}
+	if want != out {
+		return fmt.Errorf("input %v gives %v, not %v", in, want, out)
+	}
+	if op.Layer < 0 {
+		return nil
+	}
+	l := &g.Layers[op.Layer]
+	if l.Kind != op.Kind || in.C > l.In || out.C > l.Out || op.K > l.K || op.Hidden > l.Hidden {
+		return fmt.Errorf("does not fit layer %s (%d to %d channels, kernel %d)", l.Name, l.In, l.Out, l.K)
+	}
+	return nil
+}
