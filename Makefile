@@ -1,0 +1,66 @@
+# weft: build, test and measure. `make help` lists the targets.
+
+GO         ?= go
+FUZZTIME   ?= 5s
+COUNT      ?= 6
+BENCH      ?= .
+BENCH_PKGS ?= ./kernel/... ./nn/... ./supernet/... ./sched/...
+TOOL       := $(GO) tool -modfile=tools/go.mod
+
+# The tests that start programs need a processor of their own kind; the rest runs under emulation.
+ARM64_PKGS  = $(shell $(GO) list ./... | grep -vE '^weft/(cmd|experiments|internal)(/|$$)')
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test race fuzz arm64 lint fmt gen bench benchstat clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/weft
+	$(GO) build -trimpath -o bin/weft ./cmd/weft
+
+demo: build ## train, search and serve a small supernet, and write a report
+	bin/weft demo
+
+test: ## vet, and the whole test suite
+	$(GO) vet ./...
+	cd kernel/_gen && $(GO) test ./...
+	$(GO) test ./...
+
+race: ## the short suite under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -short ./...
+
+fuzz: ## every fuzz target for FUZZTIME (5s) each
+	@set -e; grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sort | \
+	while IFS=: read -r file func; do \
+		echo "== $$(dirname $$file) $${func#func }"; \
+		$(GO) test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" </dev/null; \
+	done
+
+arm64: ## build for arm64 and run the tests there under emulation
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
+	@command -v qemu-aarch64-static >/dev/null || { \
+		[ "$$(id -u)" = 0 ] || { echo "make arm64 needs qemu-aarch64-static: install qemu-user-static"; exit 1; }; \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends qemu-user-static; }
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -short -exec qemu-aarch64-static $(ARM64_PKGS)
+
+lint: ## golangci-lint as pinned in tools/go.mod, and gofmt
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
+	$(TOOL) golangci-lint run ./...
+
+fmt: ## format the code
+	$(TOOL) golangci-lint fmt ./...
+
+gen: ## regenerate the assembly in kernel
+	cd kernel/_gen && $(GO) run . -out ..
+
+bench: ## Go benchmarks (BENCH, BENCH_PKGS, COUNT) into bin/bench.txt
+	@mkdir -p bin; uptime
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(BENCH_PKGS) | tee bin/bench.txt
+	@uptime
+
+benchstat: ## compare two benchmark files: make benchstat OLD=a.txt NEW=b.txt
+	$(TOOL) benchstat $(OLD) $(NEW)
+
+clean: ## remove what was built
+	rm -rf bin
