@@ -19,6 +19,7 @@
 package sched
 
 import (
+	"math"
 	"time"
 )
 
@@ -29,7 +30,7 @@ const (
 	// Reject drops it at once, so that the client can act on the refusal.
 	Reject LatePolicy = iota
 	// Serve answers it late, by the smallest subnet that it accepts, when a
-	// worker would otherwise idle or a batch has seats to spare.
+	// worker has nothing to do that can still be in time.
 	Serve
 )
 
@@ -102,8 +103,8 @@ const (
 	Cancelled
 	// Full: Options.MaxQueue requests were waiting when it arrived.
 	Full
-	// Invalid: no subnet meets its floor or pin, its size is not in
-	// 1..MaxBatch, or its ID is in use.
+	// Invalid: no subnet meets its floor and pin, or its size is not in
+	// 1..MaxBatch.
 	Invalid
 	// Lost: Options.MaxAttempts workers were lost while they ran it.
 	Lost
@@ -151,24 +152,71 @@ type Scheduler struct {
 	profile *Profile
 	policy  Policy
 	opt     Options
+
+	ready   queue // requests that may still meet their deadline
+	late    queue // those that can't, but are to be served nevertheless
+	byID    map[uint64]*entry
+	spare   []*entry // recycled
+	skipped []*entry // scratch of fill
+
+	workers []worker // by number
+	free    []int    // idle workers; the last one freed is the first one used
+	up      int
+	batch   uint64        // number of the latest batch
+	wake    time.Duration // when the latest Wait ends
+
 	actions []Action
 }
 
 // New returns a scheduler without workers whose policy has the given name (see
 // [ParsePolicy]; "" means DefaultPolicy).
 func New(policy string, p *Profile, opt Options) (*Scheduler, error) {
+	if opt.MaxQueue == 0 {
+		opt.MaxQueue = DefaultMaxQueue
+	}
+	if opt.MaxAttempts == 0 {
+		opt.MaxAttempts = DefaultMaxAttempts
+	}
 	pol, err := ParsePolicy(policy, p, opt)
 	if err != nil {
 		return nil, err
 	}
-	return &Scheduler{profile: p, policy: pol, opt: opt}, nil
+	return &Scheduler{
+		profile: p,
+		policy:  pol,
+		opt:     opt,
+		byID:    make(map[uint64]*entry),
+		wake:    math.MinInt64,
+	}, nil
 }
 
 // Step takes an event that happened at now, which never decreases from call to
 // call, and returns what to do about it, in order. The actions and their IDs
 // belong to the scheduler and are valid until the next Step.
+//
+// Step panics if a request arrives whose ID waits or runs already. It ignores
+// what a race between workers and the caller can produce: Done for a batch that
+// the worker no longer runs, Cancel for a request that has ended, WorkerDown
+// for a worker that is down. WorkerUp for a busy worker means that it restarted.
 func (s *Scheduler) Step(now time.Duration, ev Event) []Action {
-	return s.actions[:0]
+	s.actions = s.actions[:0]
+	switch ev.Kind {
+	case Arrive:
+		s.arrive(&ev.Request)
+	case Cancel:
+		s.cancel(ev.ID)
+	case WorkerUp:
+		s.workerDown(ev.Worker)
+		s.workerUp(ev.Worker)
+	case WorkerDown:
+		s.workerDown(ev.Worker)
+	case Done:
+		s.done(ev.Worker, ev.Batch)
+	}
+	s.expire(now)
+	s.dispatch(now)
+	s.wait(now)
+	return s.actions
 }
 
 // Policy returns the policy in use.
@@ -178,7 +226,9 @@ func (s *Scheduler) Policy() Policy { return s.policy }
 func (s *Scheduler) Profile() *Profile { return s.profile }
 
 // Waiting returns the number of requests that wait and the sum of their images.
-func (s *Scheduler) Waiting() (requests, images int) { return 0, 0 }
+func (s *Scheduler) Waiting() (requests, images int) {
+	return s.ready.len() + s.late.len(), s.ready.images + s.late.images
+}
 
 // Free returns the number of workers that are up and idle.
-func (s *Scheduler) Free() int { return 0 }
+func (s *Scheduler) Free() int { return len(s.free) }

@@ -1,0 +1,264 @@
+package sched
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// worker is what the scheduler knows about one executor.
+type worker struct {
+	up    bool
+	batch uint64   // that it runs; 0: idle
+	run   []*entry // the batch's requests
+	ids   []uint64 // the same, for the caller
+}
+
+func (s *Scheduler) arrive(r *Request) {
+	if s.byID[r.ID] != nil {
+		panic(fmt.Sprintf("sched: request %d arrives while it waits or runs: number requests uniquely", r.ID))
+	}
+	choice := s.profile.Floor(r.MinAccuracy)
+	if r.Subnet >= 0 && r.Subnet >= choice {
+		choice = r.Subnet
+	} else if r.Subnet >= 0 {
+		choice = len(s.profile.Subnets) // the pin is below the floor
+	}
+	if choice >= len(s.profile.Subnets) || r.Size < 1 || r.Size > s.profile.MaxBatch {
+		s.drop(r.ID, Invalid)
+		return
+	}
+	if s.ready.len()+s.late.len() >= s.opt.MaxQueue {
+		s.drop(r.ID, Full)
+		return
+	}
+	e := s.alloc()
+	*e = entry{Request: *r, choice: choice}
+	e.fastest = s.profile.Latency(choice, r.Size)
+	if r.Subnet < 0 {
+		for i := choice + 1; i < len(s.profile.Subnets); i++ {
+			e.fastest = min(e.fastest, s.profile.Latency(i, r.Size))
+		}
+	}
+	s.byID[r.ID] = e
+	s.ready.push(e)
+}
+
+func (s *Scheduler) cancel(id uint64) {
+	e := s.byID[id]
+	switch {
+	case e == nil:
+	case e.state == running:
+		e.cancelled = true // the batch goes on, but is not retried for it
+	default:
+		s.queueOf(e).remove(e)
+		s.end(e, Cancelled)
+	}
+}
+
+func (s *Scheduler) workerUp(i int) {
+	for len(s.workers) <= i {
+		s.workers = append(s.workers, worker{
+			run: make([]*entry, 0, s.profile.MaxBatch),
+			ids: make([]uint64, 0, s.profile.MaxBatch),
+		})
+	}
+	s.workers[i].up = true
+	s.up++
+	s.free = append(s.free, i)
+}
+
+// workerDown takes the worker out and its batch back.
+func (s *Scheduler) workerDown(i int) {
+	if i >= len(s.workers) || !s.workers[i].up {
+		return
+	}
+	w := &s.workers[i]
+	w.up = false
+	s.up--
+	if w.batch == 0 {
+		s.free = slices.DeleteFunc(s.free, func(f int) bool { return f == i })
+		return
+	}
+	w.batch = 0
+	for _, e := range w.run {
+		switch {
+		case e.cancelled:
+			s.end(e, Cancelled)
+		case e.attempts >= s.opt.MaxAttempts:
+			s.end(e, Lost)
+		default:
+			e.state = waiting
+			s.queueOf(e).push(e)
+		}
+	}
+	w.run = w.run[:0]
+}
+
+func (s *Scheduler) done(i int, batch uint64) {
+	if i >= len(s.workers) || s.workers[i].batch != batch || batch == 0 {
+		return
+	}
+	w := &s.workers[i]
+	w.batch = 0
+	for _, e := range w.run {
+		s.release(e)
+	}
+	w.run = w.run[:0]
+	s.free = append(s.free, i)
+}
+
+// expire gives up on requests that no dispatch can save any more, so that they
+// are told at once even while every worker is busy.
+func (s *Scheduler) expire(now time.Duration) {
+	for s.ready.len() > 0 && s.ready.head().doom(s.opt.Margin) < now && s.decide(now).Late {
+		s.giveUp(s.ready.pop())
+	}
+}
+
+// dispatch gives work to the free workers.
+func (s *Scheduler) dispatch(now time.Duration) {
+	for len(s.free) > 0 && s.ready.len() > 0 {
+		d := s.decide(now)
+		if d.Late {
+			s.giveUp(s.ready.pop())
+			continue
+		}
+		head := s.ready.head()
+		if head.accepts(d.Subnet) {
+			s.start(&s.ready, d, AnySubnet)
+			continue
+		}
+		// Requests with a floor or pin that the policy's choice does not meet
+		// run among themselves: others don't pay for their wishes.
+		own, ok := s.constrained(head, now)
+		if !ok {
+			s.giveUp(s.ready.pop())
+			continue
+		}
+		s.start(&s.ready, own, d.Subnet)
+	}
+	for len(s.free) > 0 && s.late.len() > 0 {
+		s.start(&s.late, Decision{Subnet: s.late.head().choice, Batch: s.profile.MaxBatch}, AnySubnet)
+	}
+}
+
+// decide asks the policy about the head of the queue.
+func (s *Scheduler) decide(now time.Duration) Decision {
+	head := s.ready.head()
+	return s.policy.Decide(View{
+		Now:     now,
+		Slack:   head.Deadline - now - s.opt.Margin,
+		Images:  s.ready.images,
+		Head:    head.Size,
+		Free:    len(s.free),
+		Workers: s.up,
+		Profile: s.profile,
+	})
+}
+
+// constrained decides for a head that does not accept the policy's subnet: the
+// least subnet that it accepts and is in time, at the largest batch that is.
+func (s *Scheduler) constrained(head *entry, now time.Duration) (Decision, bool) {
+	slack := head.Deadline - now - s.opt.Margin
+	for subnet := head.choice; subnet < len(s.profile.Subnets) && head.accepts(subnet); subnet++ {
+		if b := s.profile.largestBatch(subnet, slack); b >= head.Size {
+			return Decision{Subnet: subnet, Batch: b}, true
+		}
+	}
+	return Decision{}, false
+}
+
+// start dispatches the head of q, with others from q, on a free worker. They
+// are taken in the queue's order as far as they accept the subnet and their
+// images fit. Those that accept the subnet not (if it is one) stay out.
+func (s *Scheduler) start(q *queue, d Decision, not int) {
+	i := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	w := &s.workers[i]
+	images := s.fill(w, q, d, not)
+	s.batch++
+	w.batch = s.batch
+	s.actions = append(s.actions, Action{
+		Kind: Dispatch, Worker: i, Batch: w.batch, Subnet: d.Subnet, IDs: w.ids, Images: images,
+	})
+}
+
+// lookahead bounds the requests that fill looks at, in units of MaxBatch.
+const lookahead = 4
+
+func (s *Scheduler) fill(w *worker, q *queue, d Decision, not int) (images int) {
+	w.ids = w.ids[:0]
+	room := min(max(d.Batch, q.head().Size), s.profile.MaxBatch)
+	for looked := 0; q.len() > 0 && images < room && looked < lookahead*s.profile.MaxBatch; looked++ {
+		e := q.pop()
+		if images+e.Size > room || !e.accepts(d.Subnet) || not >= 0 && e.accepts(not) {
+			s.skipped = append(s.skipped, e)
+			continue
+		}
+		e.state = running
+		e.attempts++
+		images += e.Size
+		w.run = append(w.run, e)
+		w.ids = append(w.ids, e.ID)
+	}
+	for _, e := range s.skipped {
+		q.push(e)
+	}
+	s.skipped = s.skipped[:0]
+	return images
+}
+
+// wait asks for a Tick when the head of the queue becomes hopeless. A Wait that
+// ends before that stays as it is.
+func (s *Scheduler) wait(now time.Duration) {
+	if s.ready.len() == 0 {
+		return
+	}
+	until := s.ready.head().doom(s.opt.Margin) + 1
+	if until <= now || now < s.wake && s.wake <= until {
+		return
+	}
+	s.wake = until
+	s.actions = append(s.actions, Action{Kind: Wait, Until: until})
+}
+
+// giveUp ends a request that can't meet its deadline, or demotes it.
+func (s *Scheduler) giveUp(e *entry) {
+	if e.Late == Serve {
+		e.late = true
+		s.late.push(e)
+		return
+	}
+	s.end(e, Late)
+}
+
+func (s *Scheduler) queueOf(e *entry) *queue {
+	if e.late {
+		return &s.late
+	}
+	return &s.ready
+}
+
+func (s *Scheduler) end(e *entry, why Reason) {
+	s.drop(e.ID, why)
+	s.release(e)
+}
+
+func (s *Scheduler) drop(id uint64, why Reason) {
+	s.actions = append(s.actions, Action{Kind: Drop, ID: id, Reason: why})
+}
+
+func (s *Scheduler) alloc() *entry {
+	if n := len(s.spare); n > 0 {
+		e := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		return e
+	}
+	return new(entry)
+}
+
+func (s *Scheduler) release(e *entry) {
+	delete(s.byID, e.ID)
+	s.spare = append(s.spare, e)
+}
