@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"image"
+	"image/png"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -22,7 +27,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_CACHE_HOME", e.WorkDir+"/cache")
-			return os.MkdirAll(e.WorkDir+"/cache", 0o755)
+			return drawClasses(filepath.Join(e.WorkDir, "pics"))
 		},
 	})
 }
@@ -58,6 +63,48 @@ func TestVersionToABrokenPipeFails(t *testing.T) {
 	if got, want := stderr.String(), "weft: broken pipe\n"; got != want {
 		t.Errorf("stderr %q, want %q", got, want)
 	}
+}
+
+func TestInterrupt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pics")
+	if err := drawClasses(dir); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr strings.Builder
+	if status := run(ctx, []string{"data", dir}, strings.NewReader(""), &stdout, &stderr); status != exitFailure {
+		t.Errorf("status %d, want %d", status, exitFailure)
+	}
+	if got, want := stderr.String(), "weft: interrupted\n"; got != want {
+		t.Errorf("stderr %q, want %q", got, want)
+	}
+	if stdout.Len() > 0 {
+		t.Errorf("stdout %q after an interrupt", stdout.String())
+	}
+}
+
+// drawClasses fills dir with 4x4 pictures of two classes: nine to learn from and two to test with.
+func drawClasses(dir string) error {
+	for class, n := range map[string]int{"train/bright": 5, "train/dark": 4, "test/bright": 1, "test/dark": 1} {
+		if err := os.MkdirAll(filepath.Join(dir, class), 0o755); err != nil {
+			return err
+		}
+		for i := range n {
+			img := image.NewNRGBA(image.Rect(0, 0, 4, 4))
+			for p := range img.Pix {
+				img.Pix[p] = uint8(len(class)*p + i)
+			}
+			var b bytes.Buffer
+			if err := png.Encode(&b, img); err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(dir, class, fmt.Sprintf("%d.png", i)), b.Bytes(), 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 type brokenPipe struct{}
