@@ -47,8 +47,8 @@ type Layer struct {
 	Norm    bool // followed by batch normalisation over Out channels
 }
 
-// Taps returns K².
-func (l *Layer) Taps() int { return l.K * l.K }
+// Taps returns the number of kernel positions, 1 for layers without a kernel.
+func (l *Layer) Taps() int { return max(l.K*l.K, 1) }
 
 // Op is one operation of a Graph on values; it uses the prefix of its layer's weights
 // that the shapes of its values imply.
