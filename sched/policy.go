@@ -39,6 +39,7 @@ type Policy interface {
 
 // ParsePolicy returns the policy of that name for the profile:
 //
+//	weft              the most accurate subnet that drains the queue in time
 //	slackfit          SlackFit with what it needs to hold near saturation
 //	slackfit-literal  SlackFit to the letter of the paper
 //	maxacc            the most accurate subnet first, then the largest batch
@@ -56,6 +57,8 @@ func ParsePolicy(name string, p *Profile, opt Options) (Policy, error) {
 		return fixed{subnet: i, name: name}, nil
 	}
 	switch name {
+	case "weft":
+		return weft{}, nil
 	case "slackfit":
 		return &slackFit{newBuckets(p, opt.Buckets)}, nil
 	case "slackfit-literal":
@@ -70,7 +73,7 @@ func ParsePolicy(name string, p *Profile, opt Options) (Policy, error) {
 
 // Policies returns the forms of the known policy names.
 func Policies() []string {
-	return []string{"slackfit", "slackfit-literal", "maxacc", "maxbatch", "fixed:SUBNET"}
+	return []string{"weft", "slackfit", "slackfit-literal", "maxacc", "maxbatch", "fixed:SUBNET"}
 }
 
 // largestBatch returns the largest batch that the subnet finishes within t, or 0.

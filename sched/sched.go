@@ -3,7 +3,7 @@
 // random source. Events go in with the time at which they happened, actions
 // come out, and the same sequence of events always gives the same actions:
 //
-//	s, err := sched.New("slackfit", profile, sched.Options{Margin: time.Millisecond})
+//	s, err := sched.New("weft", profile, sched.Options{Margin: time.Millisecond})
 //	for each event {
 //		for _, a := range s.Step(now, event) {
 //			// start the batch, answer the dropped request, set the timer
@@ -145,7 +145,7 @@ const (
 )
 
 // DefaultPolicy is the name of the policy to use when none is named.
-const DefaultPolicy = "slackfit"
+const DefaultPolicy = "weft"
 
 // Scheduler is the state machine. It is not safe for concurrent use.
 type Scheduler struct {

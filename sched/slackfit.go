@@ -81,6 +81,9 @@ type literal struct{ buckets }
 func (*literal) Name() string { return "slackfit-literal" }
 
 func (l *literal) Decide(v View) Decision {
+	if v.Profile.Latency(0, v.Head) > v.Slack {
+		return Decision{Late: true}
+	}
 	t := l.below(v.Slack)
 	return Decision{Subnet: t.subnet, Batch: t.batch}
 }
