@@ -28,7 +28,15 @@ var generic = impl{
 	avgPool: avgPoolGeneric, sgd: sgdGeneric,
 }
 
-var active = generic
+var active = fastest()
 
 // Tier names the kernels in use: "avx2" or "go".
 func Tier() string { return active.name }
+
+// UseGeneric switches to the kernels in plain Go and returns a function that switches
+// back. It is meant for tests: no kernel may run meanwhile.
+func UseGeneric() (restore func()) {
+	was := active
+	active = generic
+	return func() { active = was }
+}

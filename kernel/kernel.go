@@ -73,6 +73,7 @@ type Conv struct {
 // r / G.Rows().
 func (c *Conv) Rows(lo, hi int) {
 	if lo < hi {
+		c.check(hi)
 		active.conv(c, lo, hi)
 	}
 }
@@ -94,6 +95,7 @@ type ConvGrad struct {
 // Images accumulates over the images [lo, hi).
 func (c *ConvGrad) Images(lo, hi int) {
 	if lo < hi {
+		c.check(hi)
 		active.convGrad(c, lo, hi)
 	}
 }

@@ -35,7 +35,9 @@ func Rings(k int) []Tap {
 
 // Gather says, for some of the output pixels of one image, which input pixel each tap
 // reads. It is the indirection of an indirect GEMM: it depends on the geometry alone,
-// neither on channels nor on batch, so every subnet shares it.
+// neither on channels nor on batch, so every subnet shares it. Padding stands for zeros;
+// kernels may skip it or multiply it out, which differs only where a weight or a gradient
+// is not finite.
 type Gather struct {
 	InPix, OutPix int     // pixels of one input and one output image
 	Taps          []int32 // number of the weight tap behind each column of In

@@ -1,0 +1,73 @@
+package kernel
+
+import "fmt"
+
+// ShapeError is what kernels panic with when a shape does not fit its slice.
+type ShapeError string
+
+func (e ShapeError) Error() string { return "kernel: " + string(e) }
+
+// need panics unless a slice has at least n elements.
+func need[T any](op, name string, s []T, n int) {
+	if len(s) < n {
+		panic(ShapeError(fmt.Sprintf("%s: %s has %d elements, the shape needs %d", op, name, len(s), n)))
+	}
+}
+
+func require(ok bool, op, what string) {
+	if !ok {
+		panic(ShapeError(op + ": " + what))
+	}
+}
+
+// images returns how many images rows up to hi belong to.
+func (g *Gather) images(hi int) int { return (hi-1)/g.Rows() + 1 }
+
+// check panics unless the gather is consistent with weights of so many taps.
+func (g *Gather) check(op string, taps int) {
+	if g.In != nil {
+		need(op, "G.In", g.In, g.Rows()*len(g.Taps))
+	} else {
+		require(len(g.Taps) == 1, op, "a gather without In has one tap")
+	}
+	for _, t := range g.Taps {
+		require(uint(t) < uint(taps), op, "a gather names a tap that the weights lack")
+	}
+}
+
+// pixels returns the length of n pixels of c channels that stand pitch apart.
+func pixels(n, pitch, c int) int { return (n-1)*pitch + c }
+
+func (c *Conv) check(hi int) {
+	const op = "conv"
+	c.G.check(op, c.Taps)
+	n := c.G.images(hi)
+	require(c.Cin > 0 && c.Cin <= c.InMax && c.Cin <= c.XPitch, op, "Cin outside 1..min(InMax, XPitch)")
+	require(c.Cout > 0 && c.Cout%8 == 0 && c.Cout <= c.YPitch, op, "Cout is no multiple of 8 up to YPitch")
+	need(op, "X", c.X, pixels(n*c.G.InPix, c.XPitch, c.Cin))
+	need(op, "W", c.W, PackedLen(c.Cout, c.Taps, c.InMax))
+	need(op, "Y", c.Y, pixels(n*c.G.OutPix, c.YPitch, c.Cout))
+	checkEpilogue(op, c.Scale, c.Shift, c.Res, c.Cout, pixels(n*c.G.OutPix, c.YPitch, c.Cout))
+}
+
+func checkEpilogue(op string, scale, shift, res []float32, channels, n int) {
+	if scale != nil {
+		need(op, "Scale", scale, channels)
+	}
+	if shift != nil {
+		need(op, "Shift", shift, channels)
+	}
+	if res != nil {
+		need(op, "Res", res, n)
+	}
+}
+
+func (c *ConvGrad) check(hi int) {
+	const op = "conv gradient"
+	c.G.check(op, c.Taps)
+	require(c.Cin > 0 && c.Cin <= c.InMax && c.Cin <= c.XPitch, op, "Cin outside 1..min(InMax, XPitch)")
+	require(c.Cout > 0 && c.Cout%8 == 0 && c.Cout <= c.YPitch, op, "Cout is no multiple of 8 up to YPitch")
+	need(op, "X", c.X, pixels(hi*c.G.InPix, c.XPitch, c.Cin))
+	need(op, "DY", c.DY, pixels(hi*c.G.OutPix, c.YPitch, c.Cout))
+	need(op, "DW", c.DW, PackedLen(c.Cout, c.Taps, c.InMax))
+}
