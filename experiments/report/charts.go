@@ -32,7 +32,7 @@ type chart struct {
 type axis struct {
 	Label string   `json:"label"`
 	Unit  string   `json:"unit"`
-	Log   bool     `json:"log"`
+	Log   bool     `json:"log"`   // logarithmic, in y nearly so: with a place for 0
 	Range []number `json:"range"` // fixed ends; a missing number is taken from the data
 }
 
@@ -164,7 +164,7 @@ func timeCharts(d Data) []chart {
 			func(b Bin) float64 { return 100 * b.Accuracy }),
 		of("attainment", "Requests answered in time", axis{Label: "attainment, %", Unit: "%", Range: parts},
 			func(b Bin) float64 { return 100 * b.Attainment }),
-		of("queue", "Queue", axis{Label: "requests waiting", Range: []number{0, none}},
+		of("queue", "Queue", axis{Label: "requests waiting", Log: true},
 			func(b Bin) float64 { return b.Queue }),
 		of("batch", "Batch size", axis{Label: "images a batch", Range: []number{0, none}},
 			func(b Bin) float64 { return b.Batch }),
@@ -203,7 +203,7 @@ func tradeOff(d Data) []chart {
 	latency := chart{ID: "latency", Title: "Accuracy and latency", Kind: "points",
 		X: axis{Label: "latency of a batch, ms", Unit: "ms", Log: true}, Y: accuracy}
 	if d.SLO > 0 {
-		latency.Marks = []mark{{ms(d.SLO), "SLO " + millis(d.SLO) + " ms"}}
+		latency.Marks = []mark{{ms(d.SLO), fmt.Sprintf("SLO %g ms", ms(d.SLO))}}
 	}
 	macs := chart{ID: "macs", Title: "Accuracy and work", Kind: "points",
 		X: axis{Label: "multiply-accumulates an image, millions", Unit: "M"}, Y: accuracy}

@@ -47,26 +47,32 @@
     }
   }
 
+  const decades = (u, axis, min, max) => [0, 1, 10, 100, 1e3, 1e4, 1e5, 1e6].filter(v => v <= max);
+
+  const scaleY = c => c.y.log ? { distr: 4, asinh: 1, range: (u, lo, hi) => [0, Math.max(hi || 1, 1) * 1.3] } : { range: fixed(c.y.range) };
+
   function axes(c) {
     const look = { stroke: css("--soft"), grid: { stroke: css("--grid"), width: 1 }, ticks: { stroke: css("--grid"), width: 1 },
       font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif", labelSize: 20 };
     const x = { ...look, label: c.x.label, size: 32, values: (u, ticks) => ticks.map(format) };
     if (c.x.log) Object.assign(x, { splits: logTicks, filter: (u, ticks) => ticks });
-    return [x, { ...look, label: c.y.label, size: 52, values: (u, ticks) => ticks.map(format) }];
+    const y = { ...look, label: c.y.label, size: 58, values: (u, ticks) => ticks.map(format) };
+    if (c.y.log) Object.assign(y, { splits: decades, filter: (u, ticks) => ticks });
+    return [x, y];
   }
 
-  function line(c, s) {
+  function line(c, s, first) {
     const colour = paint(s.colour), points = c.kind === "points";
     return {
       label: s.name, stroke: colour, dash: dashes(s.colour), spanGaps: c.kind !== "step",
-      width: points ? 1.5 : 1.75, value: withUnit(c.y.unit),
+      width: points ? 1.5 : first ? 2.25 : 1.5, value: withUnit(c.y.unit),
       points: { show: points || c.kind === "line" && c.xs.length < 60, size: points ? 7 : 5, width: 1.5, stroke: colour,
         fill: s.joined ? colour : css("--card") },
       paths: !s.joined ? () => null : c.kind === "step" ? uPlot.paths.stepped({ align: 1 }) : undefined,
     };
   }
 
-  // marks draws a dashed line and its label at places of the x axis.
+  // marks draws dashed lines at places of the x axis, each with its label above the plot.
   function marks(c) {
     return u => {
       for (const m of c.marks || []) {
@@ -79,8 +85,8 @@
         ctx.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
         ctx.beginPath(); ctx.moveTo(x, top); ctx.lineTo(x, top + height); ctx.stroke();
         ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
-        ctx.textAlign = flip ? "right" : "left"; ctx.textBaseline = "top";
-        ctx.fillText(m.label, x + (flip ? -5 : 5) * devicePixelRatio, top + 4 * devicePixelRatio);
+        ctx.textAlign = flip ? "right" : "left";
+        ctx.fillText(m.label, x, top - 5 * devicePixelRatio);
         ctx.restore();
       }
     };
@@ -95,7 +101,7 @@
       const { left, top } = u.cursor;
       let best = null;
       c.series.forEach((s, i) => {
-        if (!u.series[i + 1].show) return;
+        if (!u.series[c.series.length - i].show) return;
         s.ys.forEach((y, j) => {
           if (y == null) return;
           const px = u.valToPos(c.xs[j], "x"), py = u.valToPos(y, "y"), d = Math.hypot(px - left, py - top);
@@ -115,15 +121,18 @@
     return { hooks: { init: u => u.over.append(tip), setCursor: move } };
   }
 
+  // draw puts the first series on top: it is drawn last, and the legend is turned round.
   function draw(c, box) {
-    const points = c.kind === "points";
+    const points = c.kind === "points", order = c.series.toReversed();
     const cursor = points ? { x: false, y: false, points: { show: false } } : { y: false, sync: { key: c.sync } };
-    return new uPlot({
-      width: box.clientWidth, height, cursor, axes: axes(c), legend: { live: !points },
-      scales: { x: scaleX(c), y: { range: fixed(c.y.range) } },
-      series: [{ label: c.x.label.split(",")[0], value: withUnit(c.x.unit) }, ...c.series.map(s => line(c, s))],
+    const plot = new uPlot({
+      width: box.clientWidth, height, padding: [c.marks ? 20 : 8, 14, null, null], cursor, axes: axes(c), legend: { live: !points, markers: { fill: (u, i) => i && order[i - 1].joined ? paint(order[i - 1].colour) : null } },
+      scales: { x: scaleX(c), y: scaleY(c) },
+      series: [{ label: c.x.label.split(",")[0], value: withUnit(c.x.unit) }, ...order.map(s => line(c, s, s === c.series[0]))],
       hooks: { draw: [marks(c)] }, plugins: points ? [nearest(c)] : [],
-    }, [c.xs, ...c.series.map(s => s.ys)], box);
+    }, [c.xs, ...order.map(s => s.ys)], box);
+    plot.root.querySelectorAll(".u-legend .u-series").forEach((row, i) => { if (i || points) row.style.order = 99 - i; });
+    return plot;
   }
 
   function drawAll() {
