@@ -70,11 +70,11 @@ func setup(t testing.TB, g *Graph, threads, n int) (*Exec, *Graph, []float32, []
 	for i := range w.Params {
 		p := &w.Params[i]
 		if p.Role == Bias || p.Role == Bias2 || p.Role == Beta || p.Role == Transform {
-			v := w.Canonical(i)
+			v := w.Canonical(w.Data, i)
 			for j := range v {
 				v[j] += float32(rng.NormFloat64() * 0.1)
 			}
-			w.SetCanonical(i, v)
+			w.SetCanonical(w.Data, i, v)
 		}
 	}
 	pool := kernel.NewPool(threads)
@@ -116,12 +116,12 @@ func testGradient(t *testing.T, g *Graph, h, rel, abs float64) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for i := range e.W.Params {
 		p := &e.W.Params[i]
-		orig := e.W.Canonical(i)
+		orig := e.W.Canonical(e.W.Data, i)
 		dir := make([]float32, len(orig))
 		for j := range dir {
 			dir[j] = float32(rng.NormFloat64())
 		}
-		e.W.SetCanonical(i, dir)
+		e.W.SetCanonical(e.W.Data, i, dir)
 		var want float64
 		packed := e.W.Data[p.Off:][:p.Len]
 		for j, v := range e.Grad[p.Off:][:p.Len] {
@@ -132,11 +132,11 @@ func testGradient(t *testing.T, g *Graph, h, rel, abs float64) {
 			for j := range v {
 				v[j] = orig[j] + float32(h)*dir[j]
 			}
-			e.W.SetCanonical(i, v)
+			e.W.SetCanonical(e.W.Data, i, v)
 			return e.lossForTest(g, x, labels)
 		}
 		got := (step(h) - step(-h)) / (2 * h)
-		e.W.SetCanonical(i, orig)
+		e.W.SetCanonical(e.W.Data, i, orig)
 		if math.Abs(got-want) > rel*math.Abs(want)+abs {
 			t.Errorf("%s: derivative along a random direction is %.5f, the gradient says %.5f", p.Name, got, want)
 		}

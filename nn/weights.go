@@ -136,6 +136,9 @@ func (w *Weights) Of(vec []float32, layer int, r Role) []float32 {
 	return vec[p.Off:][:p.Len]
 }
 
+// Find returns the number of the parameter with a role of a layer, or -1.
+func (w *Weights) Find(layer int, r Role) int { return w.index[layer][r] }
+
 // TransformOf returns the matrix that makes kernel size k of a depthwise layer.
 func (w *Weights) TransformOf(vec []float32, layer, k int) []float32 {
 	for i := w.index[layer][Transform]; i >= 0 && i < len(w.Params) && w.Params[i].Layer == layer; i++ {
@@ -167,7 +170,7 @@ func (w *Weights) Init(rng *rand.Rand) {
 				vals[j] = float32((2*rng.Float64() - 1) / math.Sqrt(float64(p.Shape[1])))
 			}
 		}
-		w.SetCanonical(i, vals)
+		w.SetCanonical(w.Data, i, vals)
 	}
 }
 
@@ -207,13 +210,13 @@ func (l *Layer) ring(t int) int {
 	panic("nn: kernel is even")
 }
 
-// Canonical returns the values of parameter i in its canonical order, the one that
-// files use: dense weights [out][ky][kx][in] (fully connected [out][in]), depthwise
+// Canonical returns the values of parameter i in vec (Data, or a vector of the same
+// layout) in their canonical order, the one that files use: dense weights [out][ky][kx][in] (fully connected [out][in]), depthwise
 // [channel][ky][kx], vectors as they are, transforms [tap out][tap in] with taps in ring
 // order.
-func (w *Weights) Canonical(i int) []float32 {
+func (w *Weights) Canonical(vec []float32, i int) []float32 {
 	p := &w.Params[i]
-	src := w.Data[p.Off:][:p.Len]
+	src := vec[p.Off:][:p.Len]
 	dst := make([]float32, prod(p.Shape))
 	for j := range dst {
 		dst[j] = src[w.place(p, j)]
@@ -221,13 +224,13 @@ func (w *Weights) Canonical(i int) []float32 {
 	return dst
 }
 
-// SetCanonical stores values given in canonical order.
-func (w *Weights) SetCanonical(i int, vals []float32) {
+// SetCanonical stores values given in canonical order into vec.
+func (w *Weights) SetCanonical(vec []float32, i int, vals []float32) {
 	p := &w.Params[i]
 	if len(vals) != prod(p.Shape) {
 		panic(fmt.Sprintf("nn: %s takes %d values, not %d", p.Name, prod(p.Shape), len(vals)))
 	}
-	dst := w.Data[p.Off:][:p.Len]
+	dst := vec[p.Off:][:p.Len]
 	for j, v := range vals {
 		dst[w.place(p, j)] = v
 	}

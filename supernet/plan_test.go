@@ -1,0 +1,187 @@
+package supernet
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"weft/kernel"
+	"weft/nn"
+)
+
+// spacesForTest are small enough to run several subnets of.
+var spacesForTest = []string{"resnet-28s", "mbv3-28-k35", "resnet-32"}
+
+func newTestNet(t testing.TB, name string) *Supernet {
+	t.Helper()
+	s, err := Find(name, 10, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return New(s, []float32{0.5, 0.4, 0.3}, []float32{0.2, 0.3, 0.25}, rand.New(rand.NewPCG(7, 7)))
+}
+
+func testImages(s *Space, n int) []float32 {
+	rng := rand.New(rand.NewPCG(1, 9))
+	x := make([]float32, n*s.Input.Size())
+	for i := range x {
+		x[i] = rng.Float32()
+	}
+	return x
+}
+
+// normalised is what training sees of pixel/255.
+func normalised(net *Supernet, x []float32) []float32 {
+	y := make([]float32, len(x))
+	for i, v := range x {
+		y[i] = (v - net.Mean[i%3]) / net.Std[i%3]
+	}
+	return y
+}
+
+func closeTo(a, b []float32, tol float64) bool {
+	for i := range a {
+		if d := math.Abs(float64(a[i] - b[i])); !(d <= tol*(1+math.Abs(float64(b[i])))) {
+			return false
+		}
+	}
+	return true
+}
+
+// TestPlanAgreesWithTraining: calibrated on one batch, a plan must compute on that batch
+// what the training pass computed with the batch's own statistics, for any number of
+// threads and images at a time.
+func TestPlanAgreesWithTraining(t *testing.T) {
+	for _, name := range spacesForTest {
+		t.Run(name, func(t *testing.T) {
+			net := newTestNet(t, name)
+			pool := kernel.NewPool(2)
+			defer pool.Close()
+			const n = 6
+			x := testImages(net.Space, n)
+			e := nn.NewExec(net.W, pool, false)
+			norms := Norms{}
+			rng := rand.New(rand.NewPCG(5, 6))
+			archs := []Arch{net.Space.Max(), net.Space.Min()}
+			for range 3 {
+				archs = append(archs, net.Space.Sample(rng, Sampling{ElasticKernel: true}))
+			}
+			for _, a := range archs {
+				g, err := net.Space.Lower(a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				clear(norms) // shared statistics of another subnet are those of the same batch anyway
+				norms.Add(e, g, [][]float32{normalised(net, x)})
+				z := e.Forward(g, normalised(net, x), n)
+				p, err := NewTable(net, norms).Plan(a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w := NewWorker(pool)
+				got := make([]float32, n*10)
+				w.Run(p, x, n, got)
+				one := make([]float32, 10)
+				for i := range n {
+					want := z[i*g.Pitch():][:10]
+					if !closeTo(got[i*10:][:10], want, 2e-4) {
+						t.Fatalf("%s image %d: plan says %v, training %v", net.Space.Format(a), i, got[i*10:][:10], want)
+					}
+					w.Run(p, x[i*net.Space.Input.Size():], 1, one)
+					if !closeTo(one, want, 2e-4) {
+						t.Fatalf("%s image %d alone: %v, in the batch %v", net.Space.Format(a), i, one, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestNormsAreShared: a subnet that differs in its last stage alone adds statistics for
+// that stage alone, and the table then serves both.
+func TestNormsAreShared(t *testing.T) {
+	net := newTestNet(t, "resnet-28s")
+	pool := kernel.NewPool(1)
+	e := nn.NewExec(net.W, pool, false)
+	x := [][]float32{testImages(net.Space, 4)}
+	norms := Norms{}
+	a, err := net.Space.Parse(net.Space.Format(net.Space.Max()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, _ := net.Space.Lower(a)
+	first := norms.Add(e, g, x)
+	if again := norms.Add(e, g, x); again != 0 {
+		t.Fatalf("the same subnet added %d entries", again)
+	}
+	b := a
+	b.Depth[len(net.Space.Stages)-1] = 0
+	b.Expand[5] = 0 // of the block that is skipped
+	g, err = net.Space.Lower(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if added := norms.Add(e, g, x); added != 0 {
+		t.Fatalf("a subnet that only skips the last block added %d entries to %d", added, first)
+	}
+}
+
+// TestActuationAllocatesNothing alternates between subnets.
+func TestActuationAllocatesNothing(t *testing.T) {
+	net := newTestNet(t, "resnet-28s")
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	e := nn.NewExec(net.W, pool, false)
+	norms := Norms{}
+	table := NewTable(net, norms)
+	var plans []*Plan
+	x := testImages(net.Space, 4)
+	for _, a := range []Arch{net.Space.Max(), net.Space.Min()} {
+		g, _ := net.Space.Lower(a)
+		norms.Add(e, g, [][]float32{x})
+		p, err := table.Plan(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plans = append(plans, p)
+	}
+	w := NewWorker(pool)
+	logits := make([]float32, 40)
+	i := 0
+	if n := testing.AllocsPerRun(50, func() {
+		w.Run(plans[i%2], x, 4, logits)
+		i++
+	}); n != 0 {
+		t.Fatalf("%v allocations a batch", n)
+	}
+}
+
+// TestSortKeepsTheFunction: sorting channels changes no logit of the largest subnet
+// beyond rounding, and puts the channels of a block in falling order of importance.
+func TestSortKeepsTheFunction(t *testing.T) {
+	for _, name := range spacesForTest {
+		net := newTestNet(t, name)
+		pool := kernel.NewPool(1)
+		x := testImages(net.Space, 5)
+		g, _ := net.Space.Lower(net.Space.Max())
+		e := nn.NewExec(net.W, pool, false)
+		before := append([]float32(nil), e.Forward(g, x, 5)...)
+		old := append([]float32(nil), net.W.Data...)
+		velocity := append([]float32(nil), net.W.Data...)
+		if err := net.SortChannels(velocity); err != nil {
+			t.Fatal(err)
+		}
+		e.Changed()
+		if after := e.Forward(g, x, 5); !closeTo(after, before, 1e-3) {
+			t.Errorf("%s: sorting changed the logits", name)
+		}
+		same, moved := true, false
+		for i, v := range net.W.Data {
+			same = same && velocity[i] == v
+			moved = moved || old[i] != v
+		}
+		if !same || !moved {
+			t.Errorf("%s: momentum followed: %v, weights moved: %v", name, same, moved)
+		}
+	}
+}
