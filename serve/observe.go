@@ -1,0 +1,68 @@
+package serve
+
+import (
+	"slices"
+	"time"
+)
+
+// Status is what a Router knows about itself at one moment.
+type Status struct {
+	Ready           bool
+	Workers, Free   int // up; up and idle
+	WaitingRequests int
+	WaitingImages   int
+	// Attainment is the share of the last Accounted (up to 1024) requests that
+	// met their deadline. Dropped and refused ones count, withdrawn ones don't.
+	Attainment float64
+	Accounted  int
+	// Drift is, by subnet, the moving average of measured over profiled time
+	// (0: not run yet).
+	Drift []float64
+}
+
+// Status returns the present state.
+func (r *Router) Status() Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st := Status{
+		Ready:     r.readyLocked(),
+		Workers:   r.up,
+		Free:      r.sched.Free(),
+		Drift:     slices.Clone(r.drift),
+		Accounted: min(r.recent.total, len(r.recent.met)),
+	}
+	st.WaitingRequests, st.WaitingImages = r.sched.Waiting()
+	st.Attainment = float64(r.recent.sum) / float64(max(st.Accounted, 1))
+	return st
+}
+
+// driftWeight is the weight of the newest batch in the moving average.
+const driftWeight = 1. / 32
+
+// observe compares the time of a batch with its profile.
+func (r *Router) observe(subnet, images int, took time.Duration) {
+	ratio := float64(took) / float64(r.model.Profile.Latency(subnet, images))
+	if r.drift[subnet] == 0 {
+		r.drift[subnet] = ratio
+	}
+	r.drift[subnet] += driftWeight * (ratio - r.drift[subnet])
+}
+
+// window remembers whether the latest requests met their deadline.
+type window struct {
+	met   [1024]bool
+	total int // requests so far
+	sum   int // of met
+}
+
+func (w *window) add(met bool) {
+	slot := &w.met[w.total%len(w.met)]
+	if *slot {
+		w.sum--
+	}
+	if met {
+		w.sum++
+	}
+	*slot = met
+	w.total++
+}

@@ -1,0 +1,275 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"weft/sched"
+)
+
+// Router takes the requests for one model to its workers. It is safe for
+// concurrent use.
+type Router struct {
+	model   Model
+	subnets map[string]int // index by name
+	opt     Options
+	epoch   time.Time
+	metrics routerMetrics
+	log     *slog.Logger
+	calls   sync.Pool // of *call
+
+	mu       sync.Mutex // guards what follows, and the calls that workers don't run
+	sched    *sched.Scheduler
+	slots    slots
+	workers  []*worker
+	timer    *time.Timer
+	timeline timeline
+	recent   window
+	drift    []float64 // by subnet, see metrics
+	up       int       // workers that take batches
+	alive    int       // workers whose goroutine runs
+	draining bool
+	aborted  bool          // draining took too long: who waits is refused
+	stopped  chan struct{} // closed when the last worker ended
+}
+
+// call is a request on its way.
+type call struct {
+	req  *Request
+	resp *Response
+	done chan struct{} // gets one value when the router is through with the call
+
+	arrival, deadline time.Duration
+	err               error
+}
+
+func newRouter(m Model, opt Options, metrics *metrics, epoch time.Time) (*Router, error) {
+	s, err := sched.New(opt.Policy, m.Profile, opt.Sched)
+	if err != nil {
+		return nil, err
+	}
+	r := &Router{
+		model:    m,
+		subnets:  make(map[string]int, len(m.Profile.Subnets)),
+		opt:      opt,
+		epoch:    epoch,
+		metrics:  metrics.router(&m),
+		log:      opt.Log.With("model", m.Name),
+		sched:    s,
+		timeline: timeline{ring: make([]Decision, opt.Timeline)},
+		drift:    make([]float64, len(m.Profile.Subnets)),
+		stopped:  make(chan struct{}),
+	}
+	r.calls.New = func() any { return &call{done: make(chan struct{}, 1)} }
+	for i, sub := range m.Profile.Subnets {
+		r.subnets[sub.Name] = i
+	}
+	for i, exec := range m.Executors {
+		r.workers = append(r.workers, newWorker(r, i, exec))
+	}
+	return r, nil
+}
+
+func (r *Router) start() {
+	r.timer = time.AfterFunc(time.Hour, func() { r.step(sched.Event{Kind: sched.Tick}) })
+	r.alive = len(r.workers)
+	for _, w := range r.workers {
+		go w.loop()
+	}
+}
+
+// Model returns the model. The caller must not change what it points to.
+func (r *Router) Model() *Model { return &r.model }
+
+// Policy returns the name of the scheduling policy.
+func (r *Router) Policy() string { return r.sched.Policy().Name() }
+
+// Ready reports whether the workers are up and requests are taken.
+func (r *Router) Ready() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.readyLocked()
+}
+
+func (r *Router) readyLocked() bool { return !r.draining && r.up == len(r.workers) }
+
+// Infer answers the request. See InferInto.
+func (r *Router) Infer(ctx context.Context, req *Request) (*Response, error) {
+	resp := new(Response)
+	if err := r.InferInto(ctx, req, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// InferInto answers the request into resp, whose slices it reuses. It keeps
+// neither when it returns. When ctx ends, a request that waits is withdrawn at
+// once, while one that runs is waited for. The error has a Code.
+func (r *Router) InferInto(ctx context.Context, req *Request, resp *Response) error {
+	err := r.infer(ctx, req, resp)
+	r.metrics.request(req, resp, err)
+	return err
+}
+
+func (r *Router) infer(ctx context.Context, req *Request, resp *Response) error {
+	subnet, err := r.check(req)
+	if err != nil {
+		return err
+	}
+	resp.Logits = grow(resp.Logits, req.N*r.model.Classes)
+	c := r.calls.Get().(*call)
+	c.req, c.resp, c.err = req, resp, nil
+	id, err := r.submit(c, subnet)
+	if err == nil {
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+			r.step(sched.Event{Kind: sched.Cancel, ID: id})
+			<-c.done
+		}
+		err = c.err
+		if errors.Is(err, errWithdrawn) {
+			err = ctx.Err()
+		}
+	}
+	c.req, c.resp, c.err = nil, nil, nil
+	r.calls.Put(c)
+	if err != nil {
+		return err
+	}
+	return resp.label(req.N, r.model.Classes)
+}
+
+// errWithdrawn stands for the error of the context that ended.
+var errWithdrawn = &Error{Code: Cancelled, text: "the request was withdrawn"}
+
+// submit hands the call to the scheduler.
+func (r *Router) submit(c *call, subnet int) (id uint64, err error) {
+	req := c.req
+	timeout := req.Timeout
+	if timeout == 0 {
+		timeout = r.opt.SLO
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.draining {
+		return 0, ErrDraining
+	}
+	c.arrival = r.now()
+	if !req.Start.IsZero() {
+		c.arrival = min(c.arrival, req.Start.Sub(r.epoch))
+	}
+	c.deadline = c.arrival + timeout
+	id = r.slots.put(c)
+	r.stepLocked(sched.Event{Kind: sched.Arrive, Request: sched.Request{
+		ID: id, Arrival: c.arrival, Deadline: c.deadline, Size: req.N,
+		MinAccuracy: req.MinAccuracy, Subnet: subnet, Priority: req.Priority, Late: req.Late,
+	}})
+	return id, nil
+}
+
+// now is the time since the epoch. It rises with each call under r.mu.
+func (r *Router) now() time.Duration { return time.Since(r.epoch) }
+
+func (r *Router) step(ev sched.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stepLocked(ev)
+}
+
+// stepLocked steps the scheduler and does what it asks for.
+func (r *Router) stepLocked(ev sched.Event) {
+	now := r.now()
+	actions := r.sched.Step(now, ev)
+	for i := range actions {
+		switch a := &actions[i]; a.Kind {
+		case sched.Dispatch:
+			r.dispatch(now, a)
+		case sched.Drop:
+			r.drop(a.ID, a.Reason)
+		case sched.Wait:
+			r.timer.Reset(a.Until - now)
+		}
+	}
+	r.endIfDrained()
+}
+
+func (r *Router) dispatch(now time.Duration, a *sched.Action) {
+	w := r.workers[a.Worker]
+	w.batch, w.subnet, w.ids = a.Batch, a.Subnet, append(w.ids[:0], a.IDs...)
+	w.calls = w.calls[:0]
+	for _, id := range a.IDs {
+		w.calls = append(w.calls, r.slots.get(id))
+	}
+	requests, images := r.sched.Waiting()
+	r.timeline.add(Decision{
+		At: now, Slack: w.calls[0].deadline - now, Requests: len(a.IDs), Images: a.Images,
+		Subnet: a.Subnet, Worker: a.Worker, WaitingRequests: requests, WaitingImages: images,
+	})
+	w.wake <- struct{}{} // never blocks: the worker is free
+}
+
+func (r *Router) drop(id uint64, why sched.Reason) {
+	c := r.slots.take(id)
+	switch why {
+	case sched.Late:
+		c.err = ErrLate
+	case sched.Full:
+		c.err = ErrFull
+	case sched.Cancelled:
+		c.err = errWithdrawn
+		if r.aborted {
+			c.err = ErrDraining
+		}
+	case sched.Lost:
+		c.err = errLost
+	case sched.Invalid:
+		c.err = errorf(Invalid, "the scheduler can not place the request: no subnet meets its wishes")
+	}
+	if why == sched.Late || why == sched.Full {
+		r.recent.add(false)
+	}
+	c.done <- struct{}{}
+}
+
+// drain refuses new requests from now on.
+func (r *Router) drain() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.draining = true
+	r.endIfDrained()
+}
+
+// endIfDrained ends the workers once nothing is left to do.
+func (r *Router) endIfDrained() {
+	if !r.draining || r.slots.used > 0 || r.workers == nil {
+		return
+	}
+	r.timer.Stop()
+	for _, w := range r.workers {
+		close(w.wake)
+	}
+	r.workers = nil
+}
+
+// awaitDrain waits until the workers have ended. When ctx ends first, it
+// refuses those who wait.
+func (r *Router) awaitDrain(ctx context.Context) error {
+	select {
+	case <-r.stopped:
+		return nil
+	case <-ctx.Done():
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.aborted = true
+	waiting, _ := r.sched.Waiting()
+	for _, id := range r.slots.ids(nil) {
+		r.stepLocked(sched.Event{Kind: sched.Cancel, ID: id})
+	}
+	return fmt.Errorf("drain model %s: refused %d waiting requests: %w", r.model.Name, waiting, ctx.Err())
+}

@@ -1,0 +1,153 @@
+package serve
+
+import (
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"weft/sched"
+)
+
+// worker runs one executor on a thread of its own. The batch fields belong to
+// the router while the worker is free and to the worker while it runs.
+type worker struct {
+	router *Router
+	index  int
+	exec   Executor
+	wake   chan struct{} // one value per batch, closed to end the worker
+
+	batch  uint64
+	subnet int
+	ids    []uint64
+	calls  []*call
+
+	images []float32 // [MaxBatch][H*W*C], the batch gathered
+	logits []float32 // [MaxBatch][Classes]
+}
+
+func newWorker(r *Router, index int, exec Executor) *worker {
+	limit := r.model.Profile.MaxBatch
+	return &worker{
+		router: r,
+		index:  index,
+		exec:   exec,
+		wake:   make(chan struct{}, 1),
+		ids:    make([]uint64, 0, limit),
+		calls:  make([]*call, 0, limit),
+		images: make([]float32, limit*r.model.ImageSize()),
+		logits: make([]float32, limit*r.model.Classes),
+	}
+}
+
+// loop runs batches until wake is closed. The thread stays locked, so that it
+// ends with the goroutine and nothing else inherits its priority.
+func (w *worker) loop() {
+	runtime.LockOSThread()
+	r := w.router
+	if r.opt.Prepare != nil {
+		r.opt.Prepare()
+	}
+	r.mu.Lock()
+	r.up++
+	r.stepLocked(sched.Event{Kind: sched.WorkerUp, Worker: w.index})
+	r.mu.Unlock()
+	for range w.wake {
+		w.run()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.up--
+	r.alive--
+	if r.alive == 0 {
+		close(r.stopped)
+	}
+}
+
+// run takes one batch through the executor and answers its calls.
+func (w *worker) run() {
+	r := w.router
+	images := w.gather()
+	start := r.now()
+	err := w.infer(images)
+	end := r.now()
+	if err != nil {
+		r.log.Error("batch failed", slog.Int("worker", w.index), slog.String("subnet", w.subnetName()),
+			slog.Int("images", images), slog.Any("error", err))
+	}
+	met := w.scatter(images, start, end, err)
+	r.metrics.batch(w.subnet, images, end-start)
+	w.finish(images, end-start, met, err == nil)
+}
+
+func (w *worker) subnetName() string { return w.router.model.Profile.Subnets[w.subnet].Name }
+
+// gather copies the images of the batch into one slice and returns their number.
+func (w *worker) gather() (images int) {
+	size := w.router.model.ImageSize()
+	for _, c := range w.calls {
+		dst := w.images[images*size:][:c.req.N*size]
+		if c.req.Pixels == nil {
+			copy(dst, c.req.Images)
+		}
+		for i, b := range c.req.Pixels {
+			dst[i] = pixelValue[b]
+		}
+		images += c.req.N
+	}
+	return images
+}
+
+// infer runs the executor and turns a panic of it into an error.
+func (w *worker) infer(images int) (err error) {
+	m := &w.router.model
+	defer func() {
+		if p := recover(); p != nil {
+			w.router.log.Error("executor panicked", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			err = errorf(Failed, "the model panicked: %v", p)
+		}
+	}()
+	err = w.exec.Run(w.subnet, w.images[:images*m.ImageSize()], images, w.logits[:images*m.Classes])
+	if err != nil {
+		err = errorf(Failed, "the model failed: %w", err)
+	}
+	return err
+}
+
+// scatter fills in the responses, counts those that are in time, and marks the
+// calls that failed.
+func (w *worker) scatter(images int, start, end time.Duration, err error) (met int) {
+	classes := w.router.model.Classes
+	sub := &w.router.model.Profile.Subnets[w.subnet]
+	logits := w.logits
+	for _, c := range w.calls {
+		n := copy(c.resp.Logits, logits[:c.req.N*classes])
+		logits = logits[n:]
+		c.resp.Subnet, c.resp.Accuracy, c.resp.Batch = sub.Name, sub.Accuracy, images
+		c.resp.Queue, c.resp.Compute = start-c.arrival, end-start
+		c.resp.DeadlineMet = end <= c.deadline
+		c.err = err
+		if err == nil && c.resp.DeadlineMet {
+			met++
+		}
+	}
+	return met
+}
+
+// finish answers the calls and reports the worker free. Slots are given back
+// before the scheduler looks for more work, answers go out before the next
+// batch is picked up.
+func (w *worker) finish(images int, took time.Duration, met int, ok bool) {
+	r := w.router
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, c := range w.calls {
+		r.slots.take(w.ids[i])
+		r.recent.add(i < met)
+		c.done <- struct{}{} // never blocks: it has room for one
+	}
+	if ok {
+		r.observe(w.subnet, images, took)
+	}
+	r.stepLocked(sched.Event{Kind: sched.Done, Worker: w.index, Batch: w.batch})
+}
