@@ -1,6 +1,10 @@
 package supernet
 
-import "fmt"
+import (
+	"fmt"
+	"iter"
+	"slices"
+)
 
 // Arch is one point of a Space: the index of each choice in the list that the Space offers,
 // so that the zero Arch is the smallest. Entries that do not matter (of blocks beyond their
@@ -15,72 +19,96 @@ type Arch struct {
 
 // Max returns the largest subnet.
 func (s *Space) Max() Arch {
-	return s.fill(func(n int) int { return n - 1 }, func(n int) int { return n - 1 }, func(n int) int { return n - 1 })
+	var a Arch
+	for c := range s.choices(&a) {
+		*c.index = uint8(c.n - 1)
+	}
+	return a
 }
 
 // Min returns the smallest subnet.
 func (s *Space) Min() Arch { return Arch{} }
 
 // Contains reports whether a is one of the space's subnets, in canonical form.
-func (s *Space) Contains(a Arch) bool {
-	for i, v := range a.Depth {
-		if !within(v, i < s.depthSlots(), func() int { return len(s.depths(i)) }) {
-			return false
+func (s *Space) Contains(a Arch) bool { return s.check(a) == nil }
+
+// check explains why a is not a subnet of the space.
+func (s *Space) check(a Arch) error {
+	set := 0
+	for c := range s.choices(&a) {
+		switch v := int(*c.index); {
+		case v >= c.n:
+			return fmt.Errorf("architecture is not in space %q: choice %d of %s in stage %d, which offers %d", s.Name, v, c.dim, c.stage+1, c.n)
+		case v > 0 && !c.live:
+			return fmt.Errorf("architecture is not in space %q: it sets the %s of a block that stage %d skips", s.Name, c.dim, c.stage+1)
+		case v > 0:
+			set++
 		}
 	}
-	for i, v := range a.Width {
-		if !within(v, i < s.widthSlots(), func() int { return len(s.Widths) }) {
-			return false
+	for _, v := range slices.Concat(a.Depth[:], a.Width[:], a.Expand[:], a.Kernel[:]) {
+		if v > 0 {
+			set--
 		}
 	}
-	return a == s.canonical(a) && s.blocksContain(a)
+	if set != 0 {
+		return fmt.Errorf("architecture is not in space %q: it sets more stages or blocks than the space has", s.Name)
+	}
+	return nil
 }
 
-func within(v uint8, used bool, choices func() int) bool {
-	return v == 0 || used && int(v) < choices()
+// dim is one of the things that vary.
+type dim uint8
+
+const (
+	depthDim dim = iota
+	expandDim
+	kernelDim
+	widthDim
+	dims
+)
+
+func (d dim) String() string {
+	return [...]string{"depth", "expansion", "kernel", "width"}[d]
 }
 
-func (s *Space) blocksContain(a Arch) bool {
-	for b := range MaxBlocks {
-		if int(a.Expand[b]) >= len(s.Expansions) || int(a.Kernel[b]) >= len(s.Kernels) {
-			return false
-		}
-	}
-	return true
+// choice is one entry of an Arch with the number of values that it may take.
+type choice struct {
+	dim   dim
+	stage int // -1 is the stem
+	slot  int // entry of Depth or Width, or of Expand or Kernel
+	n     int
+	index *uint8
+	live  bool // false if it belongs to a block that does not run
 }
 
-// canonical returns a with the choices of blocks that do not run set to zero. The depths of
-// a are choices of the space.
-func (s *Space) canonical(a Arch) Arch {
-	runs := [MaxBlocks]bool{}
-	for m := range s.Stages {
-		for i := range s.depth(a, m) {
-			runs[s.block(m, i)] = true
+// choices yields every choice of the space, stage by stage, as places in a. Those of a
+// stage's blocks follow its depth, and a may be changed on the way: whether a block runs is
+// read when it is reached.
+func (s *Space) choices(a *Arch) iter.Seq[choice] {
+	return func(yield func(choice) bool) {
+		depth := func(stage, slot int) bool {
+			return yield(choice{depthDim, stage, slot, len(s.depths(slot)), &a.Depth[slot], true})
+		}
+		width := func(stage, slot int) bool {
+			return yield(choice{widthDim, stage, slot, len(s.Widths), &a.Width[slot], true})
+		}
+		if s.Family == Bottleneck && !(depth(-1, 0) && width(-1, 0) && width(-1, 1)) {
+			return
+		}
+		for m := range s.Stages {
+			if !depth(m, s.stemDepthSlots()+m) || !width(m, s.stemWidthSlots()+m) {
+				return
+			}
+			runs := s.depth(*a, m)
+			for i := range s.maxDepth(m) {
+				b := s.block(m, i)
+				if !yield(choice{expandDim, m, b, len(s.Expansions), &a.Expand[b], i < runs}) ||
+					!yield(choice{kernelDim, m, b, len(s.Kernels), &a.Kernel[b], i < runs}) {
+					return
+				}
+			}
 		}
 	}
-	for b, run := range runs {
-		if !run {
-			a.Expand[b], a.Kernel[b] = 0, 0
-		}
-	}
-	return a
-}
-
-// fill returns the Arch with the same choices everywhere: depth, expand and width map the
-// number of choices to an index. The kernel is the largest.
-func (s *Space) fill(depth, expand, width func(n int) int) Arch {
-	var a Arch
-	for i := range s.depthSlots() {
-		a.Depth[i] = uint8(depth(len(s.depths(i))))
-	}
-	for i := range s.widthSlots() {
-		a.Width[i] = uint8(width(len(s.Widths)))
-	}
-	for b := range MaxBlocks {
-		a.Expand[b] = uint8(expand(len(s.Expansions)))
-		a.Kernel[b] = uint8(len(s.Kernels) - 1)
-	}
-	return s.canonical(a)
 }
 
 // stemDepths are the choices of Bottleneck's stem: its middle convolution runs or not.
@@ -101,9 +129,6 @@ func (s *Space) stemWidthSlots() int {
 	}
 	return 0
 }
-
-func (s *Space) depthSlots() int { return s.stemDepthSlots() + len(s.Stages) }
-func (s *Space) widthSlots() int { return s.stemWidthSlots() + len(s.Stages) }
 
 // depths returns the choices of a depth slot.
 func (s *Space) depths(slot int) []int {
@@ -140,9 +165,4 @@ func (s *Space) channels(a Arch, slot, width int) int {
 // outputs returns the output channels of stage m of a.
 func (s *Space) outputs(a Arch, m int) int {
 	return s.channels(a, s.stemWidthSlots()+m, s.Stages[m].Width)
-}
-
-// notIn explains why a is not a subnet of the space.
-func (s *Space) notIn(a Arch) error {
-	return fmt.Errorf("architecture %v is not in space %q", a, s.Name)
 }

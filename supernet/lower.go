@@ -19,13 +19,16 @@ func (s *Space) Layers() []nn.Layer {
 // LayerSelect) and each layer the first of its channels (WeightSlice), so that the graph
 // names weights of the supernet and owns none.
 func (s *Space) Lower(a Arch) (*nn.Graph, error) {
-	if !s.Contains(a) {
-		return nil, s.notIn(a)
+	if err := s.check(a); err != nil {
+		return nil, err
 	}
+	return s.lower(a), nil
+}
+
+func (s *Space) lower(a Arch) *nn.Graph {
 	b := builder{s: s, a: a, g: &nn.Graph{Layers: s.Layers()}}
-	b.g.Ops = make([]nn.Op, 0, 2*len(b.g.Layers))
 	b.build()
-	return b.g, nil
+	return b.g
 }
 
 // layout builds the largest subnet and, as it goes, the layers.
