@@ -71,3 +71,18 @@ func (c *ConvGrad) check(hi int) {
 	need(op, "DY", c.DY, pixels(hi*c.G.OutPix, c.YPitch, c.Cout))
 	need(op, "DW", c.DW, PackedLen(c.Cout, c.Taps, c.InMax))
 }
+
+// checkRows panics unless every slice holds rows of c channels.
+func checkRows(op string, rows, c int, slices ...[]float32) {
+	require(c > 0 && c%8 == 0, op, "the number of channels is no multiple of 8")
+	for _, s := range slices {
+		need(op, "an activation", s, rows*c)
+	}
+}
+
+// checkChannels panics unless every slice holds c channels.
+func checkChannels(op string, c int, slices ...[]float32) {
+	for _, s := range slices {
+		need(op, "a vector of channels", s, c)
+	}
+}

@@ -308,12 +308,18 @@ noshift17:
 	VADDPS 32(CX)(DX*1), Y11, Y11
 
 nores18:
-	MOVQ   act+120(FP), CX
-	TESTQ  CX, CX
-	JZ     activated21
-	VXORPS Y12, Y12, Y12
-	CMPQ   CX, $+1
-	JNE    hard19
+	VXORPS  Y12, Y12, Y12
+	VMOVUPS splat0<>+0(SB), Y13
+	MOVQ    act+120(FP), CX
+	CMPQ    CX, $+1
+	JEQ     act21
+	CMPQ    CX, $+2
+	JEQ     act22
+	CMPQ    CX, $+3
+	JEQ     act23
+	JMP     acted19
+
+act21:
 	VMAXPS Y12, Y0, Y0
 	VMAXPS Y12, Y1, Y1
 	VMAXPS Y12, Y2, Y2
@@ -326,75 +332,72 @@ nores18:
 	VMAXPS Y12, Y9, Y9
 	VMAXPS Y12, Y10, Y10
 	VMAXPS Y12, Y11, Y11
-	JMP    activated21
+	JMP    acted19
 
-hard19:
-	VMOVUPS splat0<>+0(SB), Y13
-	CMPQ    CX, $+2
-	JNE     hsigmoid20
-	VADDPS  splat1<>+0(SB), Y0, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y3, Y3
-	VADDPS  splat1<>+0(SB), Y4, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y4, Y4
-	VADDPS  splat1<>+0(SB), Y5, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y5, Y5
-	VADDPS  splat1<>+0(SB), Y6, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y6, Y6
-	VADDPS  splat1<>+0(SB), Y7, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y7, Y7
-	VADDPS  splat1<>+0(SB), Y8, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y8, Y8
-	VADDPS  splat1<>+0(SB), Y9, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y9, Y9
-	VADDPS  splat1<>+0(SB), Y10, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y10, Y10
-	VADDPS  splat1<>+0(SB), Y11, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y11, Y11
-	JMP     activated21
+act22:
+	VADDPS splat1<>+0(SB), Y0, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y3, Y3
+	VADDPS splat1<>+0(SB), Y4, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y4, Y4
+	VADDPS splat1<>+0(SB), Y5, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y5, Y5
+	VADDPS splat1<>+0(SB), Y6, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y6, Y6
+	VADDPS splat1<>+0(SB), Y7, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y7, Y7
+	VADDPS splat1<>+0(SB), Y8, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y8, Y8
+	VADDPS splat1<>+0(SB), Y9, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y9, Y9
+	VADDPS splat1<>+0(SB), Y10, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y10, Y10
+	VADDPS splat1<>+0(SB), Y11, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y11, Y11
+	JMP    acted19
 
-hsigmoid20:
+act23:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y12, Y0
 	VMINPS Y0, Y13, Y0
@@ -444,7 +447,7 @@ hsigmoid20:
 	VMINPS Y11, Y13, Y11
 	VMULPS splat2<>+0(SB), Y11, Y11
 
-activated21:
+acted19:
 	MOVQ    y+88(FP), CX
 	MOVQ    16(AX), DX
 	VMOVUPS Y0, (CX)(DX*1)
@@ -478,9 +481,9 @@ tail5:
 	VXORPS Y7, Y7, Y7
 	XORQ   CX, CX
 	CMPQ   ntaps+32(FP), $+0
-	JEQ    taps23
+	JEQ    taps25
 
-tap22:
+tap24:
 	MOVQ    zero+80(FP), DX
 	MOVQ    8(AX), BX
 	MOVLQSX (BX)(CX*4), BX
@@ -495,9 +498,9 @@ tap22:
 	ADDQ    w+56(FP), DX
 	XORQ    BX, BX
 	CMPQ    cinMain+40(FP), $+0
-	JEQ     rest25
+	JEQ     rest27
 
-main24:
+main26:
 	VMOVUPS      (DX), Y8
 	VMOVUPS      32(DX), Y9
 	VBROADCASTSS (SI)(BX*1), Y10
@@ -521,13 +524,13 @@ main24:
 	ADDQ         $+256, DX
 	ADDQ         $+16, BX
 	CMPQ         BX, cinMain+40(FP)
-	JLT          main24
+	JLT          main26
 
-rest25:
+rest27:
 	CMPQ BX, cinAll+48(FP)
-	JGE  inputs27
+	JGE  inputs29
 
-one26:
+one28:
 	VMOVUPS      (DX), Y8
 	VMOVUPS      32(DX), Y9
 	VBROADCASTSS (SI)(BX*1), Y10
@@ -536,14 +539,14 @@ one26:
 	ADDQ         $+64, DX
 	ADDQ         $+4, BX
 	CMPQ         BX, cinAll+48(FP)
-	JLT          one26
+	JLT          one28
 
-inputs27:
+inputs29:
 	INCQ CX
 	CMPQ CX, ntaps+32(FP)
-	JLT  tap22
+	JLT  tap24
 
-taps23:
+taps25:
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y5, Y1, Y1
 	VADDPS  Y6, Y2, Y2
@@ -552,57 +555,60 @@ taps23:
 	VADDPS  Y3, Y1, Y1
 	MOVQ    scale+104(FP), CX
 	TESTQ   CX, CX
-	JZ      noscale28
+	JZ      noscale30
 	VMOVUPS (CX), Y2
 	VMULPS  Y2, Y0, Y0
 	VMOVUPS 32(CX), Y2
 	VMULPS  Y2, Y1, Y1
 
-noscale28:
+noscale30:
 	MOVQ    shift+112(FP), CX
 	TESTQ   CX, CX
-	JZ      noshift29
+	JZ      noshift31
 	VMOVUPS (CX), Y2
 	VADDPS  Y2, Y0, Y0
 	VMOVUPS 32(CX), Y2
 	VADDPS  Y2, Y1, Y1
 
-noshift29:
+noshift31:
 	MOVQ   res+96(FP), CX
 	TESTQ  CX, CX
-	JZ     nores30
+	JZ     nores32
 	MOVQ   16(AX), DX
 	VADDPS (CX)(DX*1), Y0, Y0
 	VADDPS 32(CX)(DX*1), Y1, Y1
 
-nores30:
-	MOVQ   act+120(FP), CX
-	TESTQ  CX, CX
-	JZ     activated33
-	VXORPS Y2, Y2, Y2
-	CMPQ   CX, $+1
-	JNE    hard31
+nores32:
+	VXORPS  Y2, Y2, Y2
+	VMOVUPS splat0<>+0(SB), Y3
+	MOVQ    act+120(FP), CX
+	CMPQ    CX, $+1
+	JEQ     act35
+	CMPQ    CX, $+2
+	JEQ     act36
+	CMPQ    CX, $+3
+	JEQ     act37
+	JMP     acted33
+
+act35:
 	VMAXPS Y2, Y0, Y0
 	VMAXPS Y2, Y1, Y1
-	JMP    activated33
+	JMP    acted33
 
-hard31:
-	VMOVUPS splat0<>+0(SB), Y3
-	CMPQ    CX, $+2
-	JNE     hsigmoid32
-	VADDPS  splat1<>+0(SB), Y0, Y4
-	VMAXPS  Y4, Y2, Y4
-	VMINPS  Y4, Y3, Y4
-	VMULPS  splat2<>+0(SB), Y4, Y4
-	VMULPS  Y4, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y4
-	VMAXPS  Y4, Y2, Y4
-	VMINPS  Y4, Y3, Y4
-	VMULPS  splat2<>+0(SB), Y4, Y4
-	VMULPS  Y4, Y1, Y1
-	JMP     activated33
+act36:
+	VADDPS splat1<>+0(SB), Y0, Y4
+	VMAXPS Y4, Y2, Y4
+	VMINPS Y4, Y3, Y4
+	VMULPS splat2<>+0(SB), Y4, Y4
+	VMULPS Y4, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y4
+	VMAXPS Y4, Y2, Y4
+	VMINPS Y4, Y3, Y4
+	VMULPS splat2<>+0(SB), Y4, Y4
+	VMULPS Y4, Y1, Y1
+	JMP    acted33
 
-hsigmoid32:
+act37:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y2, Y0
 	VMINPS Y0, Y3, Y0
@@ -612,7 +618,7 @@ hsigmoid32:
 	VMINPS Y1, Y3, Y1
 	VMULPS splat2<>+0(SB), Y1, Y1
 
-activated33:
+acted33:
 	MOVQ    y+88(FP), CX
 	MOVQ    16(AX), DX
 	VMOVUPS Y0, (CX)(DX*1)
@@ -631,9 +637,9 @@ tail6:
 	VXORPS Y7, Y7, Y7
 	XORQ   CX, CX
 	CMPQ   ntaps+32(FP), $+0
-	JEQ    taps35
+	JEQ    taps39
 
-tap34:
+tap38:
 	MOVQ    zero+80(FP), DX
 	MOVQ    8(AX), BX
 	MOVLQSX (BX)(CX*4), BX
@@ -655,9 +661,9 @@ tap34:
 	ADDQ    w+56(FP), DX
 	XORQ    BX, BX
 	CMPQ    cinMain+40(FP), $+0
-	JEQ     rest37
+	JEQ     rest41
 
-main36:
+main40:
 	VMOVUPS      (DX), Y8
 	VMOVUPS      32(DX), Y9
 	VBROADCASTSS (SI)(BX*1), Y10
@@ -693,13 +699,13 @@ main36:
 	ADDQ         $+256, DX
 	ADDQ         $+16, BX
 	CMPQ         BX, cinMain+40(FP)
-	JLT          main36
+	JLT          main40
 
-rest37:
+rest41:
 	CMPQ BX, cinAll+48(FP)
-	JGE  inputs39
+	JGE  inputs43
 
-one38:
+one42:
 	VMOVUPS      (DX), Y8
 	VMOVUPS      32(DX), Y9
 	VBROADCASTSS (SI)(BX*1), Y10
@@ -711,21 +717,21 @@ one38:
 	ADDQ         $+64, DX
 	ADDQ         $+4, BX
 	CMPQ         BX, cinAll+48(FP)
-	JLT          one38
+	JLT          one42
 
-inputs39:
+inputs43:
 	INCQ CX
 	CMPQ CX, ntaps+32(FP)
-	JLT  tap34
+	JLT  tap38
 
-taps35:
+taps39:
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y5, Y1, Y1
 	VADDPS  Y6, Y2, Y2
 	VADDPS  Y7, Y3, Y3
 	MOVQ    scale+104(FP), CX
 	TESTQ   CX, CX
-	JZ      noscale40
+	JZ      noscale44
 	VMOVUPS (CX), Y4
 	VMULPS  Y4, Y0, Y0
 	VMULPS  Y4, Y2, Y2
@@ -733,10 +739,10 @@ taps35:
 	VMULPS  Y4, Y1, Y1
 	VMULPS  Y4, Y3, Y3
 
-noscale40:
+noscale44:
 	MOVQ    shift+112(FP), CX
 	TESTQ   CX, CX
-	JZ      noshift41
+	JZ      noshift45
 	VMOVUPS (CX), Y4
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y4, Y2, Y2
@@ -744,10 +750,10 @@ noscale40:
 	VADDPS  Y4, Y1, Y1
 	VADDPS  Y4, Y3, Y3
 
-noshift41:
+noshift45:
 	MOVQ   res+96(FP), CX
 	TESTQ  CX, CX
-	JZ     nores42
+	JZ     nores46
 	MOVQ   16(AX), DX
 	VADDPS (CX)(DX*1), Y0, Y0
 	VADDPS 32(CX)(DX*1), Y1, Y1
@@ -755,46 +761,49 @@ noshift41:
 	VADDPS (CX)(DX*1), Y2, Y2
 	VADDPS 32(CX)(DX*1), Y3, Y3
 
-nores42:
-	MOVQ   act+120(FP), CX
-	TESTQ  CX, CX
-	JZ     activated45
-	VXORPS Y4, Y4, Y4
-	CMPQ   CX, $+1
-	JNE    hard43
+nores46:
+	VXORPS  Y4, Y4, Y4
+	VMOVUPS splat0<>+0(SB), Y5
+	MOVQ    act+120(FP), CX
+	CMPQ    CX, $+1
+	JEQ     act49
+	CMPQ    CX, $+2
+	JEQ     act50
+	CMPQ    CX, $+3
+	JEQ     act51
+	JMP     acted47
+
+act49:
 	VMAXPS Y4, Y0, Y0
 	VMAXPS Y4, Y1, Y1
 	VMAXPS Y4, Y2, Y2
 	VMAXPS Y4, Y3, Y3
-	JMP    activated45
+	JMP    acted47
 
-hard43:
-	VMOVUPS splat0<>+0(SB), Y5
-	CMPQ    CX, $+2
-	JNE     hsigmoid44
-	VADDPS  splat1<>+0(SB), Y0, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y3, Y3
-	JMP     activated45
+act50:
+	VADDPS splat1<>+0(SB), Y0, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y3, Y3
+	JMP    acted47
 
-hsigmoid44:
+act51:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y4, Y0
 	VMINPS Y0, Y5, Y0
@@ -812,7 +821,7 @@ hsigmoid44:
 	VMINPS Y3, Y5, Y3
 	VMULPS splat2<>+0(SB), Y3, Y3
 
-activated45:
+acted47:
 	MOVQ    y+88(FP), CX
 	MOVQ    16(AX), DX
 	VMOVUPS Y0, (CX)(DX*1)
@@ -838,9 +847,9 @@ tail7:
 	VXORPS Y11, Y11, Y11
 	XORQ   CX, CX
 	CMPQ   ntaps+32(FP), $+0
-	JEQ    taps47
+	JEQ    taps53
 
-tap46:
+tap52:
 	MOVQ    zero+80(FP), DX
 	MOVQ    8(AX), BX
 	MOVLQSX (BX)(CX*4), BX
@@ -869,9 +878,9 @@ tap46:
 	ADDQ    w+56(FP), DX
 	XORQ    BX, BX
 	CMPQ    cinMain+40(FP), $+0
-	JEQ     rest49
+	JEQ     rest55
 
-main48:
+main54:
 	VMOVUPS      (DX), Y12
 	VMOVUPS      32(DX), Y13
 	VBROADCASTSS (SI)(BX*1), Y14
@@ -919,13 +928,13 @@ main48:
 	ADDQ         $+256, DX
 	ADDQ         $+16, BX
 	CMPQ         BX, cinMain+40(FP)
-	JLT          main48
+	JLT          main54
 
-rest49:
+rest55:
 	CMPQ BX, cinAll+48(FP)
-	JGE  inputs51
+	JGE  inputs57
 
-one50:
+one56:
 	VMOVUPS      (DX), Y12
 	VMOVUPS      32(DX), Y13
 	VBROADCASTSS (SI)(BX*1), Y14
@@ -940,14 +949,14 @@ one50:
 	ADDQ         $+64, DX
 	ADDQ         $+4, BX
 	CMPQ         BX, cinAll+48(FP)
-	JLT          one50
+	JLT          one56
 
-inputs51:
+inputs57:
 	INCQ CX
 	CMPQ CX, ntaps+32(FP)
-	JLT  tap46
+	JLT  tap52
 
-taps47:
+taps53:
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y7, Y1, Y1
 	VADDPS  Y8, Y2, Y2
@@ -956,7 +965,7 @@ taps47:
 	VADDPS  Y11, Y5, Y5
 	MOVQ    scale+104(FP), CX
 	TESTQ   CX, CX
-	JZ      noscale52
+	JZ      noscale58
 	VMOVUPS (CX), Y6
 	VMULPS  Y6, Y0, Y0
 	VMULPS  Y6, Y2, Y2
@@ -966,10 +975,10 @@ taps47:
 	VMULPS  Y6, Y3, Y3
 	VMULPS  Y6, Y5, Y5
 
-noscale52:
+noscale58:
 	MOVQ    shift+112(FP), CX
 	TESTQ   CX, CX
-	JZ      noshift53
+	JZ      noshift59
 	VMOVUPS (CX), Y6
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y6, Y2, Y2
@@ -979,10 +988,10 @@ noscale52:
 	VADDPS  Y6, Y3, Y3
 	VADDPS  Y6, Y5, Y5
 
-noshift53:
+noshift59:
 	MOVQ   res+96(FP), CX
 	TESTQ  CX, CX
-	JZ     nores54
+	JZ     nores60
 	MOVQ   16(AX), DX
 	VADDPS (CX)(DX*1), Y0, Y0
 	VADDPS 32(CX)(DX*1), Y1, Y1
@@ -993,58 +1002,61 @@ noshift53:
 	VADDPS (CX)(DX*1), Y4, Y4
 	VADDPS 32(CX)(DX*1), Y5, Y5
 
-nores54:
-	MOVQ   act+120(FP), CX
-	TESTQ  CX, CX
-	JZ     activated57
-	VXORPS Y6, Y6, Y6
-	CMPQ   CX, $+1
-	JNE    hard55
+nores60:
+	VXORPS  Y6, Y6, Y6
+	VMOVUPS splat0<>+0(SB), Y7
+	MOVQ    act+120(FP), CX
+	CMPQ    CX, $+1
+	JEQ     act63
+	CMPQ    CX, $+2
+	JEQ     act64
+	CMPQ    CX, $+3
+	JEQ     act65
+	JMP     acted61
+
+act63:
 	VMAXPS Y6, Y0, Y0
 	VMAXPS Y6, Y1, Y1
 	VMAXPS Y6, Y2, Y2
 	VMAXPS Y6, Y3, Y3
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
-	JMP    activated57
+	JMP    acted61
 
-hard55:
-	VMOVUPS splat0<>+0(SB), Y7
-	CMPQ    CX, $+2
-	JNE     hsigmoid56
-	VADDPS  splat1<>+0(SB), Y0, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y3, Y3
-	VADDPS  splat1<>+0(SB), Y4, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y4, Y4
-	VADDPS  splat1<>+0(SB), Y5, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y5, Y5
-	JMP     activated57
+act64:
+	VADDPS splat1<>+0(SB), Y0, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y3, Y3
+	VADDPS splat1<>+0(SB), Y4, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y4, Y4
+	VADDPS splat1<>+0(SB), Y5, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y5, Y5
+	JMP    acted61
 
-hsigmoid56:
+act65:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y6, Y0
 	VMINPS Y0, Y7, Y0
@@ -1070,7 +1082,7 @@ hsigmoid56:
 	VMINPS Y5, Y7, Y5
 	VMULPS splat2<>+0(SB), Y5, Y5
 
-activated57:
+acted61:
 	MOVQ    y+88(FP), CX
 	MOVQ    16(AX), DX
 	VMOVUPS Y0, (CX)(DX*1)
@@ -1095,9 +1107,9 @@ tail8:
 	VXORPS Y7, Y7, Y7
 	XORQ   CX, CX
 	CMPQ   ntaps+32(FP), $+0
-	JEQ    taps59
+	JEQ    taps67
 
-tap58:
+tap66:
 	MOVQ    zero+80(FP), DX
 	MOVQ    8(AX), BX
 	MOVLQSX (BX)(CX*4), BX
@@ -1133,9 +1145,9 @@ tap58:
 	ADDQ    w+56(FP), DX
 	XORQ    BX, BX
 	CMPQ    cinMain+40(FP), $+0
-	JEQ     rest61
+	JEQ     rest69
 
-main60:
+main68:
 	VMOVUPS      (DX), Y8
 	VMOVUPS      32(DX), Y9
 	VBROADCASTSS (SI)(BX*1), Y10
@@ -1195,13 +1207,13 @@ main60:
 	ADDQ         $+256, DX
 	ADDQ         $+16, BX
 	CMPQ         BX, cinMain+40(FP)
-	JLT          main60
+	JLT          main68
 
-rest61:
+rest69:
 	CMPQ BX, cinAll+48(FP)
-	JGE  inputs63
+	JGE  inputs71
 
-one62:
+one70:
 	VMOVUPS      (DX), Y8
 	VMOVUPS      32(DX), Y9
 	VBROADCASTSS (SI)(BX*1), Y10
@@ -1219,17 +1231,17 @@ one62:
 	ADDQ         $+64, DX
 	ADDQ         $+4, BX
 	CMPQ         BX, cinAll+48(FP)
-	JLT          one62
+	JLT          one70
 
-inputs63:
+inputs71:
 	INCQ CX
 	CMPQ CX, ntaps+32(FP)
-	JLT  tap58
+	JLT  tap66
 
-taps59:
+taps67:
 	MOVQ    scale+104(FP), CX
 	TESTQ   CX, CX
-	JZ      noscale64
+	JZ      noscale72
 	VMOVUPS (CX), Y8
 	VMULPS  Y8, Y0, Y0
 	VMULPS  Y8, Y2, Y2
@@ -1241,10 +1253,10 @@ taps59:
 	VMULPS  Y8, Y5, Y5
 	VMULPS  Y8, Y7, Y7
 
-noscale64:
+noscale72:
 	MOVQ    shift+112(FP), CX
 	TESTQ   CX, CX
-	JZ      noshift65
+	JZ      noshift73
 	VMOVUPS (CX), Y8
 	VADDPS  Y8, Y0, Y0
 	VADDPS  Y8, Y2, Y2
@@ -1256,10 +1268,10 @@ noscale64:
 	VADDPS  Y8, Y5, Y5
 	VADDPS  Y8, Y7, Y7
 
-noshift65:
+noshift73:
 	MOVQ   res+96(FP), CX
 	TESTQ  CX, CX
-	JZ     nores66
+	JZ     nores74
 	MOVQ   16(AX), DX
 	VADDPS (CX)(DX*1), Y0, Y0
 	VADDPS 32(CX)(DX*1), Y1, Y1
@@ -1273,13 +1285,19 @@ noshift65:
 	VADDPS (CX)(DX*1), Y6, Y6
 	VADDPS 32(CX)(DX*1), Y7, Y7
 
-nores66:
-	MOVQ   act+120(FP), CX
-	TESTQ  CX, CX
-	JZ     activated69
-	VXORPS Y8, Y8, Y8
-	CMPQ   CX, $+1
-	JNE    hard67
+nores74:
+	VXORPS  Y8, Y8, Y8
+	VMOVUPS splat0<>+0(SB), Y9
+	MOVQ    act+120(FP), CX
+	CMPQ    CX, $+1
+	JEQ     act77
+	CMPQ    CX, $+2
+	JEQ     act78
+	CMPQ    CX, $+3
+	JEQ     act79
+	JMP     acted75
+
+act77:
 	VMAXPS Y8, Y0, Y0
 	VMAXPS Y8, Y1, Y1
 	VMAXPS Y8, Y2, Y2
@@ -1288,55 +1306,52 @@ nores66:
 	VMAXPS Y8, Y5, Y5
 	VMAXPS Y8, Y6, Y6
 	VMAXPS Y8, Y7, Y7
-	JMP    activated69
+	JMP    acted75
 
-hard67:
-	VMOVUPS splat0<>+0(SB), Y9
-	CMPQ    CX, $+2
-	JNE     hsigmoid68
-	VADDPS  splat1<>+0(SB), Y0, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y3, Y3
-	VADDPS  splat1<>+0(SB), Y4, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y4, Y4
-	VADDPS  splat1<>+0(SB), Y5, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y5, Y5
-	VADDPS  splat1<>+0(SB), Y6, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y6, Y6
-	VADDPS  splat1<>+0(SB), Y7, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y7, Y7
-	JMP     activated69
+act78:
+	VADDPS splat1<>+0(SB), Y0, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y3, Y3
+	VADDPS splat1<>+0(SB), Y4, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y4, Y4
+	VADDPS splat1<>+0(SB), Y5, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y5, Y5
+	VADDPS splat1<>+0(SB), Y6, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y6, Y6
+	VADDPS splat1<>+0(SB), Y7, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y7, Y7
+	JMP    acted75
 
-hsigmoid68:
+act79:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y8, Y0
 	VMINPS Y0, Y9, Y0
@@ -1370,7 +1385,7 @@ hsigmoid68:
 	VMINPS Y7, Y9, Y7
 	VMULPS splat2<>+0(SB), Y7, Y7
 
-activated69:
+acted75:
 	MOVQ    y+88(FP), CX
 	MOVQ    16(AX), DX
 	VMOVUPS Y0, (CX)(DX*1)
@@ -1400,9 +1415,9 @@ tail9:
 	VXORPS Y9, Y9, Y9
 	XORQ   CX, CX
 	CMPQ   ntaps+32(FP), $+0
-	JEQ    taps71
+	JEQ    taps81
 
-tap70:
+tap80:
 	MOVQ    zero+80(FP), DX
 	MOVQ    8(AX), BX
 	MOVLQSX (BX)(CX*4), BX
@@ -1445,9 +1460,9 @@ tap70:
 	ADDQ    w+56(FP), DX
 	XORQ    BX, BX
 	CMPQ    cinMain+40(FP), $+0
-	JEQ     rest73
+	JEQ     rest83
 
-main72:
+main82:
 	VMOVUPS      (DX), Y10
 	VMOVUPS      32(DX), Y11
 	VBROADCASTSS (SI)(BX*1), Y12
@@ -1519,13 +1534,13 @@ main72:
 	ADDQ         $+256, DX
 	ADDQ         $+16, BX
 	CMPQ         BX, cinMain+40(FP)
-	JLT          main72
+	JLT          main82
 
-rest73:
+rest83:
 	CMPQ BX, cinAll+48(FP)
-	JGE  inputs75
+	JGE  inputs85
 
-one74:
+one84:
 	VMOVUPS      (DX), Y10
 	VMOVUPS      32(DX), Y11
 	VBROADCASTSS (SI)(BX*1), Y12
@@ -1546,17 +1561,17 @@ one74:
 	ADDQ         $+64, DX
 	ADDQ         $+4, BX
 	CMPQ         BX, cinAll+48(FP)
-	JLT          one74
+	JLT          one84
 
-inputs75:
+inputs85:
 	INCQ CX
 	CMPQ CX, ntaps+32(FP)
-	JLT  tap70
+	JLT  tap80
 
-taps71:
+taps81:
 	MOVQ    scale+104(FP), CX
 	TESTQ   CX, CX
-	JZ      noscale76
+	JZ      noscale86
 	VMOVUPS (CX), Y10
 	VMULPS  Y10, Y0, Y0
 	VMULPS  Y10, Y2, Y2
@@ -1570,10 +1585,10 @@ taps71:
 	VMULPS  Y10, Y7, Y7
 	VMULPS  Y10, Y9, Y9
 
-noscale76:
+noscale86:
 	MOVQ    shift+112(FP), CX
 	TESTQ   CX, CX
-	JZ      noshift77
+	JZ      noshift87
 	VMOVUPS (CX), Y10
 	VADDPS  Y10, Y0, Y0
 	VADDPS  Y10, Y2, Y2
@@ -1587,10 +1602,10 @@ noscale76:
 	VADDPS  Y10, Y7, Y7
 	VADDPS  Y10, Y9, Y9
 
-noshift77:
+noshift87:
 	MOVQ   res+96(FP), CX
 	TESTQ  CX, CX
-	JZ     nores78
+	JZ     nores88
 	MOVQ   16(AX), DX
 	VADDPS (CX)(DX*1), Y0, Y0
 	VADDPS 32(CX)(DX*1), Y1, Y1
@@ -1607,13 +1622,19 @@ noshift77:
 	VADDPS (CX)(DX*1), Y8, Y8
 	VADDPS 32(CX)(DX*1), Y9, Y9
 
-nores78:
-	MOVQ   act+120(FP), CX
-	TESTQ  CX, CX
-	JZ     activated81
-	VXORPS Y10, Y10, Y10
-	CMPQ   CX, $+1
-	JNE    hard79
+nores88:
+	VXORPS  Y10, Y10, Y10
+	VMOVUPS splat0<>+0(SB), Y11
+	MOVQ    act+120(FP), CX
+	CMPQ    CX, $+1
+	JEQ     act91
+	CMPQ    CX, $+2
+	JEQ     act92
+	CMPQ    CX, $+3
+	JEQ     act93
+	JMP     acted89
+
+act91:
 	VMAXPS Y10, Y0, Y0
 	VMAXPS Y10, Y1, Y1
 	VMAXPS Y10, Y2, Y2
@@ -1624,65 +1645,62 @@ nores78:
 	VMAXPS Y10, Y7, Y7
 	VMAXPS Y10, Y8, Y8
 	VMAXPS Y10, Y9, Y9
-	JMP    activated81
+	JMP    acted89
 
-hard79:
-	VMOVUPS splat0<>+0(SB), Y11
-	CMPQ    CX, $+2
-	JNE     hsigmoid80
-	VADDPS  splat1<>+0(SB), Y0, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y3, Y3
-	VADDPS  splat1<>+0(SB), Y4, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y4, Y4
-	VADDPS  splat1<>+0(SB), Y5, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y5, Y5
-	VADDPS  splat1<>+0(SB), Y6, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y6, Y6
-	VADDPS  splat1<>+0(SB), Y7, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y7, Y7
-	VADDPS  splat1<>+0(SB), Y8, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y8, Y8
-	VADDPS  splat1<>+0(SB), Y9, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y9, Y9
-	JMP     activated81
+act92:
+	VADDPS splat1<>+0(SB), Y0, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y3, Y3
+	VADDPS splat1<>+0(SB), Y4, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y4, Y4
+	VADDPS splat1<>+0(SB), Y5, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y5, Y5
+	VADDPS splat1<>+0(SB), Y6, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y6, Y6
+	VADDPS splat1<>+0(SB), Y7, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y7, Y7
+	VADDPS splat1<>+0(SB), Y8, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y8, Y8
+	VADDPS splat1<>+0(SB), Y9, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y9, Y9
+	JMP    acted89
 
-hsigmoid80:
+act93:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y10, Y0
 	VMINPS Y0, Y11, Y0
@@ -1724,7 +1742,7 @@ hsigmoid80:
 	VMINPS Y9, Y11, Y9
 	VMULPS splat2<>+0(SB), Y9, Y9
 
-activated81:
+acted89:
 	MOVQ    y+88(FP), CX
 	MOVQ    16(AX), DX
 	VMOVUPS Y0, (CX)(DX*1)
@@ -1749,20 +1767,20 @@ done3:
 half1:
 	MOVQ rows+0(FP), AX
 
-next83:
+next95:
 	MOVQ   n+8(FP), CX
 	CMPQ   CX, $+1
-	JEQ    tail84
+	JEQ    tail96
 	CMPQ   CX, $+2
-	JEQ    tail85
+	JEQ    tail97
 	CMPQ   CX, $+3
-	JEQ    tail86
+	JEQ    tail98
 	CMPQ   CX, $+4
-	JEQ    tail87
+	JEQ    tail99
 	CMPQ   CX, $+5
-	JEQ    tail88
+	JEQ    tail100
 	TESTQ  CX, CX
-	JZ     done82
+	JZ     done94
 	SUBQ   $+6, CX
 	MOVQ   CX, n+8(FP)
 	VXORPS Y0, Y0, Y0
@@ -1779,9 +1797,9 @@ next83:
 	VXORPS Y11, Y11, Y11
 	XORQ   CX, CX
 	CMPQ   ntaps+32(FP), $+0
-	JEQ    taps90
+	JEQ    taps102
 
-tap89:
+tap101:
 	MOVQ    zero+80(FP), DX
 	MOVQ    8(AX), BX
 	MOVLQSX (BX)(CX*4), BX
@@ -1831,9 +1849,9 @@ tap89:
 	ADDQ    w+56(FP), DX
 	XORQ    BX, BX
 	CMPQ    cinMain+40(FP), $+0
-	JEQ     rest92
+	JEQ     rest104
 
-main91:
+main103:
 	VMOVUPS      (DX), Y12
 	VBROADCASTSS (SI)(BX*1), Y13
 	VFMADD231PS  Y13, Y12, Y0
@@ -1889,13 +1907,13 @@ main91:
 	ADDQ         $+256, DX
 	ADDQ         $+16, BX
 	CMPQ         BX, cinMain+40(FP)
-	JLT          main91
+	JLT          main103
 
-rest92:
+rest104:
 	CMPQ BX, cinAll+48(FP)
-	JGE  inputs94
+	JGE  inputs106
 
-one93:
+one105:
 	VMOVUPS      (DX), Y12
 	VBROADCASTSS (SI)(BX*1), Y13
 	VFMADD231PS  Y13, Y12, Y0
@@ -1912,14 +1930,14 @@ one93:
 	ADDQ         $+64, DX
 	ADDQ         $+4, BX
 	CMPQ         BX, cinAll+48(FP)
-	JLT          one93
+	JLT          one105
 
-inputs94:
+inputs106:
 	INCQ CX
 	CMPQ CX, ntaps+32(FP)
-	JLT  tap89
+	JLT  tap101
 
-taps90:
+taps102:
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y7, Y1, Y1
 	VADDPS  Y8, Y2, Y2
@@ -1928,7 +1946,7 @@ taps90:
 	VADDPS  Y11, Y5, Y5
 	MOVQ    scale+104(FP), CX
 	TESTQ   CX, CX
-	JZ      noscale95
+	JZ      noscale107
 	VMOVUPS (CX), Y6
 	VMULPS  Y6, Y0, Y0
 	VMULPS  Y6, Y1, Y1
@@ -1937,10 +1955,10 @@ taps90:
 	VMULPS  Y6, Y4, Y4
 	VMULPS  Y6, Y5, Y5
 
-noscale95:
+noscale107:
 	MOVQ    shift+112(FP), CX
 	TESTQ   CX, CX
-	JZ      noshift96
+	JZ      noshift108
 	VMOVUPS (CX), Y6
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y6, Y1, Y1
@@ -1949,10 +1967,10 @@ noscale95:
 	VADDPS  Y6, Y4, Y4
 	VADDPS  Y6, Y5, Y5
 
-noshift96:
+noshift108:
 	MOVQ   res+96(FP), CX
 	TESTQ  CX, CX
-	JZ     nores97
+	JZ     nores109
 	MOVQ   16(AX), DX
 	VADDPS (CX)(DX*1), Y0, Y0
 	MOVQ   40(AX), DX
@@ -1966,58 +1984,61 @@ noshift96:
 	MOVQ   136(AX), DX
 	VADDPS (CX)(DX*1), Y5, Y5
 
-nores97:
-	MOVQ   act+120(FP), CX
-	TESTQ  CX, CX
-	JZ     activated100
-	VXORPS Y6, Y6, Y6
-	CMPQ   CX, $+1
-	JNE    hard98
+nores109:
+	VXORPS  Y6, Y6, Y6
+	VMOVUPS splat0<>+0(SB), Y7
+	MOVQ    act+120(FP), CX
+	CMPQ    CX, $+1
+	JEQ     act112
+	CMPQ    CX, $+2
+	JEQ     act113
+	CMPQ    CX, $+3
+	JEQ     act114
+	JMP     acted110
+
+act112:
 	VMAXPS Y6, Y0, Y0
 	VMAXPS Y6, Y1, Y1
 	VMAXPS Y6, Y2, Y2
 	VMAXPS Y6, Y3, Y3
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
-	JMP    activated100
+	JMP    acted110
 
-hard98:
-	VMOVUPS splat0<>+0(SB), Y7
-	CMPQ    CX, $+2
-	JNE     hsigmoid99
-	VADDPS  splat1<>+0(SB), Y0, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y3, Y3
-	VADDPS  splat1<>+0(SB), Y4, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y4, Y4
-	VADDPS  splat1<>+0(SB), Y5, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y5, Y5
-	JMP     activated100
+act113:
+	VADDPS splat1<>+0(SB), Y0, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y3, Y3
+	VADDPS splat1<>+0(SB), Y4, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y4, Y4
+	VADDPS splat1<>+0(SB), Y5, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y5, Y5
+	JMP    acted110
 
-hsigmoid99:
+act114:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y6, Y0
 	VMINPS Y0, Y7, Y0
@@ -2043,7 +2064,7 @@ hsigmoid99:
 	VMINPS Y5, Y7, Y5
 	VMULPS splat2<>+0(SB), Y5, Y5
 
-activated100:
+acted110:
 	MOVQ    y+88(FP), CX
 	MOVQ    16(AX), DX
 	VMOVUPS Y0, (CX)(DX*1)
@@ -2058,18 +2079,18 @@ activated100:
 	MOVQ    136(AX), DX
 	VMOVUPS Y5, (CX)(DX*1)
 	ADDQ    $+144, AX
-	JMP     next83
+	JMP     next95
 
-tail84:
+tail96:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	XORQ   CX, CX
 	CMPQ   ntaps+32(FP), $+0
-	JEQ    taps102
+	JEQ    taps116
 
-tap101:
+tap115:
 	MOVQ    zero+80(FP), DX
 	MOVQ    8(AX), BX
 	MOVLQSX (BX)(CX*4), BX
@@ -2084,9 +2105,9 @@ tap101:
 	ADDQ    w+56(FP), DX
 	XORQ    BX, BX
 	CMPQ    cinMain+40(FP), $+0
-	JEQ     rest104
+	JEQ     rest118
 
-main103:
+main117:
 	VMOVUPS      (DX), Y4
 	VBROADCASTSS (SI)(BX*1), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -2102,85 +2123,88 @@ main103:
 	ADDQ         $+256, DX
 	ADDQ         $+16, BX
 	CMPQ         BX, cinMain+40(FP)
-	JLT          main103
+	JLT          main117
 
-rest104:
+rest118:
 	CMPQ BX, cinAll+48(FP)
-	JGE  inputs106
+	JGE  inputs120
 
-one105:
+one119:
 	VMOVUPS      (DX), Y4
 	VBROADCASTSS (SI)(BX*1), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	ADDQ         $+64, DX
 	ADDQ         $+4, BX
 	CMPQ         BX, cinAll+48(FP)
-	JLT          one105
+	JLT          one119
 
-inputs106:
+inputs120:
 	INCQ CX
 	CMPQ CX, ntaps+32(FP)
-	JLT  tap101
+	JLT  tap115
 
-taps102:
+taps116:
 	VADDPS  Y2, Y0, Y0
 	VADDPS  Y3, Y1, Y1
 	VADDPS  Y1, Y0, Y0
 	MOVQ    scale+104(FP), CX
 	TESTQ   CX, CX
-	JZ      noscale107
+	JZ      noscale121
 	VMOVUPS (CX), Y1
 	VMULPS  Y1, Y0, Y0
 
-noscale107:
+noscale121:
 	MOVQ    shift+112(FP), CX
 	TESTQ   CX, CX
-	JZ      noshift108
+	JZ      noshift122
 	VMOVUPS (CX), Y1
 	VADDPS  Y1, Y0, Y0
 
-noshift108:
+noshift122:
 	MOVQ   res+96(FP), CX
 	TESTQ  CX, CX
-	JZ     nores109
+	JZ     nores123
 	MOVQ   16(AX), DX
 	VADDPS (CX)(DX*1), Y0, Y0
 
-nores109:
-	MOVQ   act+120(FP), CX
-	TESTQ  CX, CX
-	JZ     activated112
-	VXORPS Y1, Y1, Y1
-	CMPQ   CX, $+1
-	JNE    hard110
-	VMAXPS Y1, Y0, Y0
-	JMP    activated112
-
-hard110:
+nores123:
+	VXORPS  Y1, Y1, Y1
 	VMOVUPS splat0<>+0(SB), Y2
+	MOVQ    act+120(FP), CX
+	CMPQ    CX, $+1
+	JEQ     act126
 	CMPQ    CX, $+2
-	JNE     hsigmoid111
-	VADDPS  splat1<>+0(SB), Y0, Y3
-	VMAXPS  Y3, Y1, Y3
-	VMINPS  Y3, Y2, Y3
-	VMULPS  splat2<>+0(SB), Y3, Y3
-	VMULPS  Y3, Y0, Y0
-	JMP     activated112
+	JEQ     act127
+	CMPQ    CX, $+3
+	JEQ     act128
+	JMP     acted124
 
-hsigmoid111:
+act126:
+	VMAXPS Y1, Y0, Y0
+	JMP    acted124
+
+act127:
+	VADDPS splat1<>+0(SB), Y0, Y3
+	VMAXPS Y3, Y1, Y3
+	VMINPS Y3, Y2, Y3
+	VMULPS splat2<>+0(SB), Y3, Y3
+	VMULPS Y3, Y0, Y0
+	JMP    acted124
+
+act128:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y1, Y0
 	VMINPS Y0, Y2, Y0
 	VMULPS splat2<>+0(SB), Y0, Y0
 
-activated112:
+acted124:
 	MOVQ    y+88(FP), CX
 	MOVQ    16(AX), DX
 	VMOVUPS Y0, (CX)(DX*1)
 	ADDQ    $+24, AX
-	JMP     done82
+	JMP     done94
 
-tail85:
+tail97:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2191,9 +2215,9 @@ tail85:
 	VXORPS Y7, Y7, Y7
 	XORQ   CX, CX
 	CMPQ   ntaps+32(FP), $+0
-	JEQ    taps114
+	JEQ    taps130
 
-tap113:
+tap129:
 	MOVQ    zero+80(FP), DX
 	MOVQ    8(AX), BX
 	MOVLQSX (BX)(CX*4), BX
@@ -2215,9 +2239,9 @@ tap113:
 	ADDQ    w+56(FP), DX
 	XORQ    BX, BX
 	CMPQ    cinMain+40(FP), $+0
-	JEQ     rest116
+	JEQ     rest132
 
-main115:
+main131:
 	VMOVUPS      (DX), Y8
 	VBROADCASTSS (SI)(BX*1), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -2241,13 +2265,13 @@ main115:
 	ADDQ         $+256, DX
 	ADDQ         $+16, BX
 	CMPQ         BX, cinMain+40(FP)
-	JLT          main115
+	JLT          main131
 
-rest116:
+rest132:
 	CMPQ BX, cinAll+48(FP)
-	JGE  inputs118
+	JGE  inputs134
 
-one117:
+one133:
 	VMOVUPS      (DX), Y8
 	VBROADCASTSS (SI)(BX*1), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -2256,14 +2280,14 @@ one117:
 	ADDQ         $+64, DX
 	ADDQ         $+4, BX
 	CMPQ         BX, cinAll+48(FP)
-	JLT          one117
+	JLT          one133
 
-inputs118:
+inputs134:
 	INCQ CX
 	CMPQ CX, ntaps+32(FP)
-	JLT  tap113
+	JLT  tap129
 
-taps114:
+taps130:
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y5, Y1, Y1
 	VADDPS  Y6, Y2, Y2
@@ -2272,56 +2296,59 @@ taps114:
 	VADDPS  Y3, Y1, Y1
 	MOVQ    scale+104(FP), CX
 	TESTQ   CX, CX
-	JZ      noscale119
+	JZ      noscale135
 	VMOVUPS (CX), Y2
 	VMULPS  Y2, Y0, Y0
 	VMULPS  Y2, Y1, Y1
 
-noscale119:
+noscale135:
 	MOVQ    shift+112(FP), CX
 	TESTQ   CX, CX
-	JZ      noshift120
+	JZ      noshift136
 	VMOVUPS (CX), Y2
 	VADDPS  Y2, Y0, Y0
 	VADDPS  Y2, Y1, Y1
 
-noshift120:
+noshift136:
 	MOVQ   res+96(FP), CX
 	TESTQ  CX, CX
-	JZ     nores121
+	JZ     nores137
 	MOVQ   16(AX), DX
 	VADDPS (CX)(DX*1), Y0, Y0
 	MOVQ   40(AX), DX
 	VADDPS (CX)(DX*1), Y1, Y1
 
-nores121:
-	MOVQ   act+120(FP), CX
-	TESTQ  CX, CX
-	JZ     activated124
-	VXORPS Y2, Y2, Y2
-	CMPQ   CX, $+1
-	JNE    hard122
+nores137:
+	VXORPS  Y2, Y2, Y2
+	VMOVUPS splat0<>+0(SB), Y3
+	MOVQ    act+120(FP), CX
+	CMPQ    CX, $+1
+	JEQ     act140
+	CMPQ    CX, $+2
+	JEQ     act141
+	CMPQ    CX, $+3
+	JEQ     act142
+	JMP     acted138
+
+act140:
 	VMAXPS Y2, Y0, Y0
 	VMAXPS Y2, Y1, Y1
-	JMP    activated124
+	JMP    acted138
 
-hard122:
-	VMOVUPS splat0<>+0(SB), Y3
-	CMPQ    CX, $+2
-	JNE     hsigmoid123
-	VADDPS  splat1<>+0(SB), Y0, Y4
-	VMAXPS  Y4, Y2, Y4
-	VMINPS  Y4, Y3, Y4
-	VMULPS  splat2<>+0(SB), Y4, Y4
-	VMULPS  Y4, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y4
-	VMAXPS  Y4, Y2, Y4
-	VMINPS  Y4, Y3, Y4
-	VMULPS  splat2<>+0(SB), Y4, Y4
-	VMULPS  Y4, Y1, Y1
-	JMP     activated124
+act141:
+	VADDPS splat1<>+0(SB), Y0, Y4
+	VMAXPS Y4, Y2, Y4
+	VMINPS Y4, Y3, Y4
+	VMULPS splat2<>+0(SB), Y4, Y4
+	VMULPS Y4, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y4
+	VMAXPS Y4, Y2, Y4
+	VMINPS Y4, Y3, Y4
+	VMULPS splat2<>+0(SB), Y4, Y4
+	VMULPS Y4, Y1, Y1
+	JMP    acted138
 
-hsigmoid123:
+act142:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y2, Y0
 	VMINPS Y0, Y3, Y0
@@ -2331,16 +2358,16 @@ hsigmoid123:
 	VMINPS Y1, Y3, Y1
 	VMULPS splat2<>+0(SB), Y1, Y1
 
-activated124:
+acted138:
 	MOVQ    y+88(FP), CX
 	MOVQ    16(AX), DX
 	VMOVUPS Y0, (CX)(DX*1)
 	MOVQ    40(AX), DX
 	VMOVUPS Y1, (CX)(DX*1)
 	ADDQ    $+48, AX
-	JMP     done82
+	JMP     done94
 
-tail86:
+tail98:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2355,9 +2382,9 @@ tail86:
 	VXORPS Y11, Y11, Y11
 	XORQ   CX, CX
 	CMPQ   ntaps+32(FP), $+0
-	JEQ    taps126
+	JEQ    taps144
 
-tap125:
+tap143:
 	MOVQ    zero+80(FP), DX
 	MOVQ    8(AX), BX
 	MOVLQSX (BX)(CX*4), BX
@@ -2386,9 +2413,9 @@ tap125:
 	ADDQ    w+56(FP), DX
 	XORQ    BX, BX
 	CMPQ    cinMain+40(FP), $+0
-	JEQ     rest128
+	JEQ     rest146
 
-main127:
+main145:
 	VMOVUPS      (DX), Y12
 	VBROADCASTSS (SI)(BX*1), Y13
 	VFMADD231PS  Y13, Y12, Y0
@@ -2420,13 +2447,13 @@ main127:
 	ADDQ         $+256, DX
 	ADDQ         $+16, BX
 	CMPQ         BX, cinMain+40(FP)
-	JLT          main127
+	JLT          main145
 
-rest128:
+rest146:
 	CMPQ BX, cinAll+48(FP)
-	JGE  inputs130
+	JGE  inputs148
 
-one129:
+one147:
 	VMOVUPS      (DX), Y12
 	VBROADCASTSS (SI)(BX*1), Y13
 	VFMADD231PS  Y13, Y12, Y0
@@ -2437,14 +2464,14 @@ one129:
 	ADDQ         $+64, DX
 	ADDQ         $+4, BX
 	CMPQ         BX, cinAll+48(FP)
-	JLT          one129
+	JLT          one147
 
-inputs130:
+inputs148:
 	INCQ CX
 	CMPQ CX, ntaps+32(FP)
-	JLT  tap125
+	JLT  tap143
 
-taps126:
+taps144:
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y7, Y1, Y1
 	VADDPS  Y8, Y2, Y2
@@ -2456,25 +2483,25 @@ taps126:
 	VADDPS  Y5, Y2, Y2
 	MOVQ    scale+104(FP), CX
 	TESTQ   CX, CX
-	JZ      noscale131
+	JZ      noscale149
 	VMOVUPS (CX), Y3
 	VMULPS  Y3, Y0, Y0
 	VMULPS  Y3, Y1, Y1
 	VMULPS  Y3, Y2, Y2
 
-noscale131:
+noscale149:
 	MOVQ    shift+112(FP), CX
 	TESTQ   CX, CX
-	JZ      noshift132
+	JZ      noshift150
 	VMOVUPS (CX), Y3
 	VADDPS  Y3, Y0, Y0
 	VADDPS  Y3, Y1, Y1
 	VADDPS  Y3, Y2, Y2
 
-noshift132:
+noshift150:
 	MOVQ   res+96(FP), CX
 	TESTQ  CX, CX
-	JZ     nores133
+	JZ     nores151
 	MOVQ   16(AX), DX
 	VADDPS (CX)(DX*1), Y0, Y0
 	MOVQ   40(AX), DX
@@ -2482,40 +2509,43 @@ noshift132:
 	MOVQ   64(AX), DX
 	VADDPS (CX)(DX*1), Y2, Y2
 
-nores133:
-	MOVQ   act+120(FP), CX
-	TESTQ  CX, CX
-	JZ     activated136
-	VXORPS Y3, Y3, Y3
-	CMPQ   CX, $+1
-	JNE    hard134
+nores151:
+	VXORPS  Y3, Y3, Y3
+	VMOVUPS splat0<>+0(SB), Y4
+	MOVQ    act+120(FP), CX
+	CMPQ    CX, $+1
+	JEQ     act154
+	CMPQ    CX, $+2
+	JEQ     act155
+	CMPQ    CX, $+3
+	JEQ     act156
+	JMP     acted152
+
+act154:
 	VMAXPS Y3, Y0, Y0
 	VMAXPS Y3, Y1, Y1
 	VMAXPS Y3, Y2, Y2
-	JMP    activated136
+	JMP    acted152
 
-hard134:
-	VMOVUPS splat0<>+0(SB), Y4
-	CMPQ    CX, $+2
-	JNE     hsigmoid135
-	VADDPS  splat1<>+0(SB), Y0, Y5
-	VMAXPS  Y5, Y3, Y5
-	VMINPS  Y5, Y4, Y5
-	VMULPS  splat2<>+0(SB), Y5, Y5
-	VMULPS  Y5, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y5
-	VMAXPS  Y5, Y3, Y5
-	VMINPS  Y5, Y4, Y5
-	VMULPS  splat2<>+0(SB), Y5, Y5
-	VMULPS  Y5, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y5
-	VMAXPS  Y5, Y3, Y5
-	VMINPS  Y5, Y4, Y5
-	VMULPS  splat2<>+0(SB), Y5, Y5
-	VMULPS  Y5, Y2, Y2
-	JMP     activated136
+act155:
+	VADDPS splat1<>+0(SB), Y0, Y5
+	VMAXPS Y5, Y3, Y5
+	VMINPS Y5, Y4, Y5
+	VMULPS splat2<>+0(SB), Y5, Y5
+	VMULPS Y5, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y5
+	VMAXPS Y5, Y3, Y5
+	VMINPS Y5, Y4, Y5
+	VMULPS splat2<>+0(SB), Y5, Y5
+	VMULPS Y5, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y5
+	VMAXPS Y5, Y3, Y5
+	VMINPS Y5, Y4, Y5
+	VMULPS splat2<>+0(SB), Y5, Y5
+	VMULPS Y5, Y2, Y2
+	JMP    acted152
 
-hsigmoid135:
+act156:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y3, Y0
 	VMINPS Y0, Y4, Y0
@@ -2529,7 +2559,7 @@ hsigmoid135:
 	VMINPS Y2, Y4, Y2
 	VMULPS splat2<>+0(SB), Y2, Y2
 
-activated136:
+acted152:
 	MOVQ    y+88(FP), CX
 	MOVQ    16(AX), DX
 	VMOVUPS Y0, (CX)(DX*1)
@@ -2538,9 +2568,9 @@ activated136:
 	MOVQ    64(AX), DX
 	VMOVUPS Y2, (CX)(DX*1)
 	ADDQ    $+72, AX
-	JMP     done82
+	JMP     done94
 
-tail87:
+tail99:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2551,9 +2581,9 @@ tail87:
 	VXORPS Y7, Y7, Y7
 	XORQ   CX, CX
 	CMPQ   ntaps+32(FP), $+0
-	JEQ    taps138
+	JEQ    taps158
 
-tap137:
+tap157:
 	MOVQ    zero+80(FP), DX
 	MOVQ    8(AX), BX
 	MOVLQSX (BX)(CX*4), BX
@@ -2589,9 +2619,9 @@ tap137:
 	ADDQ    w+56(FP), DX
 	XORQ    BX, BX
 	CMPQ    cinMain+40(FP), $+0
-	JEQ     rest140
+	JEQ     rest160
 
-main139:
+main159:
 	VMOVUPS      (DX), Y8
 	VBROADCASTSS (SI)(BX*1), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -2631,13 +2661,13 @@ main139:
 	ADDQ         $+256, DX
 	ADDQ         $+16, BX
 	CMPQ         BX, cinMain+40(FP)
-	JLT          main139
+	JLT          main159
 
-rest140:
+rest160:
 	CMPQ BX, cinAll+48(FP)
-	JGE  inputs142
+	JGE  inputs162
 
-one141:
+one161:
 	VMOVUPS      (DX), Y8
 	VBROADCASTSS (SI)(BX*1), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -2650,41 +2680,41 @@ one141:
 	ADDQ         $+64, DX
 	ADDQ         $+4, BX
 	CMPQ         BX, cinAll+48(FP)
-	JLT          one141
+	JLT          one161
 
-inputs142:
+inputs162:
 	INCQ CX
 	CMPQ CX, ntaps+32(FP)
-	JLT  tap137
+	JLT  tap157
 
-taps138:
+taps158:
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y5, Y1, Y1
 	VADDPS  Y6, Y2, Y2
 	VADDPS  Y7, Y3, Y3
 	MOVQ    scale+104(FP), CX
 	TESTQ   CX, CX
-	JZ      noscale143
+	JZ      noscale163
 	VMOVUPS (CX), Y4
 	VMULPS  Y4, Y0, Y0
 	VMULPS  Y4, Y1, Y1
 	VMULPS  Y4, Y2, Y2
 	VMULPS  Y4, Y3, Y3
 
-noscale143:
+noscale163:
 	MOVQ    shift+112(FP), CX
 	TESTQ   CX, CX
-	JZ      noshift144
+	JZ      noshift164
 	VMOVUPS (CX), Y4
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y4, Y1, Y1
 	VADDPS  Y4, Y2, Y2
 	VADDPS  Y4, Y3, Y3
 
-noshift144:
+noshift164:
 	MOVQ   res+96(FP), CX
 	TESTQ  CX, CX
-	JZ     nores145
+	JZ     nores165
 	MOVQ   16(AX), DX
 	VADDPS (CX)(DX*1), Y0, Y0
 	MOVQ   40(AX), DX
@@ -2694,46 +2724,49 @@ noshift144:
 	MOVQ   88(AX), DX
 	VADDPS (CX)(DX*1), Y3, Y3
 
-nores145:
-	MOVQ   act+120(FP), CX
-	TESTQ  CX, CX
-	JZ     activated148
-	VXORPS Y4, Y4, Y4
-	CMPQ   CX, $+1
-	JNE    hard146
+nores165:
+	VXORPS  Y4, Y4, Y4
+	VMOVUPS splat0<>+0(SB), Y5
+	MOVQ    act+120(FP), CX
+	CMPQ    CX, $+1
+	JEQ     act168
+	CMPQ    CX, $+2
+	JEQ     act169
+	CMPQ    CX, $+3
+	JEQ     act170
+	JMP     acted166
+
+act168:
 	VMAXPS Y4, Y0, Y0
 	VMAXPS Y4, Y1, Y1
 	VMAXPS Y4, Y2, Y2
 	VMAXPS Y4, Y3, Y3
-	JMP    activated148
+	JMP    acted166
 
-hard146:
-	VMOVUPS splat0<>+0(SB), Y5
-	CMPQ    CX, $+2
-	JNE     hsigmoid147
-	VADDPS  splat1<>+0(SB), Y0, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y3, Y3
-	JMP     activated148
+act169:
+	VADDPS splat1<>+0(SB), Y0, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y3, Y3
+	JMP    acted166
 
-hsigmoid147:
+act170:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y4, Y0
 	VMINPS Y0, Y5, Y0
@@ -2751,7 +2784,7 @@ hsigmoid147:
 	VMINPS Y3, Y5, Y3
 	VMULPS splat2<>+0(SB), Y3, Y3
 
-activated148:
+acted166:
 	MOVQ    y+88(FP), CX
 	MOVQ    16(AX), DX
 	VMOVUPS Y0, (CX)(DX*1)
@@ -2762,9 +2795,9 @@ activated148:
 	MOVQ    88(AX), DX
 	VMOVUPS Y3, (CX)(DX*1)
 	ADDQ    $+96, AX
-	JMP     done82
+	JMP     done94
 
-tail88:
+tail100:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2777,9 +2810,9 @@ tail88:
 	VXORPS Y9, Y9, Y9
 	XORQ   CX, CX
 	CMPQ   ntaps+32(FP), $+0
-	JEQ    taps150
+	JEQ    taps172
 
-tap149:
+tap171:
 	MOVQ    zero+80(FP), DX
 	MOVQ    8(AX), BX
 	MOVLQSX (BX)(CX*4), BX
@@ -2822,9 +2855,9 @@ tap149:
 	ADDQ    w+56(FP), DX
 	XORQ    BX, BX
 	CMPQ    cinMain+40(FP), $+0
-	JEQ     rest152
+	JEQ     rest174
 
-main151:
+main173:
 	VMOVUPS      (DX), Y10
 	VBROADCASTSS (SI)(BX*1), Y11
 	VFMADD231PS  Y11, Y10, Y0
@@ -2872,13 +2905,13 @@ main151:
 	ADDQ         $+256, DX
 	ADDQ         $+16, BX
 	CMPQ         BX, cinMain+40(FP)
-	JLT          main151
+	JLT          main173
 
-rest152:
+rest174:
 	CMPQ BX, cinAll+48(FP)
-	JGE  inputs154
+	JGE  inputs176
 
-one153:
+one175:
 	VMOVUPS      (DX), Y10
 	VBROADCASTSS (SI)(BX*1), Y11
 	VFMADD231PS  Y11, Y10, Y0
@@ -2893,14 +2926,14 @@ one153:
 	ADDQ         $+64, DX
 	ADDQ         $+4, BX
 	CMPQ         BX, cinAll+48(FP)
-	JLT          one153
+	JLT          one175
 
-inputs154:
+inputs176:
 	INCQ CX
 	CMPQ CX, ntaps+32(FP)
-	JLT  tap149
+	JLT  tap171
 
-taps150:
+taps172:
 	VADDPS  Y5, Y0, Y0
 	VADDPS  Y6, Y1, Y1
 	VADDPS  Y7, Y2, Y2
@@ -2908,7 +2941,7 @@ taps150:
 	VADDPS  Y9, Y4, Y4
 	MOVQ    scale+104(FP), CX
 	TESTQ   CX, CX
-	JZ      noscale155
+	JZ      noscale177
 	VMOVUPS (CX), Y5
 	VMULPS  Y5, Y0, Y0
 	VMULPS  Y5, Y1, Y1
@@ -2916,10 +2949,10 @@ taps150:
 	VMULPS  Y5, Y3, Y3
 	VMULPS  Y5, Y4, Y4
 
-noscale155:
+noscale177:
 	MOVQ    shift+112(FP), CX
 	TESTQ   CX, CX
-	JZ      noshift156
+	JZ      noshift178
 	VMOVUPS (CX), Y5
 	VADDPS  Y5, Y0, Y0
 	VADDPS  Y5, Y1, Y1
@@ -2927,10 +2960,10 @@ noscale155:
 	VADDPS  Y5, Y3, Y3
 	VADDPS  Y5, Y4, Y4
 
-noshift156:
+noshift178:
 	MOVQ   res+96(FP), CX
 	TESTQ  CX, CX
-	JZ     nores157
+	JZ     nores179
 	MOVQ   16(AX), DX
 	VADDPS (CX)(DX*1), Y0, Y0
 	MOVQ   40(AX), DX
@@ -2942,52 +2975,55 @@ noshift156:
 	MOVQ   112(AX), DX
 	VADDPS (CX)(DX*1), Y4, Y4
 
-nores157:
-	MOVQ   act+120(FP), CX
-	TESTQ  CX, CX
-	JZ     activated160
-	VXORPS Y5, Y5, Y5
-	CMPQ   CX, $+1
-	JNE    hard158
+nores179:
+	VXORPS  Y5, Y5, Y5
+	VMOVUPS splat0<>+0(SB), Y6
+	MOVQ    act+120(FP), CX
+	CMPQ    CX, $+1
+	JEQ     act182
+	CMPQ    CX, $+2
+	JEQ     act183
+	CMPQ    CX, $+3
+	JEQ     act184
+	JMP     acted180
+
+act182:
 	VMAXPS Y5, Y0, Y0
 	VMAXPS Y5, Y1, Y1
 	VMAXPS Y5, Y2, Y2
 	VMAXPS Y5, Y3, Y3
 	VMAXPS Y5, Y4, Y4
-	JMP    activated160
+	JMP    acted180
 
-hard158:
-	VMOVUPS splat0<>+0(SB), Y6
-	CMPQ    CX, $+2
-	JNE     hsigmoid159
-	VADDPS  splat1<>+0(SB), Y0, Y7
-	VMAXPS  Y7, Y5, Y7
-	VMINPS  Y7, Y6, Y7
-	VMULPS  splat2<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y7
-	VMAXPS  Y7, Y5, Y7
-	VMINPS  Y7, Y6, Y7
-	VMULPS  splat2<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y7
-	VMAXPS  Y7, Y5, Y7
-	VMINPS  Y7, Y6, Y7
-	VMULPS  splat2<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y7
-	VMAXPS  Y7, Y5, Y7
-	VMINPS  Y7, Y6, Y7
-	VMULPS  splat2<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y3, Y3
-	VADDPS  splat1<>+0(SB), Y4, Y7
-	VMAXPS  Y7, Y5, Y7
-	VMINPS  Y7, Y6, Y7
-	VMULPS  splat2<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y4, Y4
-	JMP     activated160
+act183:
+	VADDPS splat1<>+0(SB), Y0, Y7
+	VMAXPS Y7, Y5, Y7
+	VMINPS Y7, Y6, Y7
+	VMULPS splat2<>+0(SB), Y7, Y7
+	VMULPS Y7, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y7
+	VMAXPS Y7, Y5, Y7
+	VMINPS Y7, Y6, Y7
+	VMULPS splat2<>+0(SB), Y7, Y7
+	VMULPS Y7, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y7
+	VMAXPS Y7, Y5, Y7
+	VMINPS Y7, Y6, Y7
+	VMULPS splat2<>+0(SB), Y7, Y7
+	VMULPS Y7, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y7
+	VMAXPS Y7, Y5, Y7
+	VMINPS Y7, Y6, Y7
+	VMULPS splat2<>+0(SB), Y7, Y7
+	VMULPS Y7, Y3, Y3
+	VADDPS splat1<>+0(SB), Y4, Y7
+	VMAXPS Y7, Y5, Y7
+	VMINPS Y7, Y6, Y7
+	VMULPS splat2<>+0(SB), Y7, Y7
+	VMULPS Y7, Y4, Y4
+	JMP    acted180
 
-hsigmoid159:
+act184:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y5, Y0
 	VMINPS Y0, Y6, Y0
@@ -3009,7 +3045,7 @@ hsigmoid159:
 	VMINPS Y4, Y6, Y4
 	VMULPS splat2<>+0(SB), Y4, Y4
 
-activated160:
+acted180:
 	MOVQ    y+88(FP), CX
 	MOVQ    16(AX), DX
 	VMOVUPS Y0, (CX)(DX*1)
@@ -3023,7 +3059,7 @@ activated160:
 	VMOVUPS Y4, (CX)(DX*1)
 	ADDQ    $+120, AX
 
-done82:
+done94:
 done2:
 	VZEROUPPER
 	RET
@@ -3032,24 +3068,24 @@ done2:
 // Requires: AVX, FMA3
 TEXT ·convLinear(SB), NOSPLIT, $0-104
 	CMPQ outputs+16(FP), $+8
-	JEQ  half161
+	JEQ  half185
 	MOVQ x+0(FP), AX
 	XORQ CX, CX
 
-next164:
+next188:
 	MOVQ   n+8(FP), DX
 	CMPQ   DX, $+1
-	JEQ    tail165
+	JEQ    tail189
 	CMPQ   DX, $+2
-	JEQ    tail166
+	JEQ    tail190
 	CMPQ   DX, $+3
-	JEQ    tail167
+	JEQ    tail191
 	CMPQ   DX, $+4
-	JEQ    tail168
+	JEQ    tail192
 	CMPQ   DX, $+5
-	JEQ    tail169
+	JEQ    tail193
 	TESTQ  DX, DX
-	JZ     done163
+	JZ     done187
 	SUBQ   $+6, DX
 	MOVQ   DX, n+8(FP)
 	VXORPS Y0, Y0, Y0
@@ -3077,9 +3113,9 @@ next164:
 	MOVQ   w+40(FP), R9
 	XORQ   R10, R10
 	CMPQ   cinMain+24(FP), $+0
-	JEQ    rest171
+	JEQ    rest195
 
-main170:
+main194:
 	VMOVUPS      (R9), Y12
 	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (AX)(R10*1), Y14
@@ -3163,13 +3199,13 @@ main170:
 	ADDQ         $+256, R9
 	ADDQ         $+16, R10
 	CMPQ         R10, cinMain+24(FP)
-	JLT          main170
+	JLT          main194
 
-rest171:
+rest195:
 	CMPQ R10, cinAll+32(FP)
-	JGE  inputs173
+	JGE  inputs197
 
-one172:
+one196:
 	VMOVUPS      (R9), Y12
 	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (AX)(R10*1), Y14
@@ -3193,14 +3229,14 @@ one172:
 	ADDQ         $+64, R9
 	ADDQ         $+4, R10
 	CMPQ         R10, cinAll+32(FP)
-	JLT          one172
+	JLT          one196
 
-inputs173:
+inputs197:
 	MOVQ    R8, AX
 	ADDQ    pitch+48(FP), AX
 	MOVQ    scale+80(FP), DX
 	TESTQ   DX, DX
-	JZ      noscale174
+	JZ      noscale198
 	VMOVUPS (DX), Y12
 	VMULPS  Y12, Y0, Y0
 	VMULPS  Y12, Y2, Y2
@@ -3216,10 +3252,10 @@ inputs173:
 	VMULPS  Y12, Y9, Y9
 	VMULPS  Y12, Y11, Y11
 
-noscale174:
+noscale198:
 	MOVQ    shift+88(FP), DX
 	TESTQ   DX, DX
-	JZ      noshift175
+	JZ      noshift199
 	VMOVUPS (DX), Y12
 	VADDPS  Y12, Y0, Y0
 	VADDPS  Y12, Y2, Y2
@@ -3235,10 +3271,10 @@ noscale174:
 	VADDPS  Y12, Y9, Y9
 	VADDPS  Y12, Y11, Y11
 
-noshift175:
+noshift199:
 	MOVQ   res+72(FP), DX
 	TESTQ  DX, DX
-	JZ     nores176
+	JZ     nores200
 	MOVQ   CX, BX
 	VADDPS (DX)(BX*1), Y0, Y0
 	VADDPS 32(DX)(BX*1), Y1, Y1
@@ -3258,13 +3294,19 @@ noshift175:
 	VADDPS (DX)(BX*1), Y10, Y10
 	VADDPS 32(DX)(BX*1), Y11, Y11
 
-nores176:
-	MOVQ   act+96(FP), DX
-	TESTQ  DX, DX
-	JZ     activated179
-	VXORPS Y12, Y12, Y12
-	CMPQ   DX, $+1
-	JNE    hard177
+nores200:
+	VXORPS  Y12, Y12, Y12
+	VMOVUPS splat0<>+0(SB), Y13
+	MOVQ    act+96(FP), DX
+	CMPQ    DX, $+1
+	JEQ     act203
+	CMPQ    DX, $+2
+	JEQ     act204
+	CMPQ    DX, $+3
+	JEQ     act205
+	JMP     acted201
+
+act203:
 	VMAXPS Y12, Y0, Y0
 	VMAXPS Y12, Y1, Y1
 	VMAXPS Y12, Y2, Y2
@@ -3277,75 +3319,72 @@ nores176:
 	VMAXPS Y12, Y9, Y9
 	VMAXPS Y12, Y10, Y10
 	VMAXPS Y12, Y11, Y11
-	JMP    activated179
+	JMP    acted201
 
-hard177:
-	VMOVUPS splat0<>+0(SB), Y13
-	CMPQ    DX, $+2
-	JNE     hsigmoid178
-	VADDPS  splat1<>+0(SB), Y0, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y3, Y3
-	VADDPS  splat1<>+0(SB), Y4, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y4, Y4
-	VADDPS  splat1<>+0(SB), Y5, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y5, Y5
-	VADDPS  splat1<>+0(SB), Y6, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y6, Y6
-	VADDPS  splat1<>+0(SB), Y7, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y7, Y7
-	VADDPS  splat1<>+0(SB), Y8, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y8, Y8
-	VADDPS  splat1<>+0(SB), Y9, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y9, Y9
-	VADDPS  splat1<>+0(SB), Y10, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y10, Y10
-	VADDPS  splat1<>+0(SB), Y11, Y14
-	VMAXPS  Y14, Y12, Y14
-	VMINPS  Y14, Y13, Y14
-	VMULPS  splat2<>+0(SB), Y14, Y14
-	VMULPS  Y14, Y11, Y11
-	JMP     activated179
+act204:
+	VADDPS splat1<>+0(SB), Y0, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y3, Y3
+	VADDPS splat1<>+0(SB), Y4, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y4, Y4
+	VADDPS splat1<>+0(SB), Y5, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y5, Y5
+	VADDPS splat1<>+0(SB), Y6, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y6, Y6
+	VADDPS splat1<>+0(SB), Y7, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y7, Y7
+	VADDPS splat1<>+0(SB), Y8, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y8, Y8
+	VADDPS splat1<>+0(SB), Y9, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y9, Y9
+	VADDPS splat1<>+0(SB), Y10, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y10, Y10
+	VADDPS splat1<>+0(SB), Y11, Y14
+	VMAXPS Y14, Y12, Y14
+	VMINPS Y14, Y13, Y14
+	VMULPS splat2<>+0(SB), Y14, Y14
+	VMULPS Y14, Y11, Y11
+	JMP    acted201
 
-hsigmoid178:
+act205:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y12, Y0
 	VMINPS Y0, Y13, Y0
@@ -3395,7 +3434,7 @@ hsigmoid178:
 	VMINPS Y11, Y13, Y11
 	VMULPS splat2<>+0(SB), Y11, Y11
 
-activated179:
+acted201:
 	MOVQ    y+64(FP), DX
 	MOVQ    CX, BX
 	VMOVUPS Y0, (DX)(BX*1)
@@ -3418,9 +3457,9 @@ activated179:
 	MOVQ    ypitch+56(FP), DX
 	IMUL3Q  $+6, DX, DX
 	ADDQ    DX, CX
-	JMP     next164
+	JMP     next188
 
-tail165:
+tail189:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3432,9 +3471,9 @@ tail165:
 	MOVQ   w+40(FP), DX
 	XORQ   BX, BX
 	CMPQ   cinMain+24(FP), $+0
-	JEQ    rest181
+	JEQ    rest207
 
-main180:
+main206:
 	VMOVUPS      (DX), Y8
 	VMOVUPS      32(DX), Y9
 	VBROADCASTSS (AX)(BX*1), Y10
@@ -3458,13 +3497,13 @@ main180:
 	ADDQ         $+256, DX
 	ADDQ         $+16, BX
 	CMPQ         BX, cinMain+24(FP)
-	JLT          main180
+	JLT          main206
 
-rest181:
+rest207:
 	CMPQ BX, cinAll+32(FP)
-	JGE  inputs183
+	JGE  inputs209
 
-one182:
+one208:
 	VMOVUPS      (DX), Y8
 	VMOVUPS      32(DX), Y9
 	VBROADCASTSS (AX)(BX*1), Y10
@@ -3473,9 +3512,9 @@ one182:
 	ADDQ         $+64, DX
 	ADDQ         $+4, BX
 	CMPQ         BX, cinAll+32(FP)
-	JLT          one182
+	JLT          one208
 
-inputs183:
+inputs209:
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y5, Y1, Y1
 	VADDPS  Y6, Y2, Y2
@@ -3485,57 +3524,60 @@ inputs183:
 	ADDQ    pitch+48(FP), AX
 	MOVQ    scale+80(FP), AX
 	TESTQ   AX, AX
-	JZ      noscale184
+	JZ      noscale210
 	VMOVUPS (AX), Y2
 	VMULPS  Y2, Y0, Y0
 	VMOVUPS 32(AX), Y2
 	VMULPS  Y2, Y1, Y1
 
-noscale184:
+noscale210:
 	MOVQ    shift+88(FP), AX
 	TESTQ   AX, AX
-	JZ      noshift185
+	JZ      noshift211
 	VMOVUPS (AX), Y2
 	VADDPS  Y2, Y0, Y0
 	VMOVUPS 32(AX), Y2
 	VADDPS  Y2, Y1, Y1
 
-noshift185:
+noshift211:
 	MOVQ   res+72(FP), AX
 	TESTQ  AX, AX
-	JZ     nores186
+	JZ     nores212
 	MOVQ   CX, DX
 	VADDPS (AX)(DX*1), Y0, Y0
 	VADDPS 32(AX)(DX*1), Y1, Y1
 
-nores186:
-	MOVQ   act+96(FP), AX
-	TESTQ  AX, AX
-	JZ     activated189
-	VXORPS Y2, Y2, Y2
-	CMPQ   AX, $+1
-	JNE    hard187
+nores212:
+	VXORPS  Y2, Y2, Y2
+	VMOVUPS splat0<>+0(SB), Y3
+	MOVQ    act+96(FP), AX
+	CMPQ    AX, $+1
+	JEQ     act215
+	CMPQ    AX, $+2
+	JEQ     act216
+	CMPQ    AX, $+3
+	JEQ     act217
+	JMP     acted213
+
+act215:
 	VMAXPS Y2, Y0, Y0
 	VMAXPS Y2, Y1, Y1
-	JMP    activated189
+	JMP    acted213
 
-hard187:
-	VMOVUPS splat0<>+0(SB), Y3
-	CMPQ    AX, $+2
-	JNE     hsigmoid188
-	VADDPS  splat1<>+0(SB), Y0, Y4
-	VMAXPS  Y4, Y2, Y4
-	VMINPS  Y4, Y3, Y4
-	VMULPS  splat2<>+0(SB), Y4, Y4
-	VMULPS  Y4, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y4
-	VMAXPS  Y4, Y2, Y4
-	VMINPS  Y4, Y3, Y4
-	VMULPS  splat2<>+0(SB), Y4, Y4
-	VMULPS  Y4, Y1, Y1
-	JMP     activated189
+act216:
+	VADDPS splat1<>+0(SB), Y0, Y4
+	VMAXPS Y4, Y2, Y4
+	VMINPS Y4, Y3, Y4
+	VMULPS splat2<>+0(SB), Y4, Y4
+	VMULPS Y4, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y4
+	VMAXPS Y4, Y2, Y4
+	VMINPS Y4, Y3, Y4
+	VMULPS splat2<>+0(SB), Y4, Y4
+	VMULPS Y4, Y1, Y1
+	JMP    acted213
 
-hsigmoid188:
+act217:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y2, Y0
 	VMINPS Y0, Y3, Y0
@@ -3545,7 +3587,7 @@ hsigmoid188:
 	VMINPS Y1, Y3, Y1
 	VMULPS splat2<>+0(SB), Y1, Y1
 
-activated189:
+acted213:
 	MOVQ    y+64(FP), AX
 	MOVQ    CX, DX
 	VMOVUPS Y0, (AX)(DX*1)
@@ -3553,9 +3595,9 @@ activated189:
 	MOVQ    ypitch+56(FP), AX
 	IMUL3Q  $+1, AX, AX
 	ADDQ    AX, CX
-	JMP     done163
+	JMP     done187
 
-tail166:
+tail190:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3569,9 +3611,9 @@ tail166:
 	MOVQ   w+40(FP), BX
 	XORQ   SI, SI
 	CMPQ   cinMain+24(FP), $+0
-	JEQ    rest191
+	JEQ    rest219
 
-main190:
+main218:
 	VMOVUPS      (BX), Y8
 	VMOVUPS      32(BX), Y9
 	VBROADCASTSS (AX)(SI*1), Y10
@@ -3607,13 +3649,13 @@ main190:
 	ADDQ         $+256, BX
 	ADDQ         $+16, SI
 	CMPQ         SI, cinMain+24(FP)
-	JLT          main190
+	JLT          main218
 
-rest191:
+rest219:
 	CMPQ SI, cinAll+32(FP)
-	JGE  inputs193
+	JGE  inputs221
 
-one192:
+one220:
 	VMOVUPS      (BX), Y8
 	VMOVUPS      32(BX), Y9
 	VBROADCASTSS (AX)(SI*1), Y10
@@ -3625,9 +3667,9 @@ one192:
 	ADDQ         $+64, BX
 	ADDQ         $+4, SI
 	CMPQ         SI, cinAll+32(FP)
-	JLT          one192
+	JLT          one220
 
-inputs193:
+inputs221:
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y5, Y1, Y1
 	VADDPS  Y6, Y2, Y2
@@ -3636,7 +3678,7 @@ inputs193:
 	ADDQ    pitch+48(FP), AX
 	MOVQ    scale+80(FP), AX
 	TESTQ   AX, AX
-	JZ      noscale194
+	JZ      noscale222
 	VMOVUPS (AX), Y4
 	VMULPS  Y4, Y0, Y0
 	VMULPS  Y4, Y2, Y2
@@ -3644,10 +3686,10 @@ inputs193:
 	VMULPS  Y4, Y1, Y1
 	VMULPS  Y4, Y3, Y3
 
-noscale194:
+noscale222:
 	MOVQ    shift+88(FP), AX
 	TESTQ   AX, AX
-	JZ      noshift195
+	JZ      noshift223
 	VMOVUPS (AX), Y4
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y4, Y2, Y2
@@ -3655,10 +3697,10 @@ noscale194:
 	VADDPS  Y4, Y1, Y1
 	VADDPS  Y4, Y3, Y3
 
-noshift195:
+noshift223:
 	MOVQ   res+72(FP), AX
 	TESTQ  AX, AX
-	JZ     nores196
+	JZ     nores224
 	MOVQ   CX, DX
 	VADDPS (AX)(DX*1), Y0, Y0
 	VADDPS 32(AX)(DX*1), Y1, Y1
@@ -3666,46 +3708,49 @@ noshift195:
 	VADDPS (AX)(DX*1), Y2, Y2
 	VADDPS 32(AX)(DX*1), Y3, Y3
 
-nores196:
-	MOVQ   act+96(FP), AX
-	TESTQ  AX, AX
-	JZ     activated199
-	VXORPS Y4, Y4, Y4
-	CMPQ   AX, $+1
-	JNE    hard197
+nores224:
+	VXORPS  Y4, Y4, Y4
+	VMOVUPS splat0<>+0(SB), Y5
+	MOVQ    act+96(FP), AX
+	CMPQ    AX, $+1
+	JEQ     act227
+	CMPQ    AX, $+2
+	JEQ     act228
+	CMPQ    AX, $+3
+	JEQ     act229
+	JMP     acted225
+
+act227:
 	VMAXPS Y4, Y0, Y0
 	VMAXPS Y4, Y1, Y1
 	VMAXPS Y4, Y2, Y2
 	VMAXPS Y4, Y3, Y3
-	JMP    activated199
+	JMP    acted225
 
-hard197:
-	VMOVUPS splat0<>+0(SB), Y5
-	CMPQ    AX, $+2
-	JNE     hsigmoid198
-	VADDPS  splat1<>+0(SB), Y0, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y3, Y3
-	JMP     activated199
+act228:
+	VADDPS splat1<>+0(SB), Y0, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y3, Y3
+	JMP    acted225
 
-hsigmoid198:
+act229:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y4, Y0
 	VMINPS Y0, Y5, Y0
@@ -3723,7 +3768,7 @@ hsigmoid198:
 	VMINPS Y3, Y5, Y3
 	VMULPS splat2<>+0(SB), Y3, Y3
 
-activated199:
+acted225:
 	MOVQ    y+64(FP), AX
 	MOVQ    CX, DX
 	VMOVUPS Y0, (AX)(DX*1)
@@ -3734,9 +3779,9 @@ activated199:
 	MOVQ    ypitch+56(FP), AX
 	IMUL3Q  $+2, AX, AX
 	ADDQ    AX, CX
-	JMP     done163
+	JMP     done187
 
-tail167:
+tail191:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3756,9 +3801,9 @@ tail167:
 	MOVQ   w+40(FP), SI
 	XORQ   DI, DI
 	CMPQ   cinMain+24(FP), $+0
-	JEQ    rest201
+	JEQ    rest231
 
-main200:
+main230:
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
 	VBROADCASTSS (AX)(DI*1), Y14
@@ -3806,13 +3851,13 @@ main200:
 	ADDQ         $+256, SI
 	ADDQ         $+16, DI
 	CMPQ         DI, cinMain+24(FP)
-	JLT          main200
+	JLT          main230
 
-rest201:
+rest231:
 	CMPQ DI, cinAll+32(FP)
-	JGE  inputs203
+	JGE  inputs233
 
-one202:
+one232:
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
 	VBROADCASTSS (AX)(DI*1), Y14
@@ -3827,9 +3872,9 @@ one202:
 	ADDQ         $+64, SI
 	ADDQ         $+4, DI
 	CMPQ         DI, cinAll+32(FP)
-	JLT          one202
+	JLT          one232
 
-inputs203:
+inputs233:
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y7, Y1, Y1
 	VADDPS  Y8, Y2, Y2
@@ -3840,7 +3885,7 @@ inputs203:
 	ADDQ    pitch+48(FP), AX
 	MOVQ    scale+80(FP), AX
 	TESTQ   AX, AX
-	JZ      noscale204
+	JZ      noscale234
 	VMOVUPS (AX), Y6
 	VMULPS  Y6, Y0, Y0
 	VMULPS  Y6, Y2, Y2
@@ -3850,10 +3895,10 @@ inputs203:
 	VMULPS  Y6, Y3, Y3
 	VMULPS  Y6, Y5, Y5
 
-noscale204:
+noscale234:
 	MOVQ    shift+88(FP), AX
 	TESTQ   AX, AX
-	JZ      noshift205
+	JZ      noshift235
 	VMOVUPS (AX), Y6
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y6, Y2, Y2
@@ -3863,10 +3908,10 @@ noscale204:
 	VADDPS  Y6, Y3, Y3
 	VADDPS  Y6, Y5, Y5
 
-noshift205:
+noshift235:
 	MOVQ   res+72(FP), AX
 	TESTQ  AX, AX
-	JZ     nores206
+	JZ     nores236
 	MOVQ   CX, DX
 	VADDPS (AX)(DX*1), Y0, Y0
 	VADDPS 32(AX)(DX*1), Y1, Y1
@@ -3877,58 +3922,61 @@ noshift205:
 	VADDPS (AX)(DX*1), Y4, Y4
 	VADDPS 32(AX)(DX*1), Y5, Y5
 
-nores206:
-	MOVQ   act+96(FP), AX
-	TESTQ  AX, AX
-	JZ     activated209
-	VXORPS Y6, Y6, Y6
-	CMPQ   AX, $+1
-	JNE    hard207
+nores236:
+	VXORPS  Y6, Y6, Y6
+	VMOVUPS splat0<>+0(SB), Y7
+	MOVQ    act+96(FP), AX
+	CMPQ    AX, $+1
+	JEQ     act239
+	CMPQ    AX, $+2
+	JEQ     act240
+	CMPQ    AX, $+3
+	JEQ     act241
+	JMP     acted237
+
+act239:
 	VMAXPS Y6, Y0, Y0
 	VMAXPS Y6, Y1, Y1
 	VMAXPS Y6, Y2, Y2
 	VMAXPS Y6, Y3, Y3
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
-	JMP    activated209
+	JMP    acted237
 
-hard207:
-	VMOVUPS splat0<>+0(SB), Y7
-	CMPQ    AX, $+2
-	JNE     hsigmoid208
-	VADDPS  splat1<>+0(SB), Y0, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y3, Y3
-	VADDPS  splat1<>+0(SB), Y4, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y4, Y4
-	VADDPS  splat1<>+0(SB), Y5, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y5, Y5
-	JMP     activated209
+act240:
+	VADDPS splat1<>+0(SB), Y0, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y3, Y3
+	VADDPS splat1<>+0(SB), Y4, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y4, Y4
+	VADDPS splat1<>+0(SB), Y5, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y5, Y5
+	JMP    acted237
 
-hsigmoid208:
+act241:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y6, Y0
 	VMINPS Y0, Y7, Y0
@@ -3954,7 +4002,7 @@ hsigmoid208:
 	VMINPS Y5, Y7, Y5
 	VMULPS splat2<>+0(SB), Y5, Y5
 
-activated209:
+acted237:
 	MOVQ    y+64(FP), AX
 	MOVQ    CX, DX
 	VMOVUPS Y0, (AX)(DX*1)
@@ -3968,9 +4016,9 @@ activated209:
 	MOVQ    ypitch+56(FP), AX
 	IMUL3Q  $+3, AX, AX
 	ADDQ    AX, CX
-	JMP     done163
+	JMP     done187
 
-tail168:
+tail192:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3988,9 +4036,9 @@ tail168:
 	MOVQ   w+40(FP), DI
 	XORQ   R8, R8
 	CMPQ   cinMain+24(FP), $+0
-	JEQ    rest211
+	JEQ    rest243
 
-main210:
+main242:
 	VMOVUPS      (DI), Y8
 	VMOVUPS      32(DI), Y9
 	VBROADCASTSS (AX)(R8*1), Y10
@@ -4050,13 +4098,13 @@ main210:
 	ADDQ         $+256, DI
 	ADDQ         $+16, R8
 	CMPQ         R8, cinMain+24(FP)
-	JLT          main210
+	JLT          main242
 
-rest211:
+rest243:
 	CMPQ R8, cinAll+32(FP)
-	JGE  inputs213
+	JGE  inputs245
 
-one212:
+one244:
 	VMOVUPS      (DI), Y8
 	VMOVUPS      32(DI), Y9
 	VBROADCASTSS (AX)(R8*1), Y10
@@ -4074,14 +4122,14 @@ one212:
 	ADDQ         $+64, DI
 	ADDQ         $+4, R8
 	CMPQ         R8, cinAll+32(FP)
-	JLT          one212
+	JLT          one244
 
-inputs213:
+inputs245:
 	MOVQ    SI, AX
 	ADDQ    pitch+48(FP), AX
 	MOVQ    scale+80(FP), AX
 	TESTQ   AX, AX
-	JZ      noscale214
+	JZ      noscale246
 	VMOVUPS (AX), Y8
 	VMULPS  Y8, Y0, Y0
 	VMULPS  Y8, Y2, Y2
@@ -4093,10 +4141,10 @@ inputs213:
 	VMULPS  Y8, Y5, Y5
 	VMULPS  Y8, Y7, Y7
 
-noscale214:
+noscale246:
 	MOVQ    shift+88(FP), AX
 	TESTQ   AX, AX
-	JZ      noshift215
+	JZ      noshift247
 	VMOVUPS (AX), Y8
 	VADDPS  Y8, Y0, Y0
 	VADDPS  Y8, Y2, Y2
@@ -4108,10 +4156,10 @@ noscale214:
 	VADDPS  Y8, Y5, Y5
 	VADDPS  Y8, Y7, Y7
 
-noshift215:
+noshift247:
 	MOVQ   res+72(FP), AX
 	TESTQ  AX, AX
-	JZ     nores216
+	JZ     nores248
 	MOVQ   CX, DX
 	VADDPS (AX)(DX*1), Y0, Y0
 	VADDPS 32(AX)(DX*1), Y1, Y1
@@ -4125,13 +4173,19 @@ noshift215:
 	VADDPS (AX)(DX*1), Y6, Y6
 	VADDPS 32(AX)(DX*1), Y7, Y7
 
-nores216:
-	MOVQ   act+96(FP), AX
-	TESTQ  AX, AX
-	JZ     activated219
-	VXORPS Y8, Y8, Y8
-	CMPQ   AX, $+1
-	JNE    hard217
+nores248:
+	VXORPS  Y8, Y8, Y8
+	VMOVUPS splat0<>+0(SB), Y9
+	MOVQ    act+96(FP), AX
+	CMPQ    AX, $+1
+	JEQ     act251
+	CMPQ    AX, $+2
+	JEQ     act252
+	CMPQ    AX, $+3
+	JEQ     act253
+	JMP     acted249
+
+act251:
 	VMAXPS Y8, Y0, Y0
 	VMAXPS Y8, Y1, Y1
 	VMAXPS Y8, Y2, Y2
@@ -4140,55 +4194,52 @@ nores216:
 	VMAXPS Y8, Y5, Y5
 	VMAXPS Y8, Y6, Y6
 	VMAXPS Y8, Y7, Y7
-	JMP    activated219
+	JMP    acted249
 
-hard217:
-	VMOVUPS splat0<>+0(SB), Y9
-	CMPQ    AX, $+2
-	JNE     hsigmoid218
-	VADDPS  splat1<>+0(SB), Y0, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y3, Y3
-	VADDPS  splat1<>+0(SB), Y4, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y4, Y4
-	VADDPS  splat1<>+0(SB), Y5, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y5, Y5
-	VADDPS  splat1<>+0(SB), Y6, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y6, Y6
-	VADDPS  splat1<>+0(SB), Y7, Y10
-	VMAXPS  Y10, Y8, Y10
-	VMINPS  Y10, Y9, Y10
-	VMULPS  splat2<>+0(SB), Y10, Y10
-	VMULPS  Y10, Y7, Y7
-	JMP     activated219
+act252:
+	VADDPS splat1<>+0(SB), Y0, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y3, Y3
+	VADDPS splat1<>+0(SB), Y4, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y4, Y4
+	VADDPS splat1<>+0(SB), Y5, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y5, Y5
+	VADDPS splat1<>+0(SB), Y6, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y6, Y6
+	VADDPS splat1<>+0(SB), Y7, Y10
+	VMAXPS Y10, Y8, Y10
+	VMINPS Y10, Y9, Y10
+	VMULPS splat2<>+0(SB), Y10, Y10
+	VMULPS Y10, Y7, Y7
+	JMP    acted249
 
-hsigmoid218:
+act253:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y8, Y0
 	VMINPS Y0, Y9, Y0
@@ -4222,7 +4273,7 @@ hsigmoid218:
 	VMINPS Y7, Y9, Y7
 	VMULPS splat2<>+0(SB), Y7, Y7
 
-activated219:
+acted249:
 	MOVQ    y+64(FP), AX
 	MOVQ    CX, DX
 	VMOVUPS Y0, (AX)(DX*1)
@@ -4239,9 +4290,9 @@ activated219:
 	MOVQ    ypitch+56(FP), AX
 	IMUL3Q  $+4, AX, AX
 	ADDQ    AX, CX
-	JMP     done163
+	JMP     done187
 
-tail169:
+tail193:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4263,9 +4314,9 @@ tail169:
 	MOVQ   w+40(FP), R8
 	XORQ   R9, R9
 	CMPQ   cinMain+24(FP), $+0
-	JEQ    rest221
+	JEQ    rest255
 
-main220:
+main254:
 	VMOVUPS      (R8), Y10
 	VMOVUPS      32(R8), Y11
 	VBROADCASTSS (AX)(R9*1), Y12
@@ -4337,13 +4388,13 @@ main220:
 	ADDQ         $+256, R8
 	ADDQ         $+16, R9
 	CMPQ         R9, cinMain+24(FP)
-	JLT          main220
+	JLT          main254
 
-rest221:
+rest255:
 	CMPQ R9, cinAll+32(FP)
-	JGE  inputs223
+	JGE  inputs257
 
-one222:
+one256:
 	VMOVUPS      (R8), Y10
 	VMOVUPS      32(R8), Y11
 	VBROADCASTSS (AX)(R9*1), Y12
@@ -4364,14 +4415,14 @@ one222:
 	ADDQ         $+64, R8
 	ADDQ         $+4, R9
 	CMPQ         R9, cinAll+32(FP)
-	JLT          one222
+	JLT          one256
 
-inputs223:
+inputs257:
 	MOVQ    DI, AX
 	ADDQ    pitch+48(FP), AX
 	MOVQ    scale+80(FP), AX
 	TESTQ   AX, AX
-	JZ      noscale224
+	JZ      noscale258
 	VMOVUPS (AX), Y10
 	VMULPS  Y10, Y0, Y0
 	VMULPS  Y10, Y2, Y2
@@ -4385,10 +4436,10 @@ inputs223:
 	VMULPS  Y10, Y7, Y7
 	VMULPS  Y10, Y9, Y9
 
-noscale224:
+noscale258:
 	MOVQ    shift+88(FP), AX
 	TESTQ   AX, AX
-	JZ      noshift225
+	JZ      noshift259
 	VMOVUPS (AX), Y10
 	VADDPS  Y10, Y0, Y0
 	VADDPS  Y10, Y2, Y2
@@ -4402,10 +4453,10 @@ noscale224:
 	VADDPS  Y10, Y7, Y7
 	VADDPS  Y10, Y9, Y9
 
-noshift225:
+noshift259:
 	MOVQ   res+72(FP), AX
 	TESTQ  AX, AX
-	JZ     nores226
+	JZ     nores260
 	MOVQ   CX, DX
 	VADDPS (AX)(DX*1), Y0, Y0
 	VADDPS 32(AX)(DX*1), Y1, Y1
@@ -4422,13 +4473,19 @@ noshift225:
 	VADDPS (AX)(DX*1), Y8, Y8
 	VADDPS 32(AX)(DX*1), Y9, Y9
 
-nores226:
-	MOVQ   act+96(FP), AX
-	TESTQ  AX, AX
-	JZ     activated229
-	VXORPS Y10, Y10, Y10
-	CMPQ   AX, $+1
-	JNE    hard227
+nores260:
+	VXORPS  Y10, Y10, Y10
+	VMOVUPS splat0<>+0(SB), Y11
+	MOVQ    act+96(FP), AX
+	CMPQ    AX, $+1
+	JEQ     act263
+	CMPQ    AX, $+2
+	JEQ     act264
+	CMPQ    AX, $+3
+	JEQ     act265
+	JMP     acted261
+
+act263:
 	VMAXPS Y10, Y0, Y0
 	VMAXPS Y10, Y1, Y1
 	VMAXPS Y10, Y2, Y2
@@ -4439,65 +4496,62 @@ nores226:
 	VMAXPS Y10, Y7, Y7
 	VMAXPS Y10, Y8, Y8
 	VMAXPS Y10, Y9, Y9
-	JMP    activated229
+	JMP    acted261
 
-hard227:
-	VMOVUPS splat0<>+0(SB), Y11
-	CMPQ    AX, $+2
-	JNE     hsigmoid228
-	VADDPS  splat1<>+0(SB), Y0, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y3, Y3
-	VADDPS  splat1<>+0(SB), Y4, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y4, Y4
-	VADDPS  splat1<>+0(SB), Y5, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y5, Y5
-	VADDPS  splat1<>+0(SB), Y6, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y6, Y6
-	VADDPS  splat1<>+0(SB), Y7, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y7, Y7
-	VADDPS  splat1<>+0(SB), Y8, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y8, Y8
-	VADDPS  splat1<>+0(SB), Y9, Y12
-	VMAXPS  Y12, Y10, Y12
-	VMINPS  Y12, Y11, Y12
-	VMULPS  splat2<>+0(SB), Y12, Y12
-	VMULPS  Y12, Y9, Y9
-	JMP     activated229
+act264:
+	VADDPS splat1<>+0(SB), Y0, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y3, Y3
+	VADDPS splat1<>+0(SB), Y4, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y4, Y4
+	VADDPS splat1<>+0(SB), Y5, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y5, Y5
+	VADDPS splat1<>+0(SB), Y6, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y6, Y6
+	VADDPS splat1<>+0(SB), Y7, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y7, Y7
+	VADDPS splat1<>+0(SB), Y8, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y8, Y8
+	VADDPS splat1<>+0(SB), Y9, Y12
+	VMAXPS Y12, Y10, Y12
+	VMINPS Y12, Y11, Y12
+	VMULPS splat2<>+0(SB), Y12, Y12
+	VMULPS Y12, Y9, Y9
+	JMP    acted261
 
-hsigmoid228:
+act265:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y10, Y0
 	VMINPS Y0, Y11, Y0
@@ -4539,7 +4593,7 @@ hsigmoid228:
 	VMINPS Y9, Y11, Y9
 	VMULPS splat2<>+0(SB), Y9, Y9
 
-activated229:
+acted261:
 	MOVQ    y+64(FP), AX
 	MOVQ    CX, DX
 	VMOVUPS Y0, (AX)(DX*1)
@@ -4560,27 +4614,27 @@ activated229:
 	IMUL3Q  $+5, AX, AX
 	ADDQ    AX, CX
 
-done163:
-	JMP done162
+done187:
+	JMP done186
 
-half161:
+half185:
 	MOVQ x+0(FP), AX
 	XORQ CX, CX
 
-next231:
+next267:
 	MOVQ   n+8(FP), DX
 	CMPQ   DX, $+1
-	JEQ    tail232
+	JEQ    tail268
 	CMPQ   DX, $+2
-	JEQ    tail233
+	JEQ    tail269
 	CMPQ   DX, $+3
-	JEQ    tail234
+	JEQ    tail270
 	CMPQ   DX, $+4
-	JEQ    tail235
+	JEQ    tail271
 	CMPQ   DX, $+5
-	JEQ    tail236
+	JEQ    tail272
 	TESTQ  DX, DX
-	JZ     done230
+	JZ     done266
 	SUBQ   $+6, DX
 	MOVQ   DX, n+8(FP)
 	VXORPS Y0, Y0, Y0
@@ -4608,9 +4662,9 @@ next231:
 	MOVQ   w+40(FP), R9
 	XORQ   R10, R10
 	CMPQ   cinMain+24(FP), $+0
-	JEQ    rest238
+	JEQ    rest274
 
-main237:
+main273:
 	VMOVUPS      (R9), Y12
 	VBROADCASTSS (AX)(R10*1), Y13
 	VFMADD231PS  Y13, Y12, Y0
@@ -4666,13 +4720,13 @@ main237:
 	ADDQ         $+256, R9
 	ADDQ         $+16, R10
 	CMPQ         R10, cinMain+24(FP)
-	JLT          main237
+	JLT          main273
 
-rest238:
+rest274:
 	CMPQ R10, cinAll+32(FP)
-	JGE  inputs240
+	JGE  inputs276
 
-one239:
+one275:
 	VMOVUPS      (R9), Y12
 	VBROADCASTSS (AX)(R10*1), Y13
 	VFMADD231PS  Y13, Y12, Y0
@@ -4689,9 +4743,9 @@ one239:
 	ADDQ         $+64, R9
 	ADDQ         $+4, R10
 	CMPQ         R10, cinAll+32(FP)
-	JLT          one239
+	JLT          one275
 
-inputs240:
+inputs276:
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y7, Y1, Y1
 	VADDPS  Y8, Y2, Y2
@@ -4702,7 +4756,7 @@ inputs240:
 	ADDQ    pitch+48(FP), AX
 	MOVQ    scale+80(FP), DX
 	TESTQ   DX, DX
-	JZ      noscale241
+	JZ      noscale277
 	VMOVUPS (DX), Y6
 	VMULPS  Y6, Y0, Y0
 	VMULPS  Y6, Y1, Y1
@@ -4711,10 +4765,10 @@ inputs240:
 	VMULPS  Y6, Y4, Y4
 	VMULPS  Y6, Y5, Y5
 
-noscale241:
+noscale277:
 	MOVQ    shift+88(FP), DX
 	TESTQ   DX, DX
-	JZ      noshift242
+	JZ      noshift278
 	VMOVUPS (DX), Y6
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y6, Y1, Y1
@@ -4723,10 +4777,10 @@ noscale241:
 	VADDPS  Y6, Y4, Y4
 	VADDPS  Y6, Y5, Y5
 
-noshift242:
+noshift278:
 	MOVQ   res+72(FP), DX
 	TESTQ  DX, DX
-	JZ     nores243
+	JZ     nores279
 	MOVQ   CX, BX
 	VADDPS (DX)(BX*1), Y0, Y0
 	ADDQ   ypitch+56(FP), BX
@@ -4740,58 +4794,61 @@ noshift242:
 	ADDQ   ypitch+56(FP), BX
 	VADDPS (DX)(BX*1), Y5, Y5
 
-nores243:
-	MOVQ   act+96(FP), DX
-	TESTQ  DX, DX
-	JZ     activated246
-	VXORPS Y6, Y6, Y6
-	CMPQ   DX, $+1
-	JNE    hard244
+nores279:
+	VXORPS  Y6, Y6, Y6
+	VMOVUPS splat0<>+0(SB), Y7
+	MOVQ    act+96(FP), DX
+	CMPQ    DX, $+1
+	JEQ     act282
+	CMPQ    DX, $+2
+	JEQ     act283
+	CMPQ    DX, $+3
+	JEQ     act284
+	JMP     acted280
+
+act282:
 	VMAXPS Y6, Y0, Y0
 	VMAXPS Y6, Y1, Y1
 	VMAXPS Y6, Y2, Y2
 	VMAXPS Y6, Y3, Y3
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
-	JMP    activated246
+	JMP    acted280
 
-hard244:
-	VMOVUPS splat0<>+0(SB), Y7
-	CMPQ    DX, $+2
-	JNE     hsigmoid245
-	VADDPS  splat1<>+0(SB), Y0, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y3, Y3
-	VADDPS  splat1<>+0(SB), Y4, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y4, Y4
-	VADDPS  splat1<>+0(SB), Y5, Y8
-	VMAXPS  Y8, Y6, Y8
-	VMINPS  Y8, Y7, Y8
-	VMULPS  splat2<>+0(SB), Y8, Y8
-	VMULPS  Y8, Y5, Y5
-	JMP     activated246
+act283:
+	VADDPS splat1<>+0(SB), Y0, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y3, Y3
+	VADDPS splat1<>+0(SB), Y4, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y4, Y4
+	VADDPS splat1<>+0(SB), Y5, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y5, Y5
+	JMP    acted280
 
-hsigmoid245:
+act284:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y6, Y0
 	VMINPS Y0, Y7, Y0
@@ -4817,7 +4874,7 @@ hsigmoid245:
 	VMINPS Y5, Y7, Y5
 	VMULPS splat2<>+0(SB), Y5, Y5
 
-activated246:
+acted280:
 	MOVQ    y+64(FP), DX
 	MOVQ    CX, BX
 	VMOVUPS Y0, (DX)(BX*1)
@@ -4834,9 +4891,9 @@ activated246:
 	MOVQ    ypitch+56(FP), DX
 	IMUL3Q  $+6, DX, DX
 	ADDQ    DX, CX
-	JMP     next231
+	JMP     next267
 
-tail232:
+tail268:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4844,9 +4901,9 @@ tail232:
 	MOVQ   w+40(FP), DX
 	XORQ   BX, BX
 	CMPQ   cinMain+24(FP), $+0
-	JEQ    rest248
+	JEQ    rest286
 
-main247:
+main285:
 	VMOVUPS      (DX), Y4
 	VBROADCASTSS (AX)(BX*1), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -4862,83 +4919,86 @@ main247:
 	ADDQ         $+256, DX
 	ADDQ         $+16, BX
 	CMPQ         BX, cinMain+24(FP)
-	JLT          main247
+	JLT          main285
 
-rest248:
+rest286:
 	CMPQ BX, cinAll+32(FP)
-	JGE  inputs250
+	JGE  inputs288
 
-one249:
+one287:
 	VMOVUPS      (DX), Y4
 	VBROADCASTSS (AX)(BX*1), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	ADDQ         $+64, DX
 	ADDQ         $+4, BX
 	CMPQ         BX, cinAll+32(FP)
-	JLT          one249
+	JLT          one287
 
-inputs250:
+inputs288:
 	VADDPS  Y2, Y0, Y0
 	VADDPS  Y3, Y1, Y1
 	VADDPS  Y1, Y0, Y0
 	ADDQ    pitch+48(FP), AX
 	MOVQ    scale+80(FP), AX
 	TESTQ   AX, AX
-	JZ      noscale251
+	JZ      noscale289
 	VMOVUPS (AX), Y1
 	VMULPS  Y1, Y0, Y0
 
-noscale251:
+noscale289:
 	MOVQ    shift+88(FP), AX
 	TESTQ   AX, AX
-	JZ      noshift252
+	JZ      noshift290
 	VMOVUPS (AX), Y1
 	VADDPS  Y1, Y0, Y0
 
-noshift252:
+noshift290:
 	MOVQ   res+72(FP), AX
 	TESTQ  AX, AX
-	JZ     nores253
+	JZ     nores291
 	MOVQ   CX, DX
 	VADDPS (AX)(DX*1), Y0, Y0
 
-nores253:
-	MOVQ   act+96(FP), AX
-	TESTQ  AX, AX
-	JZ     activated256
-	VXORPS Y1, Y1, Y1
-	CMPQ   AX, $+1
-	JNE    hard254
-	VMAXPS Y1, Y0, Y0
-	JMP    activated256
-
-hard254:
+nores291:
+	VXORPS  Y1, Y1, Y1
 	VMOVUPS splat0<>+0(SB), Y2
+	MOVQ    act+96(FP), AX
+	CMPQ    AX, $+1
+	JEQ     act294
 	CMPQ    AX, $+2
-	JNE     hsigmoid255
-	VADDPS  splat1<>+0(SB), Y0, Y3
-	VMAXPS  Y3, Y1, Y3
-	VMINPS  Y3, Y2, Y3
-	VMULPS  splat2<>+0(SB), Y3, Y3
-	VMULPS  Y3, Y0, Y0
-	JMP     activated256
+	JEQ     act295
+	CMPQ    AX, $+3
+	JEQ     act296
+	JMP     acted292
 
-hsigmoid255:
+act294:
+	VMAXPS Y1, Y0, Y0
+	JMP    acted292
+
+act295:
+	VADDPS splat1<>+0(SB), Y0, Y3
+	VMAXPS Y3, Y1, Y3
+	VMINPS Y3, Y2, Y3
+	VMULPS splat2<>+0(SB), Y3, Y3
+	VMULPS Y3, Y0, Y0
+	JMP    acted292
+
+act296:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y1, Y0
 	VMINPS Y0, Y2, Y0
 	VMULPS splat2<>+0(SB), Y0, Y0
 
-activated256:
+acted292:
 	MOVQ    y+64(FP), AX
 	MOVQ    CX, DX
 	VMOVUPS Y0, (AX)(DX*1)
 	MOVQ    ypitch+56(FP), AX
 	IMUL3Q  $+1, AX, AX
 	ADDQ    AX, CX
-	JMP     done230
+	JMP     done266
 
-tail233:
+tail269:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4952,9 +5012,9 @@ tail233:
 	MOVQ   w+40(FP), BX
 	XORQ   SI, SI
 	CMPQ   cinMain+24(FP), $+0
-	JEQ    rest258
+	JEQ    rest298
 
-main257:
+main297:
 	VMOVUPS      (BX), Y8
 	VBROADCASTSS (AX)(SI*1), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -4978,13 +5038,13 @@ main257:
 	ADDQ         $+256, BX
 	ADDQ         $+16, SI
 	CMPQ         SI, cinMain+24(FP)
-	JLT          main257
+	JLT          main297
 
-rest258:
+rest298:
 	CMPQ SI, cinAll+32(FP)
-	JGE  inputs260
+	JGE  inputs300
 
-one259:
+one299:
 	VMOVUPS      (BX), Y8
 	VBROADCASTSS (AX)(SI*1), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -4993,9 +5053,9 @@ one259:
 	ADDQ         $+64, BX
 	ADDQ         $+4, SI
 	CMPQ         SI, cinAll+32(FP)
-	JLT          one259
+	JLT          one299
 
-inputs260:
+inputs300:
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y5, Y1, Y1
 	VADDPS  Y6, Y2, Y2
@@ -5006,56 +5066,59 @@ inputs260:
 	ADDQ    pitch+48(FP), AX
 	MOVQ    scale+80(FP), AX
 	TESTQ   AX, AX
-	JZ      noscale261
+	JZ      noscale301
 	VMOVUPS (AX), Y2
 	VMULPS  Y2, Y0, Y0
 	VMULPS  Y2, Y1, Y1
 
-noscale261:
+noscale301:
 	MOVQ    shift+88(FP), AX
 	TESTQ   AX, AX
-	JZ      noshift262
+	JZ      noshift302
 	VMOVUPS (AX), Y2
 	VADDPS  Y2, Y0, Y0
 	VADDPS  Y2, Y1, Y1
 
-noshift262:
+noshift302:
 	MOVQ   res+72(FP), AX
 	TESTQ  AX, AX
-	JZ     nores263
+	JZ     nores303
 	MOVQ   CX, DX
 	VADDPS (AX)(DX*1), Y0, Y0
 	ADDQ   ypitch+56(FP), DX
 	VADDPS (AX)(DX*1), Y1, Y1
 
-nores263:
-	MOVQ   act+96(FP), AX
-	TESTQ  AX, AX
-	JZ     activated266
-	VXORPS Y2, Y2, Y2
-	CMPQ   AX, $+1
-	JNE    hard264
+nores303:
+	VXORPS  Y2, Y2, Y2
+	VMOVUPS splat0<>+0(SB), Y3
+	MOVQ    act+96(FP), AX
+	CMPQ    AX, $+1
+	JEQ     act306
+	CMPQ    AX, $+2
+	JEQ     act307
+	CMPQ    AX, $+3
+	JEQ     act308
+	JMP     acted304
+
+act306:
 	VMAXPS Y2, Y0, Y0
 	VMAXPS Y2, Y1, Y1
-	JMP    activated266
+	JMP    acted304
 
-hard264:
-	VMOVUPS splat0<>+0(SB), Y3
-	CMPQ    AX, $+2
-	JNE     hsigmoid265
-	VADDPS  splat1<>+0(SB), Y0, Y4
-	VMAXPS  Y4, Y2, Y4
-	VMINPS  Y4, Y3, Y4
-	VMULPS  splat2<>+0(SB), Y4, Y4
-	VMULPS  Y4, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y4
-	VMAXPS  Y4, Y2, Y4
-	VMINPS  Y4, Y3, Y4
-	VMULPS  splat2<>+0(SB), Y4, Y4
-	VMULPS  Y4, Y1, Y1
-	JMP     activated266
+act307:
+	VADDPS splat1<>+0(SB), Y0, Y4
+	VMAXPS Y4, Y2, Y4
+	VMINPS Y4, Y3, Y4
+	VMULPS splat2<>+0(SB), Y4, Y4
+	VMULPS Y4, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y4
+	VMAXPS Y4, Y2, Y4
+	VMINPS Y4, Y3, Y4
+	VMULPS splat2<>+0(SB), Y4, Y4
+	VMULPS Y4, Y1, Y1
+	JMP    acted304
 
-hsigmoid265:
+act308:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y2, Y0
 	VMINPS Y0, Y3, Y0
@@ -5065,7 +5128,7 @@ hsigmoid265:
 	VMINPS Y1, Y3, Y1
 	VMULPS splat2<>+0(SB), Y1, Y1
 
-activated266:
+acted304:
 	MOVQ    y+64(FP), AX
 	MOVQ    CX, DX
 	VMOVUPS Y0, (AX)(DX*1)
@@ -5074,9 +5137,9 @@ activated266:
 	MOVQ    ypitch+56(FP), AX
 	IMUL3Q  $+2, AX, AX
 	ADDQ    AX, CX
-	JMP     done230
+	JMP     done266
 
-tail234:
+tail270:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5096,9 +5159,9 @@ tail234:
 	MOVQ   w+40(FP), SI
 	XORQ   DI, DI
 	CMPQ   cinMain+24(FP), $+0
-	JEQ    rest268
+	JEQ    rest310
 
-main267:
+main309:
 	VMOVUPS      (SI), Y12
 	VBROADCASTSS (AX)(DI*1), Y13
 	VFMADD231PS  Y13, Y12, Y0
@@ -5130,13 +5193,13 @@ main267:
 	ADDQ         $+256, SI
 	ADDQ         $+16, DI
 	CMPQ         DI, cinMain+24(FP)
-	JLT          main267
+	JLT          main309
 
-rest268:
+rest310:
 	CMPQ DI, cinAll+32(FP)
-	JGE  inputs270
+	JGE  inputs312
 
-one269:
+one311:
 	VMOVUPS      (SI), Y12
 	VBROADCASTSS (AX)(DI*1), Y13
 	VFMADD231PS  Y13, Y12, Y0
@@ -5147,9 +5210,9 @@ one269:
 	ADDQ         $+64, SI
 	ADDQ         $+4, DI
 	CMPQ         DI, cinAll+32(FP)
-	JLT          one269
+	JLT          one311
 
-inputs270:
+inputs312:
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y7, Y1, Y1
 	VADDPS  Y8, Y2, Y2
@@ -5163,25 +5226,25 @@ inputs270:
 	ADDQ    pitch+48(FP), AX
 	MOVQ    scale+80(FP), AX
 	TESTQ   AX, AX
-	JZ      noscale271
+	JZ      noscale313
 	VMOVUPS (AX), Y3
 	VMULPS  Y3, Y0, Y0
 	VMULPS  Y3, Y1, Y1
 	VMULPS  Y3, Y2, Y2
 
-noscale271:
+noscale313:
 	MOVQ    shift+88(FP), AX
 	TESTQ   AX, AX
-	JZ      noshift272
+	JZ      noshift314
 	VMOVUPS (AX), Y3
 	VADDPS  Y3, Y0, Y0
 	VADDPS  Y3, Y1, Y1
 	VADDPS  Y3, Y2, Y2
 
-noshift272:
+noshift314:
 	MOVQ   res+72(FP), AX
 	TESTQ  AX, AX
-	JZ     nores273
+	JZ     nores315
 	MOVQ   CX, DX
 	VADDPS (AX)(DX*1), Y0, Y0
 	ADDQ   ypitch+56(FP), DX
@@ -5189,40 +5252,43 @@ noshift272:
 	ADDQ   ypitch+56(FP), DX
 	VADDPS (AX)(DX*1), Y2, Y2
 
-nores273:
-	MOVQ   act+96(FP), AX
-	TESTQ  AX, AX
-	JZ     activated276
-	VXORPS Y3, Y3, Y3
-	CMPQ   AX, $+1
-	JNE    hard274
+nores315:
+	VXORPS  Y3, Y3, Y3
+	VMOVUPS splat0<>+0(SB), Y4
+	MOVQ    act+96(FP), AX
+	CMPQ    AX, $+1
+	JEQ     act318
+	CMPQ    AX, $+2
+	JEQ     act319
+	CMPQ    AX, $+3
+	JEQ     act320
+	JMP     acted316
+
+act318:
 	VMAXPS Y3, Y0, Y0
 	VMAXPS Y3, Y1, Y1
 	VMAXPS Y3, Y2, Y2
-	JMP    activated276
+	JMP    acted316
 
-hard274:
-	VMOVUPS splat0<>+0(SB), Y4
-	CMPQ    AX, $+2
-	JNE     hsigmoid275
-	VADDPS  splat1<>+0(SB), Y0, Y5
-	VMAXPS  Y5, Y3, Y5
-	VMINPS  Y5, Y4, Y5
-	VMULPS  splat2<>+0(SB), Y5, Y5
-	VMULPS  Y5, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y5
-	VMAXPS  Y5, Y3, Y5
-	VMINPS  Y5, Y4, Y5
-	VMULPS  splat2<>+0(SB), Y5, Y5
-	VMULPS  Y5, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y5
-	VMAXPS  Y5, Y3, Y5
-	VMINPS  Y5, Y4, Y5
-	VMULPS  splat2<>+0(SB), Y5, Y5
-	VMULPS  Y5, Y2, Y2
-	JMP     activated276
+act319:
+	VADDPS splat1<>+0(SB), Y0, Y5
+	VMAXPS Y5, Y3, Y5
+	VMINPS Y5, Y4, Y5
+	VMULPS splat2<>+0(SB), Y5, Y5
+	VMULPS Y5, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y5
+	VMAXPS Y5, Y3, Y5
+	VMINPS Y5, Y4, Y5
+	VMULPS splat2<>+0(SB), Y5, Y5
+	VMULPS Y5, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y5
+	VMAXPS Y5, Y3, Y5
+	VMINPS Y5, Y4, Y5
+	VMULPS splat2<>+0(SB), Y5, Y5
+	VMULPS Y5, Y2, Y2
+	JMP    acted316
 
-hsigmoid275:
+act320:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y3, Y0
 	VMINPS Y0, Y4, Y0
@@ -5236,7 +5302,7 @@ hsigmoid275:
 	VMINPS Y2, Y4, Y2
 	VMULPS splat2<>+0(SB), Y2, Y2
 
-activated276:
+acted316:
 	MOVQ    y+64(FP), AX
 	MOVQ    CX, DX
 	VMOVUPS Y0, (AX)(DX*1)
@@ -5247,9 +5313,9 @@ activated276:
 	MOVQ    ypitch+56(FP), AX
 	IMUL3Q  $+3, AX, AX
 	ADDQ    AX, CX
-	JMP     done230
+	JMP     done266
 
-tail235:
+tail271:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5267,9 +5333,9 @@ tail235:
 	MOVQ   w+40(FP), DI
 	XORQ   R8, R8
 	CMPQ   cinMain+24(FP), $+0
-	JEQ    rest278
+	JEQ    rest322
 
-main277:
+main321:
 	VMOVUPS      (DI), Y8
 	VBROADCASTSS (AX)(R8*1), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -5309,13 +5375,13 @@ main277:
 	ADDQ         $+256, DI
 	ADDQ         $+16, R8
 	CMPQ         R8, cinMain+24(FP)
-	JLT          main277
+	JLT          main321
 
-rest278:
+rest322:
 	CMPQ R8, cinAll+32(FP)
-	JGE  inputs280
+	JGE  inputs324
 
-one279:
+one323:
 	VMOVUPS      (DI), Y8
 	VBROADCASTSS (AX)(R8*1), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -5328,9 +5394,9 @@ one279:
 	ADDQ         $+64, DI
 	ADDQ         $+4, R8
 	CMPQ         R8, cinAll+32(FP)
-	JLT          one279
+	JLT          one323
 
-inputs280:
+inputs324:
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y5, Y1, Y1
 	VADDPS  Y6, Y2, Y2
@@ -5339,27 +5405,27 @@ inputs280:
 	ADDQ    pitch+48(FP), AX
 	MOVQ    scale+80(FP), AX
 	TESTQ   AX, AX
-	JZ      noscale281
+	JZ      noscale325
 	VMOVUPS (AX), Y4
 	VMULPS  Y4, Y0, Y0
 	VMULPS  Y4, Y1, Y1
 	VMULPS  Y4, Y2, Y2
 	VMULPS  Y4, Y3, Y3
 
-noscale281:
+noscale325:
 	MOVQ    shift+88(FP), AX
 	TESTQ   AX, AX
-	JZ      noshift282
+	JZ      noshift326
 	VMOVUPS (AX), Y4
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y4, Y1, Y1
 	VADDPS  Y4, Y2, Y2
 	VADDPS  Y4, Y3, Y3
 
-noshift282:
+noshift326:
 	MOVQ   res+72(FP), AX
 	TESTQ  AX, AX
-	JZ     nores283
+	JZ     nores327
 	MOVQ   CX, DX
 	VADDPS (AX)(DX*1), Y0, Y0
 	ADDQ   ypitch+56(FP), DX
@@ -5369,46 +5435,49 @@ noshift282:
 	ADDQ   ypitch+56(FP), DX
 	VADDPS (AX)(DX*1), Y3, Y3
 
-nores283:
-	MOVQ   act+96(FP), AX
-	TESTQ  AX, AX
-	JZ     activated286
-	VXORPS Y4, Y4, Y4
-	CMPQ   AX, $+1
-	JNE    hard284
+nores327:
+	VXORPS  Y4, Y4, Y4
+	VMOVUPS splat0<>+0(SB), Y5
+	MOVQ    act+96(FP), AX
+	CMPQ    AX, $+1
+	JEQ     act330
+	CMPQ    AX, $+2
+	JEQ     act331
+	CMPQ    AX, $+3
+	JEQ     act332
+	JMP     acted328
+
+act330:
 	VMAXPS Y4, Y0, Y0
 	VMAXPS Y4, Y1, Y1
 	VMAXPS Y4, Y2, Y2
 	VMAXPS Y4, Y3, Y3
-	JMP    activated286
+	JMP    acted328
 
-hard284:
-	VMOVUPS splat0<>+0(SB), Y5
-	CMPQ    AX, $+2
-	JNE     hsigmoid285
-	VADDPS  splat1<>+0(SB), Y0, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y6
-	VMAXPS  Y6, Y4, Y6
-	VMINPS  Y6, Y5, Y6
-	VMULPS  splat2<>+0(SB), Y6, Y6
-	VMULPS  Y6, Y3, Y3
-	JMP     activated286
+act331:
+	VADDPS splat1<>+0(SB), Y0, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y3, Y3
+	JMP    acted328
 
-hsigmoid285:
+act332:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y4, Y0
 	VMINPS Y0, Y5, Y0
@@ -5426,7 +5495,7 @@ hsigmoid285:
 	VMINPS Y3, Y5, Y3
 	VMULPS splat2<>+0(SB), Y3, Y3
 
-activated286:
+acted328:
 	MOVQ    y+64(FP), AX
 	MOVQ    CX, DX
 	VMOVUPS Y0, (AX)(DX*1)
@@ -5439,9 +5508,9 @@ activated286:
 	MOVQ    ypitch+56(FP), AX
 	IMUL3Q  $+4, AX, AX
 	ADDQ    AX, CX
-	JMP     done230
+	JMP     done266
 
-tail236:
+tail272:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5463,9 +5532,9 @@ tail236:
 	MOVQ   w+40(FP), R8
 	XORQ   R9, R9
 	CMPQ   cinMain+24(FP), $+0
-	JEQ    rest288
+	JEQ    rest334
 
-main287:
+main333:
 	VMOVUPS      (R8), Y10
 	VBROADCASTSS (AX)(R9*1), Y11
 	VFMADD231PS  Y11, Y10, Y0
@@ -5513,13 +5582,13 @@ main287:
 	ADDQ         $+256, R8
 	ADDQ         $+16, R9
 	CMPQ         R9, cinMain+24(FP)
-	JLT          main287
+	JLT          main333
 
-rest288:
+rest334:
 	CMPQ R9, cinAll+32(FP)
-	JGE  inputs290
+	JGE  inputs336
 
-one289:
+one335:
 	VMOVUPS      (R8), Y10
 	VBROADCASTSS (AX)(R9*1), Y11
 	VFMADD231PS  Y11, Y10, Y0
@@ -5534,9 +5603,9 @@ one289:
 	ADDQ         $+64, R8
 	ADDQ         $+4, R9
 	CMPQ         R9, cinAll+32(FP)
-	JLT          one289
+	JLT          one335
 
-inputs290:
+inputs336:
 	VADDPS  Y5, Y0, Y0
 	VADDPS  Y6, Y1, Y1
 	VADDPS  Y7, Y2, Y2
@@ -5546,7 +5615,7 @@ inputs290:
 	ADDQ    pitch+48(FP), AX
 	MOVQ    scale+80(FP), AX
 	TESTQ   AX, AX
-	JZ      noscale291
+	JZ      noscale337
 	VMOVUPS (AX), Y5
 	VMULPS  Y5, Y0, Y0
 	VMULPS  Y5, Y1, Y1
@@ -5554,10 +5623,10 @@ inputs290:
 	VMULPS  Y5, Y3, Y3
 	VMULPS  Y5, Y4, Y4
 
-noscale291:
+noscale337:
 	MOVQ    shift+88(FP), AX
 	TESTQ   AX, AX
-	JZ      noshift292
+	JZ      noshift338
 	VMOVUPS (AX), Y5
 	VADDPS  Y5, Y0, Y0
 	VADDPS  Y5, Y1, Y1
@@ -5565,10 +5634,10 @@ noscale291:
 	VADDPS  Y5, Y3, Y3
 	VADDPS  Y5, Y4, Y4
 
-noshift292:
+noshift338:
 	MOVQ   res+72(FP), AX
 	TESTQ  AX, AX
-	JZ     nores293
+	JZ     nores339
 	MOVQ   CX, DX
 	VADDPS (AX)(DX*1), Y0, Y0
 	ADDQ   ypitch+56(FP), DX
@@ -5580,52 +5649,55 @@ noshift292:
 	ADDQ   ypitch+56(FP), DX
 	VADDPS (AX)(DX*1), Y4, Y4
 
-nores293:
-	MOVQ   act+96(FP), AX
-	TESTQ  AX, AX
-	JZ     activated296
-	VXORPS Y5, Y5, Y5
-	CMPQ   AX, $+1
-	JNE    hard294
+nores339:
+	VXORPS  Y5, Y5, Y5
+	VMOVUPS splat0<>+0(SB), Y6
+	MOVQ    act+96(FP), AX
+	CMPQ    AX, $+1
+	JEQ     act342
+	CMPQ    AX, $+2
+	JEQ     act343
+	CMPQ    AX, $+3
+	JEQ     act344
+	JMP     acted340
+
+act342:
 	VMAXPS Y5, Y0, Y0
 	VMAXPS Y5, Y1, Y1
 	VMAXPS Y5, Y2, Y2
 	VMAXPS Y5, Y3, Y3
 	VMAXPS Y5, Y4, Y4
-	JMP    activated296
+	JMP    acted340
 
-hard294:
-	VMOVUPS splat0<>+0(SB), Y6
-	CMPQ    AX, $+2
-	JNE     hsigmoid295
-	VADDPS  splat1<>+0(SB), Y0, Y7
-	VMAXPS  Y7, Y5, Y7
-	VMINPS  Y7, Y6, Y7
-	VMULPS  splat2<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y0, Y0
-	VADDPS  splat1<>+0(SB), Y1, Y7
-	VMAXPS  Y7, Y5, Y7
-	VMINPS  Y7, Y6, Y7
-	VMULPS  splat2<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y1, Y1
-	VADDPS  splat1<>+0(SB), Y2, Y7
-	VMAXPS  Y7, Y5, Y7
-	VMINPS  Y7, Y6, Y7
-	VMULPS  splat2<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y2, Y2
-	VADDPS  splat1<>+0(SB), Y3, Y7
-	VMAXPS  Y7, Y5, Y7
-	VMINPS  Y7, Y6, Y7
-	VMULPS  splat2<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y3, Y3
-	VADDPS  splat1<>+0(SB), Y4, Y7
-	VMAXPS  Y7, Y5, Y7
-	VMINPS  Y7, Y6, Y7
-	VMULPS  splat2<>+0(SB), Y7, Y7
-	VMULPS  Y7, Y4, Y4
-	JMP     activated296
+act343:
+	VADDPS splat1<>+0(SB), Y0, Y7
+	VMAXPS Y7, Y5, Y7
+	VMINPS Y7, Y6, Y7
+	VMULPS splat2<>+0(SB), Y7, Y7
+	VMULPS Y7, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y7
+	VMAXPS Y7, Y5, Y7
+	VMINPS Y7, Y6, Y7
+	VMULPS splat2<>+0(SB), Y7, Y7
+	VMULPS Y7, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y7
+	VMAXPS Y7, Y5, Y7
+	VMINPS Y7, Y6, Y7
+	VMULPS splat2<>+0(SB), Y7, Y7
+	VMULPS Y7, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y7
+	VMAXPS Y7, Y5, Y7
+	VMINPS Y7, Y6, Y7
+	VMULPS splat2<>+0(SB), Y7, Y7
+	VMULPS Y7, Y3, Y3
+	VADDPS splat1<>+0(SB), Y4, Y7
+	VMAXPS Y7, Y5, Y7
+	VMINPS Y7, Y6, Y7
+	VMULPS splat2<>+0(SB), Y7, Y7
+	VMULPS Y7, Y4, Y4
+	JMP    acted340
 
-hsigmoid295:
+act344:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y5, Y0
 	VMINPS Y0, Y6, Y0
@@ -5647,7 +5719,7 @@ hsigmoid295:
 	VMINPS Y4, Y6, Y4
 	VMULPS splat2<>+0(SB), Y4, Y4
 
-activated296:
+acted340:
 	MOVQ    y+64(FP), AX
 	MOVQ    CX, DX
 	VMOVUPS Y0, (AX)(DX*1)
@@ -5663,7 +5735,7 @@ activated296:
 	IMUL3Q  $+5, AX, AX
 	ADDQ    AX, CX
 
-done230:
-done162:
+done266:
+done186:
 	VZEROUPPER
 	RET

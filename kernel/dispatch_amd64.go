@@ -11,7 +11,10 @@ func fastest() impl {
 	}
 	best := generic
 	best.name = "avx2"
-	best.conv = convAVX2
-	best.convGrad = convGradAVX2
+	best.conv, best.convGrad = convAVX2, convGradAVX2
+	best.packTransposed = packTransposedAVX2
+	best.moments, best.scaleShift = momentsAVX2, scaleShiftAVX2
+	best.normGrad, best.affine2 = normGradAVX2, affine2AVX2
+	best.channelSum, best.add, best.sgd = channelSumAVX2, addAVX2, sgdAVX2
 	return best
 }

@@ -142,6 +142,9 @@ func (d *DepthwiseGrad) Images(lo, hi int) {
 // output gradients with Window.Bwd, InMax = outPad gives
 // dx[n][i][ci] = Σ_t Σ_co dy[n][o(i,t)][co] · w[co][t][ci].
 func PackTransposed(dst, w []float32, outMax, taps, inMax int) {
+	const op = "pack transposed"
+	need(op, "dst", dst, PackedLen(inMax, taps, Panels(outMax)*Panel))
+	need(op, "w", w, PackedLen(outMax, taps, inMax))
 	active.packTransposed(dst, w, outMax, taps, inMax)
 }
 
@@ -149,12 +152,21 @@ func PackTransposed(dst, w []float32, outMax, taps, inMax int) {
 // over rows: sum[c] += Σ (x−pivot[c]), sumsq[c] += Σ (x−pivot[c])². A pivot near the mean
 // keeps the variance from cancelling in float32.
 func Moments(x []float32, rows, c int, pivot, sum, sumsq []float32) {
+	const op = "moments"
+	checkRows(op, rows, c, x)
+	checkChannels(op, c, pivot, sum, sumsq)
 	active.moments(x, rows, c, pivot, sum, sumsq)
 }
 
 // ScaleShift computes y = act(x·scale + shift + res) on rows of c channels; res may be
 // nil and y may be x.
 func ScaleShift(y, x, res []float32, rows, c int, scale, shift []float32, act Act) {
+	const op = "scale and shift"
+	checkRows(op, rows, c, y, x)
+	if res != nil {
+		checkRows(op, rows, c, res)
+	}
+	checkChannels(op, c, scale, shift)
 	active.scaleShift(y, x, res, rows, c, scale, shift, act)
 }
 
@@ -163,23 +175,45 @@ func ScaleShift(y, x, res []float32, rows, c int, scale, shift []float32, act Ac
 // sumDZ[c] += Σ dz and sumDZX[c] += Σ dz·(x−mean[c]). For ReLU the mask is y > 0; for
 // HSwish and HSigmoid z is computed as x·scale + shift, so res must have been nil.
 func NormGrad(dy, y, x []float32, rows, c int, scale, shift, mean []float32, act Act, sumDZ, sumDZX []float32) {
+	const op = "norm gradient"
+	checkRows(op, rows, c, dy, x)
+	checkChannels(op, c, mean, sumDZ, sumDZX)
+	switch act {
+	case ReLU:
+		checkRows(op, rows, c, y)
+	case HSwish, HSigmoid:
+		checkChannels(op, c, scale, shift)
+	}
 	active.normGrad(dy, y, x, rows, c, scale, shift, mean, act, sumDZ, sumDZX)
 }
 
 // Affine2 computes out = a[c]·u + b[c]·v + d[c] on rows of c channels, the second pass of
 // the gradient through batch normalisation. out may be u or v.
 func Affine2(out, u, v []float32, rows, c int, a, b, d []float32) {
+	const op = "affine"
+	checkRows(op, rows, c, out, u, v)
+	checkChannels(op, c, a, b, d)
 	active.affine2(out, u, v, rows, c, a, b, d)
 }
 
 // ChannelSum adds to sum[c] the sum of x over rows, and to dot[c], unless nil, the sum
 // of x·y.
 func ChannelSum(x, y []float32, rows, c int, sum, dot []float32) {
+	const op = "channel sum"
+	checkRows(op, rows, c, x)
+	checkChannels(op, c, sum)
+	if dot != nil {
+		checkRows(op, rows, c, y)
+		checkChannels(op, c, dot)
+	}
 	active.channelSum(x, y, rows, c, sum, dot)
 }
 
 // Add computes dst += src.
-func Add(dst, src []float32) { active.add(dst, src) }
+func Add(dst, src []float32) {
+	need("add", "dst", dst, len(src))
+	active.add(dst, src)
+}
 
 // MaxPool computes the maximum over the taps of each output pixel of one image and,
 // unless arg is nil, the input pixel it came from (for the gradient). x: [InPix][c],
@@ -194,5 +228,7 @@ func AvgPool(g *Gather, x, y []float32, c int) { active.avgPool(g, x, y, c) }
 // SGD is one step of stochastic gradient descent with Nesterov momentum, as PyTorch
 // defines it: g += decay·w; v = momentum·v + g; w −= lr·(g + momentum·v).
 func SGD(w, g, v []float32, lr, momentum, decay float32) {
+	need("sgd", "g", g, len(w))
+	need("sgd", "v", v, len(w))
 	active.sgd(w, g, v, lr, momentum, decay)
 }

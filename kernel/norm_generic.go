@@ -23,8 +23,11 @@ func scaleShiftGeneric(y, x, res []float32, rows, c int, scale, shift []float32,
 func normGradGeneric(dy, y, x []float32, rows, c int, scale, shift, mean []float32, act Act, sumDZ, sumDZX []float32) {
 	for i := range rows * c {
 		ch := i % c
-		z := y[i]
-		if act == HSwish || act == HSigmoid {
+		var z float32
+		switch act {
+		case ReLU:
+			z = y[i]
+		case HSwish, HSigmoid:
 			z = x[i]*scale[ch] + shift[ch]
 		}
 		dz := dy[i] * act.grad(z)

@@ -111,7 +111,7 @@ func (win *Window) forward(taps []Tap) Gather {
 // divides.
 func (win *Window) backward(taps []Tap, py, px int) Gather {
 	s := win.Stride
-	g := Gather{InPix: win.OH * win.OW, OutPix: win.H * win.W, Out: []int32{}}
+	g := Gather{InPix: win.OH * win.OW, OutPix: win.H * win.W, Out: []int32{}, In: []int32{}}
 	var hit []Tap
 	for i, t := range taps {
 		if mod(py-t.DY, s) == 0 && mod(px-t.DX, s) == 0 {

@@ -61,26 +61,7 @@ func (t *tile) gradRows(a *asm, dy reg.Register, pixel func() reg.Register) {
 			func(v int) operand.Mem { return at(dy, 32*v) })
 		a.ADDQ(a.arg("ypitch"), dy)
 	}
-	n := a.load("rows")
-	main, rest, one, done := a.label("main"), a.label("rest"), a.label("one"), a.label("rows")
-	if t.split > 1 {
-		a.SUBQ(imm(t.split), n)
-		a.JLT(operand.LabelRef(rest))
-		a.Label(main)
-		for s := range t.split {
-			row(s)
-		}
-		a.SUBQ(imm(t.split), n)
-		a.JGE(operand.LabelRef(main))
-		a.Label(rest)
-		a.ADDQ(imm(t.split), n)
-		a.JZ(operand.LabelRef(done))
-	}
-	a.Label(one)
-	row(0)
-	a.DECQ(n)
-	a.JNZ(operand.LabelRef(one))
-	a.Label(done)
+	a.splitLoop(a.load("rows"), t.split, row)
 }
 
 func (t *tile) gradLinear(a *asm) {

@@ -38,6 +38,9 @@ func main() {
 var files = map[string]func(*asm){
 	"conv":      convFile,
 	"convgrad":  convGradFile,
+	"columns":   columnsFile,
+	"flat":      flatFile,
+	"transpose": transposeFile,
 	"peak/peak": peakFile,
 }
 

@@ -112,32 +112,14 @@ func (t *tile) epilogue(a *asm, vector reg.Register, offsets func(func(i int, of
 // activate applies the activation that the parameter act names. Operand order decides
 // what becomes of a NaN: ReLU gives 0, the other functions pass it on.
 func (a *asm) activate(regs []reg.VecVirtual) {
-	hard, hsigmoid, done := a.label("hard"), a.label("hsigmoid"), a.label("activated")
-	act := a.skipZero("act", done)
-	zero := a.YMM()
+	zero, six := a.YMM(), a.YMM()
 	a.VXORPS(zero, zero, zero)
-	a.CMPQ(act, imm(1))
-	a.JNE(operand.LabelRef(hard))
-	for _, r := range regs {
-		a.VMAXPS(zero, r, r)
-	}
-	a.JMP(operand.LabelRef(done))
-	a.Label(hard)
-	six := a.YMM()
 	a.VMOVUPS(a.splat(6), six)
-	a.CMPQ(act, imm(2))
-	a.JNE(operand.LabelRef(hsigmoid))
-	for _, r := range regs {
-		s := a.YMM()
-		a.hardSigmoid(r, s, zero, six)
-		a.VMULPS(s, r, r)
-	}
-	a.JMP(operand.LabelRef(done))
-	a.Label(hsigmoid)
-	for _, r := range regs {
-		a.hardSigmoid(r, r, zero, six)
-	}
-	a.Label(done)
+	a.eachAct(func(act int) {
+		for _, r := range regs {
+			a.apply(act, r, zero, six)
+		}
+	})
 }
 
 // hardSigmoid computes out = clamp(in + 3, 0, 6) / 6.
