@@ -1,0 +1,31 @@
+package bundle
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestFullDisk fills a small file system, where the test may mount one.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("no small file system can be mounted: %v", err)
+	}
+	defer func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	path := filepath.Join(dir, "net.weft")
+	if err := WriteFileAtomic(path, text("old")); err != nil {
+		t.Fatal(err)
+	}
+	big := &File{Tensors: []Tensor{{"a", U8, []int{1 << 20}, make([]byte, 1<<20)}}}
+	if err := big.WriteFile(path); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), path) {
+		t.Error(err)
+	}
+	checkAlone(t, path, "old")
+}

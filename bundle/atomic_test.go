@@ -1,0 +1,129 @@
+package bundle
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// checkAlone checks that path holds want and nothing lies beside it.
+func checkAlone(t *testing.T, path, want string) {
+	t.Helper()
+	got, err := os.ReadFile(path)
+	if err != nil || string(got) != want {
+		t.Errorf("%s holds %.20q (%v), want %q", path, got, err, want)
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("the folder holds %v (%v)", entries, err)
+	}
+}
+
+func text(s string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := io.WriteString(w, s)
+		return err
+	}
+}
+
+func TestWriteFileAtomic(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "net.weft")
+	if err := WriteFileAtomic(path, text("one")); err != nil {
+		t.Fatal(err)
+	}
+	checkAlone(t, path, "one")
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFileAtomic(path, text("two")); err != nil {
+		t.Fatal(err)
+	}
+	checkAlone(t, path, "two")
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the permissions changed to %v (%v)", info.Mode(), err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFileAtomic(link, text("three")); err != nil {
+		t.Fatal(err)
+	}
+	checkAlone(t, path, "three")
+}
+
+func TestFailedWriteChangesNothing(t *testing.T) {
+	broken := errors.New("the weights are not finite")
+	for name, tc := range map[string]struct {
+		write func(io.Writer) error
+		want  string
+		is    error
+	}{
+		"error":     {func(w io.Writer) error { return errors.Join(text("half")(w), broken) }, "write PATH: the weights are not finite", broken},
+		"full disk": {func(w io.Writer) error { return &os.PathError{Op: "write", Path: "tmp", Err: syscall.ENOSPC} }, "write PATH: free some space and try again, nothing was changed: no space left on device", syscall.ENOSPC},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "net.weft")
+			if err := os.WriteFile(path, []byte("old"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			err := WriteFileAtomic(path, tc.write)
+			if got := strings.ReplaceAll(fmt.Sprint(err), path, "PATH"); got != tc.want || !errors.Is(err, tc.is) {
+				t.Errorf("got  %s\nwant %s", got, tc.want)
+			}
+			checkAlone(t, path, "old")
+		})
+	}
+	t.Run("panic", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "net.weft")
+		if err := os.WriteFile(path, []byte("old"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		func() {
+			defer func() { _ = recover() }()
+			_ = WriteFileAtomic(path, func(io.Writer) error { panic("bug") })
+		}()
+		checkAlone(t, path, "old")
+	})
+}
+
+func TestWriteFileAtomicRefusesOddPlaces(t *testing.T) {
+	dir := t.TempDir()
+	for path, want := range map[string]string{
+		dir:                           "it is not a regular file",
+		os.DevNull:                    "it is not a regular file",
+		filepath.Join(dir, "no", "x"): "no such file or directory",
+	} {
+		if err := WriteFileAtomic(path, text("x")); err == nil || !strings.HasPrefix(err.Error(), "write "+path+": ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func TestFileRoundTripAndDigest(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "net.weft")
+	f := &File{Metadata: map[string]string{"weft": "1"}, Tensors: []Tensor{NewF32("w", []int{2}, []float32{1, 2})}}
+	if err := f.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadFile(path)
+	if err != nil || got.Metadata["weft"] != "1" || !bytes.Equal(got.Tensors[0].Data, f.Tensors[0].Data) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if err := os.WriteFile(path, []byte("abc"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// SHA-256 of "abc", FIPS 180-2, appendix B.1.
+	if d, err := Digest(path); err != nil || d != "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" {
+		t.Errorf("%s, %v", d, err)
+	}
+	if _, err := Digest(path + "x"); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
