@@ -226,6 +226,7 @@ func (s *spec) readTar(r io.Reader, dir string) (map[string][]byte, error) {
 func output(ctx context.Context, dir, name string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
+	cmd.WaitDelay = 5 * time.Second // after a cancel, for children that hold its output open
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
