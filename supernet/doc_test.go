@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -64,15 +65,15 @@ func shapes(t *testing.T) string {
 	b.WriteString("|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range reference {
 		s := find(t, r.name, r.classes, r.channels)
-		stem, head := fmt.Sprint(s.Stem.Width), ""
+		stem, head := strconv.Itoa(s.Stem.Width), ""
 		if s.Family == MBV3 {
-			stem += fmt.Sprint("+", s.Stem.Block)
+			stem += "+" + strconv.Itoa(s.Stem.Block)
 			head = fmt.Sprintf(" / %d+%d", s.Head.Width, s.Head.Mix)
 		}
 		var widths, strides, depths []string
 		for _, st := range s.Stages {
-			widths = append(widths, fmt.Sprint(st.Width))
-			strides = append(strides, fmt.Sprint(st.Stride))
+			widths = append(widths, strconv.Itoa(st.Width))
+			strides = append(strides, strconv.Itoa(st.Stride))
 			depths = append(depths, list(integers(st.Depths)))
 		}
 		depths = once(depths)
