@@ -72,6 +72,30 @@ func (c *ConvGrad) check(hi int) {
 	need(op, "DW", c.DW, PackedLen(c.Cout, c.Taps, c.InMax))
 }
 
+func (d *Depthwise) check(hi int) {
+	const op = "depthwise"
+	taps := checkDepthwise(op, d.C, d.CMax, d.W)
+	d.G.check(op, taps)
+	n := d.G.images(hi)
+	need(op, "X", d.X, n*d.G.InPix*d.C)
+	need(op, "Y", d.Y, n*d.G.OutPix*d.C)
+	checkEpilogue(op, d.Scale, d.Shift, d.Res, d.C, n*d.G.OutPix*d.C)
+}
+
+func (d *DepthwiseGrad) check(hi int) {
+	const op = "depthwise gradient"
+	taps := checkDepthwise(op, d.C, d.CMax, d.DW)
+	d.G.check(op, taps)
+	need(op, "X", d.X, hi*d.G.InPix*d.C)
+	need(op, "DY", d.DY, hi*d.G.OutPix*d.C)
+}
+
+// checkDepthwise returns how many taps the weights w have.
+func checkDepthwise(op string, c, cMax int, w []float32) int {
+	require(c > 0 && c%8 == 0 && c <= cMax, op, "C is no multiple of 8 up to CMax")
+	return (len(w) + cMax - c) / cMax
+}
+
 // checkRows panics unless every slice holds rows of c channels.
 func checkRows(op string, rows, c int, slices ...[]float32) {
 	require(c > 0 && c%8 == 0, op, "the number of channels is no multiple of 8")

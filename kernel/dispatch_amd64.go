@@ -12,6 +12,7 @@ func fastest() impl {
 	best := generic
 	best.name = "avx2"
 	best.conv, best.convGrad = convAVX2, convGradAVX2
+	best.depthwise, best.depthwiseGrad = depthwiseAVX2, depthwiseGradAVX2
 	best.packTransposed = packTransposedAVX2
 	best.moments, best.scaleShift = momentsAVX2, scaleShiftAVX2
 	best.normGrad, best.affine2 = normGradAVX2, affine2AVX2

@@ -117,6 +117,7 @@ type Depthwise struct {
 // Rows computes rows [lo, hi), numbered as in Conv.Rows.
 func (d *Depthwise) Rows(lo, hi int) {
 	if lo < hi {
+		d.check(hi)
 		active.depthwise(d, lo, hi)
 	}
 }
@@ -133,6 +134,7 @@ type DepthwiseGrad struct {
 // Images accumulates over the images [lo, hi).
 func (d *DepthwiseGrad) Images(lo, hi int) {
 	if lo < hi {
+		d.check(hi)
 		active.depthwiseGrad(d, lo, hi)
 	}
 }

@@ -38,6 +38,7 @@ func main() {
 var files = map[string]func(*asm){
 	"conv":      convFile,
 	"convgrad":  convGradFile,
+	"depthwise": depthwiseFile,
 	"columns":   columnsFile,
 	"flat":      flatFile,
 	"transpose": transposeFile,

@@ -3,7 +3,7 @@ package kerneltest
 // Cases returns the shapes on which kernels and specification must agree: every tail,
 // stride and option at small sizes.
 func Cases() []Case {
-	cs := convCases()
+	cs := append(convCases(), depthwiseCases()...)
 	for _, c := range []int{8, 16, 24, 32, 40, 96, 120} {
 		for _, rows := range []int{1, 7, 50} {
 			cs = append(cs, rowCases(rows, c)...)
@@ -18,7 +18,7 @@ func Cases() []Case {
 // SpeedCases returns the shapes that are timed: those of residual networks and of small
 // supernets.
 func SpeedCases() []Case {
-	cs := convSpeed()
+	cs := append(convSpeed(), depthwiseSpeed()...)
 	cs = append(cs, rowCases(8*28*28, 16)...)  // in the second-level cache
 	cs = append(cs, rowCases(64*28*28, 24)...) // and beyond
 	cs = append(cs, rowCases(64*7*7, 96)...)
