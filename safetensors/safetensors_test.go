@@ -1,4 +1,4 @@
-package bundle
+package safetensors
 
 import (
 	"bytes"
@@ -282,5 +282,17 @@ func TestNewF16(t *testing.T) {
 	got, err := x.F32()
 	if err != nil || fmt.Sprint(got) != "[0.099975586 -65504 +Inf]" {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "net.weft")
+	f := &File{Metadata: map[string]string{"weft": "1"}, Tensors: []Tensor{NewF32("w", []int{2}, []float32{1, 2})}}
+	if err := f.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadFile(path)
+	if err != nil || got.Metadata["weft"] != "1" || !bytes.Equal(got.Tensors[0].Data, f.Tensors[0].Data) {
+		t.Fatalf("%+v, %v", got, err)
 	}
 }

@@ -1,4 +1,4 @@
-package bundle_test
+package safetensors_test
 
 import (
 	"fmt"
@@ -6,29 +6,29 @@ import (
 	"os"
 	"path/filepath"
 
-	"weft/bundle"
+	"weft/safetensors"
 )
 
 // Tensors and metadata go into one file, half-precision ones at half the size.
 func ExampleFile() {
-	dir, err := os.MkdirTemp("", "bundle-")
+	dir, err := os.MkdirTemp("", "safetensors-")
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "net.safetensors")
 
-	file := bundle.File{
+	file := safetensors.File{
 		Metadata: map[string]string{"made by": "example"},
-		Tensors: []bundle.Tensor{
-			bundle.NewF32("weight", []int{2, 2}, []float32{1, 2, 3, 4}),
-			bundle.NewF16("mean", []int{2}, []float32{0.5, -0.25}),
+		Tensors: []safetensors.Tensor{
+			safetensors.NewF32("weight", []int{2, 2}, []float32{1, 2, 3, 4}),
+			safetensors.NewF16("mean", []int{2}, []float32{0.5, -0.25}),
 		},
 	}
 	if err := file.WriteFile(path); err != nil {
 		log.Fatal(err)
 	}
-	back, err := bundle.ReadFile(path)
+	back, err := safetensors.ReadFile(path)
 	if err != nil {
 		log.Fatal(err)
 	}

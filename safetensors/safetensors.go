@@ -1,6 +1,6 @@
-// Package bundle reads and writes the file that users pass around: a trained supernet in one
-// safetensors file.
-package bundle
+// Package safetensors reads and writes safetensors files: named tensors and a map of strings. What the
+// tensors mean is for the caller, package bundle or package train.
+package safetensors
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"math/bits"
 	"os"
 	"slices"
+
+	"weft/atomicfile"
 )
 
 // A safetensors file is the header's length (8 bytes, little-endian), the header (a JSON object) and the
@@ -227,7 +229,7 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 
 // WriteFile replaces the file at path, whole or not at all.
 func (f *File) WriteFile(path string) error {
-	return WriteFileAtomic(path, func(w io.Writer) error {
+	return atomicfile.Write(path, func(w io.Writer) error {
 		_, err := f.WriteTo(w)
 		return err
 	})

@@ -1,4 +1,4 @@
-package bundle
+package safetensors
 
 import (
 	"encoding/binary"

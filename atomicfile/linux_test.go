@@ -1,4 +1,4 @@
-package bundle
+package atomicfile
 
 import (
 	"errors"
@@ -20,11 +20,10 @@ func TestFullDisk(t *testing.T) {
 		}
 	}()
 	path := filepath.Join(dir, "net.weft")
-	if err := WriteFileAtomic(path, text("old")); err != nil {
+	if err := Write(path, text("old")); err != nil {
 		t.Fatal(err)
 	}
-	big := &File{Tensors: []Tensor{{"a", U8, []int{1 << 20}, make([]byte, 1<<20)}}}
-	if err := big.WriteFile(path); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), path) {
+	if err := Write(path, text(strings.Repeat("x", 1<<20))); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), path) {
 		t.Error(err)
 	}
 	checkAlone(t, path, "old")

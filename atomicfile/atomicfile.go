@@ -1,4 +1,5 @@
-package bundle
+// Package atomicfile writes files whole or not at all.
+package atomicfile
 
 import (
 	"bufio"
@@ -15,11 +16,11 @@ import (
 	"syscall"
 )
 
-// WriteFileAtomic makes what write writes the content of path, whole or not at all: it goes to a
+// Write makes what write writes the content of path, whole or not at all: it goes to a
 // temporary file beside path, reaches the disk, and takes path's name. After an error of write or of
 // the disk the temporary file is gone and path is as it was. A symbolic link at path is followed.
 // A full disk is reported as [syscall.ENOSPC].
-func WriteFileAtomic(path string, write func(io.Writer) error) error {
+func Write(path string, write func(io.Writer) error) error {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
