@@ -200,13 +200,17 @@ func same(c chart, name string) chart {
 // tradeOff shows accuracy over latency, one line a batch size, and over multiply-accumulates.
 func tradeOff(d Data) []chart {
 	accuracy := axis{Label: "accuracy, %", Unit: "%"}
-	latency := chart{ID: "latency", Title: "Accuracy and latency", Kind: "points",
-		X: axis{Label: "latency of a batch, ms", Unit: "ms", Log: true}, Y: accuracy}
+	latency := chart{
+		ID: "latency", Title: "Accuracy and latency", Kind: "points",
+		X: axis{Label: "latency of a batch, ms", Unit: "ms", Log: true}, Y: accuracy,
+	}
 	if d.SLO > 0 {
 		latency.Marks = []mark{{ms(d.SLO), fmt.Sprintf("SLO %g ms", ms(d.SLO))}}
 	}
-	macs := chart{ID: "macs", Title: "Accuracy and work", Kind: "points",
-		X: axis{Label: "multiply-accumulates an image, millions", Unit: "M"}, Y: accuracy}
+	macs := chart{
+		ID: "macs", Title: "Accuracy and work", Kind: "points",
+		X: axis{Label: "multiply-accumulates an image, millions", Unit: "M"}, Y: accuracy,
+	}
 	var byBatch, byWork []line
 	for g, group := range groups(d.Subnets) {
 		for b, batch := range d.Batches {
@@ -265,8 +269,10 @@ func ms(d time.Duration) number { return number(float64(d) / float64(time.Millis
 func trainingCharts(d Data) []chart {
 	epochs := axis{Label: "epoch"}
 	loss := chart{ID: "loss", Title: "Loss", Kind: "line", Sync: "training", X: epochs, Y: axis{Label: "loss"}}
-	accuracy := chart{ID: "accuracy", Title: "Accuracy", Kind: "line", Sync: "training", X: epochs,
-		Y: axis{Label: "accuracy, %", Unit: "%"}}
+	accuracy := chart{
+		ID: "accuracy", Title: "Accuracy", Kind: "line", Sync: "training", X: epochs,
+		Y: axis{Label: "accuracy, %", Unit: "%"},
+	}
 	var losses, accuracies []line
 	for i, c := range d.Curves {
 		l := line{name: c.Name, colour: i, joined: true}

@@ -5,11 +5,11 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"html/template"
-	"os"
-	"path/filepath"
+	"io"
+
+	"weft/atomicfile"
 )
 
 // paletteSize is the number of colour classes in page.css, c0 and up.
@@ -74,27 +74,13 @@ func Render(d Data) ([]byte, error) {
 func Write(path string, d Data) error {
 	html, err := Render(d)
 	if err == nil {
-		err = replace(path, html)
+		err = atomicfile.Write(path, func(w io.Writer) error {
+			_, err := w.Write(html)
+			return err
+		})
 	}
 	if err != nil {
-		return fmt.Errorf("write report %s: %w", path, err)
-	}
-	return nil
-}
-
-// replace puts a new file in the place of path: written beside it, synced, then renamed.
-func replace(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".report-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+		return fmt.Errorf("report: %w", err)
 	}
 	return nil
 }

@@ -57,8 +57,10 @@ func TestPageHasEverySection(t *testing.T) {
 	if diff := cmp.Diff(want, ids); diff != "" {
 		t.Error(diff)
 	}
-	for _, s := range []string{"<h2>Results</h2>", "<h2>Do it again</h2>", "The 13 subnets as a table", "Example CPU 9000",
-		`<td class="n">396</td><td class="n">–</td><td class="n">123</td>`} {
+	for _, s := range []string{
+		"<h2>Results</h2>", "<h2>Do it again</h2>", "The 13 subnets as a table", "Example CPU 9000",
+		`<td class="n">396</td><td class="n">–</td><td class="n">123</td>`,
+	} {
 		if !strings.Contains(html, s) {
 			t.Errorf("page lacks %q", s)
 		}

@@ -14,8 +14,10 @@ func sample() Data {
 		Title:   "One supernet, one minute of bursty load",
 		Summary: "Choosing by slack kept 99.2 % of the requests in time at a mean accuracy of 91.3 %; the largest subnet alone kept 41 %.",
 		Machine: "Example CPU 9000, 2 cores, kernel avx2, load 0.12 before and 0.31 after",
-		Commands: []string{"weft train --recipe deps --space resnet-28 --data fashion-mnist --out run",
-			"weft search run -o model.weft", "weft bench --sim --trace 'bursty:base=300,var=700,cv2=4,for=60s'"},
+		Commands: []string{
+			"weft train --recipe deps --space resnet-28 --data fashion-mnist --out run",
+			"weft search run -o model.weft", "weft bench --sim --trace 'bursty:base=300,var=700,cv2=4,for=60s'",
+		},
 		SLO:     50 * time.Millisecond,
 		Batches: []int{1, 2, 4, 8, 16},
 	}
@@ -38,8 +40,10 @@ func sample() Data {
 		queue, met := 0.0, 0.0
 		for _, arrivals := range load {
 			queue = max(0, queue+arrivals-500*p.speed)
-			b := Bin{Arrivals: arrivals, Queue: queue + arrivals/60, Accuracy: p.acc, Batch: min(16, 1+arrivals/80),
-				Attainment: 1 / (1 + queue/300)}
+			b := Bin{
+				Arrivals: arrivals, Queue: queue + arrivals/60, Accuracy: p.acc, Batch: min(16, 1+arrivals/80),
+				Attainment: 1 / (1 + queue/300),
+			}
 			if p.name == "weft" || p.name == "slackfit" {
 				b.Accuracy += (600-arrivals)/15000*(p.acc-.88)/.033 + .002*rng.NormFloat64()
 			}
@@ -47,8 +51,10 @@ func sample() Data {
 			t.Bins = append(t.Bins, b)
 		}
 		d.Timelines = append(d.Timelines, t)
-		d.Results = append(d.Results, Result{p.name, met, p.acc, p.acc - .004, 489 * met,
-			time.Duration(9e6 / p.speed), time.Duration(90e6 / p.speed)})
+		d.Results = append(d.Results, Result{
+			p.name, met, p.acc, p.acc - .004, 489 * met,
+			time.Duration(9e6 / p.speed), time.Duration(90e6 / p.speed),
+		})
 	}
 	d.Results = append(d.Results, Result{"maxbatch", .81, math.NaN(), math.NaN(), 396.4, 0, 123456 * time.Microsecond})
 	for i, name := range []string{"largest", "smallest"} {
