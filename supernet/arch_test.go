@@ -129,7 +129,7 @@ func TestResidualsReachEveryBlock(t *testing.T) {
 }
 
 func TestContainsRefuses(t *testing.T) {
-	s := find(t, "resnet-28", 10, 1)
+	s := find(t, "resnet-28s", 10, 1)
 	for what, spoil := range map[string]func(*Arch){
 		"depth":            func(a *Arch) { a.Depth[0] = 2 },
 		"a fourth stage":   func(a *Arch) { a.Depth[3] = 1 },
@@ -147,7 +147,7 @@ func TestContainsRefuses(t *testing.T) {
 		if s.Contains(a) {
 			t.Errorf("%s out of range is in the space", what)
 		}
-		if _, err := s.Lower(a); err == nil || !strings.Contains(err.Error(), "resnet-28") {
+		if _, err := s.Lower(a); err == nil || !strings.Contains(err.Error(), "resnet-28s") {
 			t.Errorf("%s out of range was lowered: %v", what, err)
 		}
 	}
@@ -155,10 +155,10 @@ func TestContainsRefuses(t *testing.T) {
 
 func TestText(t *testing.T) {
 	for _, c := range []struct{ space, text, canonical string }{
-		{"resnet-28", "d1_e25_w50", ""},
-		{"resnet-28", "d2-1-2_e25.100-50-100_w50-100-100", ""},
-		{"resnet-28", "d2-2-2_e100.100-100-100_w100-100-100", "d2_e100_w100"},
-		{"resnet-28", "d1-1-2_e25-25-50.25_k3_w50", "d1-1-2_e25-25-50.25_w50"},
+		{"resnet-28s", "d1_e25_w50", ""},
+		{"resnet-28s", "d2-1-2_e25.100-50-100_w50-100-100", ""},
+		{"resnet-28s", "d2-2-2_e100.100-100-100_w100-100-100", "d2_e100_w100"},
+		{"resnet-28s", "d1-1-2_e25-25-50.25_k3_w50", "d1-1-2_e25-25-50.25_w50"},
 		{"ofa-mbv3", "d4_e6_k7", "d4_e6"},
 		{"ofa-mbv3-k357", "d2-3-2-2-4_e3.4-6-3-4.6-3.4.6.3_k7-7.5.3-3-3-5", ""},
 		{"ofa-resnet50d", "d1-2-3-6-4_e35_w65-100-80-80-80-100", ""},
@@ -180,7 +180,7 @@ func TestText(t *testing.T) {
 }
 
 func TestParseSaysWhatIsAllowed(t *testing.T) {
-	s := find(t, "resnet-28", 10, 1)
+	s := find(t, "resnet-28s", 10, 1)
 	for text, want := range map[string]string{
 		"":                     "d2_e100_w100",
 		"d3_e25_w50":           "must be one of 1, 2",

@@ -32,10 +32,14 @@ func ofaResNet50D() *Space {
 func resnet32() *Space { return basicResNet(32, 32, 48, 96, 192) }
 
 // resnet28 is a ResNet of basic blocks for images of 28 pixels with stages at 14, 7 and 4
-// pixels.
-func resnet28() *Space { return basicResNet(28, 16, 24, 48, 96) }
+// pixels. Its widths come in thirds, whole multiples of 8 channels in every stage.
+func resnet28() *Space {
+	s := basicResNet(28, 16, 24, 48, 96)
+	s.Widths = []float64{0.34, 0.67, 1}
+	return s
+}
 
-// resnet28s is resnet28 at two thirds of the width.
+// resnet28s is narrower than resnet28, for training in a few minutes.
 func resnet28s() *Space { return basicResNet(28, 16, 16, 32, 64) }
 
 // basicResNet has a stem at full resolution and stages of one or two basic blocks, each of

@@ -82,7 +82,7 @@ func TestCoupledSampling(t *testing.T) {
 
 // Lists of different lengths are coupled by level, the longest giving the number of levels.
 func TestCoupledSamplingOfUnequalLists(t *testing.T) {
-	s := find(t, "resnet-28", 10, 1)
+	s := find(t, "resnet-28s", 10, 1)
 	rng := rand.New(rand.NewPCG(11, 12))
 	stages := map[string]bool{}
 	for range 500 {
@@ -168,7 +168,7 @@ func TestUniform(t *testing.T) {
 }
 
 func TestEncode(t *testing.T) {
-	s := find(t, "resnet-28", 10, 1)
+	s := find(t, "resnet-28s", 10, 1)
 	a, err := s.Parse("d2-1-1_e100.50-25-25_w100-50-50")
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +205,7 @@ func TestEncodeTellsSubnetsApart(t *testing.T) {
 }
 
 func TestEncodeLen(t *testing.T) {
-	for name, want := range map[string]int{"ofa-mbv3": 75, "ofa-mbv3-k357": 135, "resnet-28": 30, "ofa-resnet50d": 86} {
+	for name, want := range map[string]int{"ofa-mbv3": 75, "ofa-mbv3-k357": 135, "resnet-28s": 30, "ofa-resnet50d": 86} {
 		if got := find(t, name, 10, 3).EncodeLen(); got != want {
 			t.Errorf("%s: %d, want %d", name, got, want)
 		}
