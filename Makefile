@@ -52,7 +52,7 @@ fmt: ## format the code
 	$(TOOL) golangci-lint fmt ./...
 
 gen: ## regenerate the assembly in kernel
-	cd kernel/_gen && $(GO) run . -out ..
+	cd kernel/_gen && $(GO) run .
 
 bench: ## Go benchmarks (BENCH, BENCH_PKGS, COUNT) into bin/bench.txt
 	@mkdir -p bin; uptime
