@@ -27,7 +27,7 @@ folder of images a class: DIR/train/CLASS/* and DIR/test/CLASS/*, or DIR/CLASS/*
 		Args:              takes("NAME"),
 		ValidArgsFunction: cobra.FixedCompletions(data.Names(), cobra.ShellCompDirectiveDefault),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			set, err := from.load(cmd.Context(), args[0], cmd.ErrOrStderr())
+			set, err := from.load(cmd.Context(), args[0], cmd.ErrOrStderr(), 0)
 			if err != nil {
 				return err
 			}
@@ -52,11 +52,11 @@ func (f *dataFlags) add(cmd *cobra.Command) {
 }
 
 // load gets the named set; what it does on the way goes to log.
-func (f *dataFlags) load(ctx context.Context, name string, log io.Writer) (*data.Set, error) {
+func (f *dataFlags) load(ctx context.Context, name string, log io.Writer, val int) (*data.Set, error) {
 	if f.size < 0 {
 		return nil, usagef("--size %d is negative", f.size)
 	}
-	return data.Load(ctx, name, data.Options{DataDir: f.dir, Size: f.size, Log: newLogger(log)})
+	return data.Load(ctx, name, data.Options{DataDir: f.dir, Size: f.size, ValImages: val, Log: newLogger(log)})
 }
 
 // newLogger returns a logger for people: no time on its lines.
