@@ -10,7 +10,8 @@ import (
 type View struct {
 	Now time.Duration
 	// Slack is the time that the most urgent request can still spend on
-	// computing: its deadline - Now - Options.Margin. It may be negative.
+	// computing, on the profile's clock: (its deadline - Now - Options.Margin) /
+	// Scheduler.Drift. It may be negative.
 	Slack time.Duration
 	// Images waits in all, Head of them belong to the most urgent request.
 	Images, Head int

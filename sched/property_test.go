@@ -65,6 +65,7 @@ type model struct {
 	free    map[int]bool
 	ended   int
 	seen    uint64
+	drift   float64 // before the step
 }
 
 func (m *model) random() {
@@ -159,6 +160,7 @@ func (m *model) drain() {
 }
 
 func (m *model) step(ev sched.Event) {
+	m.drift = m.s.Drift()
 	for _, a := range m.s.Step(m.now, ev) {
 		switch a.Kind {
 		case sched.Dispatch:
@@ -173,6 +175,11 @@ func (m *model) step(ev sched.Event) {
 	}
 	if n, _ := m.s.Waiting(); n != len(m.waiting) {
 		m.Fatalf("%d requests wait, the scheduler says %d", len(m.waiting), n)
+	}
+	for _, r := range m.waiting {
+		if r.Late == sched.Reject && r.Deadline-m.opt.Margin < m.now {
+			m.Fatalf("at %v %+v still waits", m.now, r)
+		}
 	}
 	if len(m.waiting) > 0 && m.s.Free() > 0 {
 		m.Fatalf("%d requests wait beside %d idle workers", len(m.waiting), m.s.Free())
@@ -251,5 +258,6 @@ func (m *model) mayDrop(r *tracked, why sched.Reason) bool {
 	for _, s := range m.p.Subnets {
 		longest = max(longest, slices.Max(s.Latency))
 	}
-	return r.Late == sched.Reject && r.Deadline-m.now-m.opt.Margin < longest
+	slack := float64(r.Deadline-m.now-m.opt.Margin) / max(m.drift, m.s.Drift())
+	return r.Late == sched.Reject && slack < float64(longest)
 }

@@ -35,11 +35,6 @@ func (e *entry) accepts(subnet int) bool {
 	return subnet >= e.choice
 }
 
-// doom returns the last moment at which a dispatch can still meet the deadline.
-func (e *entry) doom(margin time.Duration) time.Duration {
-	return e.Deadline - margin - e.fastest
-}
-
 // before is the queue's order: deadline, then priority, then arrival.
 func (e *entry) before(o *entry) bool {
 	if e.Deadline != o.Deadline {

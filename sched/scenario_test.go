@@ -14,7 +14,7 @@ import (
 
 // TestScenarios runs the scripts of testdata; -rewrite records what happens.
 //
-//	new policy=NAME max-batch=N [margin=D] [max-queue=N] [max-attempts=N] [buckets=N]
+//	new policy=NAME max-batch=N [margin=D] [max-queue=N] [max-attempts=N] [buckets=N] [drift]
 //	NAME ACCURACY OVERHEAD PER-IMAGE       a subnet a line
 //
 //	step                                   an event a line
@@ -45,7 +45,7 @@ type scenario struct {
 
 func (sc *scenario) start(t *testing.T, d *datadriven.TestData) string {
 	var policy, margin string
-	var opt sched.Options
+	opt := sched.Options{FixedProfile: !d.HasArg("drift")}
 	maxBatch := 4
 	d.ScanArgs(t, "policy", &policy)
 	d.MaybeScanArgs(t, "max-batch", &maxBatch)
@@ -90,6 +90,9 @@ func (sc *scenario) steps(t *testing.T, d *datadriven.TestData) string {
 	}
 	requests, images := sc.s.Waiting()
 	fmt.Fprintf(&out, "waiting: %d requests, %d images; free workers: %d\n", requests, images, sc.s.Free())
+	if sc.s.Drift() != 1 {
+		fmt.Fprintf(&out, "drift: %.4f\n", sc.s.Drift())
+	}
 	return out.String()
 }
 

@@ -133,6 +133,9 @@ type Options struct {
 	// MaxAttempts bounds how often a request is dispatched when workers are
 	// lost while they run it (0: DefaultMaxAttempts).
 	MaxAttempts int
+	// FixedProfile takes the profile's latencies at their word. By default the
+	// scheduler scales them all by how long batches take of late; see Drift.
+	FixedProfile bool
 	// Buckets is SlackFit's number of latency buckets (0: DefaultBuckets).
 	Buckets int
 }
@@ -165,6 +168,10 @@ type Scheduler struct {
 	batch   uint64        // number of the latest batch
 	wake    time.Duration // when the latest Wait ends
 
+	drift   float64
+	learned time.Duration // when the latest batch ended
+	longest time.Duration // of the profile's latencies
+
 	actions []Action
 }
 
@@ -181,13 +188,16 @@ func New(policy string, p *Profile, opt Options) (*Scheduler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Scheduler{
+	s := &Scheduler{
 		profile: p,
 		policy:  pol,
 		opt:     opt,
 		byID:    make(map[uint64]*entry),
 		wake:    math.MinInt64,
-	}, nil
+		drift:   1,
+	}
+	p.each(func(t tuple) { s.longest = max(s.longest, t.latency) })
+	return s, nil
 }
 
 // Step takes an event that happened at now, which never decreases from call to
@@ -211,7 +221,7 @@ func (s *Scheduler) Step(now time.Duration, ev Event) []Action {
 	case WorkerDown:
 		s.workerDown(ev.Worker)
 	case Done:
-		s.done(ev.Worker, ev.Batch)
+		s.done(now, ev.Worker, ev.Batch)
 	}
 	s.expire(now)
 	s.dispatch(now)
@@ -232,3 +242,8 @@ func (s *Scheduler) Waiting() (requests, images int) {
 
 // Free returns the number of workers that are up and idle.
 func (s *Scheduler) Free() int { return len(s.free) }
+
+// Drift returns how long batches have taken of late, as a multiple of what the
+// profile says: a moving average over the latest 16 or so. It is 1 at the start
+// and under Options.FixedProfile.
+func (s *Scheduler) Drift() float64 { return s.drift }

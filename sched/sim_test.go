@@ -153,6 +153,29 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestDrift has batches take twice as long as profiled: following that keeps
+// most deadlines that trust in the profile loses.
+func TestDrift(t *testing.T) {
+	const ms = time.Millisecond
+	p, err := sched.NewProfile([]sched.Subnet{
+		linear("small", 0.74, ms, 8*ms/10, 16), linear("mid", 0.77, ms, 2*ms, 16), linear("large", 0.80, ms, 3*ms, 16),
+	}, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim := sched.Sim{
+		Profile: p, Policy: "weft", Workers: 1,
+		Requests: sched.OpenLoop(gammaArrivals(0.25*capacity(p, 0), 4, 20000, 2), slo),
+		Latency:  func(_, subnet, images int) time.Duration { return 2 * p.Latency(subnet, images) },
+	}
+	follows := simulate(t, sim)
+	sim.Options.FixedProfile = true
+	trusts := simulate(t, sim)
+	if follows.attainment < 0.98 || trusts.attainment > 0.92 {
+		t.Errorf("following the drift %v, trusting the profile %v", follows, trusts)
+	}
+}
+
 func TestSimDeterministic(t *testing.T) {
 	p := sixSubnets(t)
 	run := func() []sched.Outcome {

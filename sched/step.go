@@ -9,9 +9,11 @@ import (
 // worker is what the scheduler knows about one executor.
 type worker struct {
 	up    bool
-	batch uint64   // that it runs; 0: idle
-	run   []*entry // the batch's requests
-	ids   []uint64 // the same, for the caller
+	batch uint64        // that it runs; 0: idle
+	since time.Duration // when the batch was dispatched
+	takes time.Duration // according to the profile
+	run   []*entry      // the batch's requests
+	ids   []uint64      // the same, for the caller
 }
 
 func (s *Scheduler) arrive(r *Request) {
@@ -95,12 +97,13 @@ func (s *Scheduler) workerDown(i int) {
 	w.run = w.run[:0]
 }
 
-func (s *Scheduler) done(i int, batch uint64) {
+func (s *Scheduler) done(now time.Duration, i int, batch uint64) {
 	if i >= len(s.workers) || s.workers[i].batch != batch || batch == 0 {
 		return
 	}
 	w := &s.workers[i]
 	w.batch = 0
+	s.learn(now, now-w.since, w.takes)
 	for _, e := range w.run {
 		s.release(e)
 	}
@@ -111,74 +114,65 @@ func (s *Scheduler) done(i int, batch uint64) {
 // expire gives up on requests that no dispatch can save any more, so that they
 // are told at once even while every worker is busy.
 func (s *Scheduler) expire(now time.Duration) {
-	for s.ready.len() > 0 && s.ready.head().doom(s.opt.Margin) < now && s.decide(now).Late {
-		s.giveUp(s.ready.pop())
+	for s.ready.len() > 0 && s.doom(s.ready.head()) < now {
+		if d, _ := s.decide(now); !d.Late {
+			return
+		}
+		s.giveUp(now, s.ready.pop())
 	}
 }
 
 // dispatch gives work to the free workers.
 func (s *Scheduler) dispatch(now time.Duration) {
 	for len(s.free) > 0 && s.ready.len() > 0 {
-		d := s.decide(now)
-		if d.Late {
-			s.giveUp(s.ready.pop())
-			continue
+		if d, not := s.decide(now); d.Late {
+			s.giveUp(now, s.ready.pop())
+		} else {
+			s.start(now, &s.ready, d, not)
 		}
-		head := s.ready.head()
-		if head.accepts(d.Subnet) {
-			s.start(&s.ready, d, AnySubnet)
-			continue
-		}
-		// Requests with a floor or pin that the policy's choice does not meet
-		// run among themselves: others don't pay for their wishes.
-		own, ok := s.constrained(head, now)
-		if !ok {
-			s.giveUp(s.ready.pop())
-			continue
-		}
-		s.start(&s.ready, own, d.Subnet)
 	}
 	for len(s.free) > 0 && s.late.len() > 0 {
-		s.start(&s.late, Decision{Subnet: s.late.head().choice, Batch: s.profile.MaxBatch}, AnySubnet)
+		s.start(now, &s.late, Decision{Subnet: s.late.head().choice, Batch: s.profile.MaxBatch}, AnySubnet)
 	}
 }
 
-// decide asks the policy about the head of the queue.
-func (s *Scheduler) decide(now time.Duration) Decision {
+// decide asks the policy about the head of the queue. If the head does not
+// accept the policy's subnet, it gets the least one that it accepts and that is
+// in time, at the largest batch that is. In that batch, those that would accept
+// the policy's subnet, not, have no place: they don't pay for others' wishes.
+func (s *Scheduler) decide(now time.Duration) (d Decision, not int) {
 	head := s.ready.head()
-	return s.policy.Decide(View{
+	slack := s.slack(head.Deadline, now)
+	d = s.policy.Decide(View{
 		Now:     now,
-		Slack:   head.Deadline - now - s.opt.Margin,
+		Slack:   slack,
 		Images:  s.ready.images,
 		Head:    head.Size,
 		Free:    len(s.free),
 		Workers: s.up,
 		Profile: s.profile,
 	})
-}
-
-// constrained decides for a head that does not accept the policy's subnet: the
-// least subnet that it accepts and is in time, at the largest batch that is.
-func (s *Scheduler) constrained(head *entry, now time.Duration) (Decision, bool) {
-	slack := head.Deadline - now - s.opt.Margin
+	if d.Late || head.accepts(d.Subnet) {
+		return d, AnySubnet
+	}
 	for subnet := head.choice; subnet < len(s.profile.Subnets) && head.accepts(subnet); subnet++ {
 		if b := s.profile.largestBatch(subnet, slack); b >= head.Size {
-			return Decision{Subnet: subnet, Batch: b}, true
+			return Decision{Subnet: subnet, Batch: b}, d.Subnet
 		}
 	}
-	return Decision{}, false
+	return Decision{Late: true}, AnySubnet
 }
 
 // start dispatches the head of q, with others from q, on a free worker. They
 // are taken in the queue's order as far as they accept the subnet and their
 // images fit. Those that accept the subnet not (if it is one) stay out.
-func (s *Scheduler) start(q *queue, d Decision, not int) {
+func (s *Scheduler) start(now time.Duration, q *queue, d Decision, not int) {
 	i := s.free[len(s.free)-1]
 	s.free = s.free[:len(s.free)-1]
 	w := &s.workers[i]
 	images := s.fill(w, q, d, not)
 	s.batch++
-	w.batch = s.batch
+	w.batch, w.since, w.takes = s.batch, now, s.profile.Latency(d.Subnet, images)
 	s.actions = append(s.actions, Action{
 		Kind: Dispatch, Worker: i, Batch: w.batch, Subnet: d.Subnet, IDs: w.ids, Images: images,
 	})
@@ -215,7 +209,7 @@ func (s *Scheduler) wait(now time.Duration) {
 	if s.ready.len() == 0 {
 		return
 	}
-	until := s.ready.head().doom(s.opt.Margin) + 1
+	until := s.doom(s.ready.head()) + 1
 	if until <= now || now < s.wake && s.wake <= until {
 		return
 	}
@@ -224,7 +218,8 @@ func (s *Scheduler) wait(now time.Duration) {
 }
 
 // giveUp ends a request that can't meet its deadline, or demotes it.
-func (s *Scheduler) giveUp(e *entry) {
+func (s *Scheduler) giveUp(now time.Duration, e *entry) {
+	s.doubt(now)
 	if e.Late == Serve {
 		e.late = true
 		s.late.push(e)

@@ -1,0 +1,49 @@
+package sched
+
+import "time"
+
+const (
+	// driftWeight is the weight of the newest batch in the moving average.
+	driftWeight = 1. / 16
+	// maxDrift bounds what a single batch can say.
+	maxDrift = 4
+)
+
+// learn follows how long batches take beside what the profile says.
+func (s *Scheduler) learn(now, took, takes time.Duration) {
+	s.learned = now
+	if s.opt.FixedProfile {
+		return
+	}
+	ratio := min(max(float64(took)/float64(takes), 1./maxDrift), maxDrift)
+	s.drift += driftWeight * (ratio - s.drift)
+}
+
+// doubt moves the drift back towards 1 when a request is given up although no
+// batch has run for long: else a spell of slow batches could make every request
+// look hopeless, and nothing would ever run to show that the spell is over.
+func (s *Scheduler) doubt(now time.Duration) {
+	if len(s.free) == s.up && now-s.learned > maxDrift*s.longest {
+		s.drift += driftWeight * (1 - s.drift)
+	}
+}
+
+// slack returns the time, on the profile's clock, that a request of that
+// deadline can still spend on computing.
+func (s *Scheduler) slack(deadline, now time.Duration) time.Duration {
+	left := deadline - now - s.opt.Margin
+	if s.drift == 1 {
+		return left
+	}
+	return time.Duration(float64(left) / s.drift)
+}
+
+// doom returns the last moment at which a dispatch can still meet the request's
+// deadline.
+func (s *Scheduler) doom(e *entry) time.Duration {
+	fastest := e.fastest
+	if s.drift != 1 {
+		fastest = time.Duration(float64(fastest) * s.drift)
+	}
+	return e.Deadline - s.opt.Margin - fastest
+}
