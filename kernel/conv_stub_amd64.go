@@ -4,11 +4,12 @@
 
 package kernel
 
-// convIndirect computes 16 or 8 outputs of n rows. cinMain and cinAll are 4·(cin&^3) and 4·cin;
-// pitch and wtap are the bytes of an input pixel and of a tap of weights; zero has cin zeros.
+// convIndirect computes 16 or 8 outputs of n rows. pixels lists the inputs behind each tap, row by row, and
+// offsets the byte offset of each row's outputs. cinMain and cinAll are 4·(cin&^3) and 4·cin,
+// wtap the bytes of a tap of weights.
 //
 //go:noescape
-func convIndirect(rows *row, n int, outputs int, taps *int32, ntaps int, cinMain int, cinAll int, w *float32, wtap int, pitch int, zero *float32, y *float32, res *float32, scale *float32, shift *float32, act int)
+func convIndirect(pixels **float32, offsets *int, n int, outputs int, taps *int32, ntaps int, cinMain int, cinAll int, w *float32, wtap int, y *float32, res *float32, scale *float32, shift *float32, act int)
 
 // convLinear computes 16 or 8 outputs of n rows that read one pixel each, pitch bytes apart, and
 // write ypitch bytes apart.

@@ -4,99 +4,37 @@
 
 #include "textflag.h"
 
-// func depthwise(rows *row, n int, taps *int32, ntaps int, channels int, w *float32, wtap int, pitch int, zero *float32, pointers *uintptr, y *float32, res *float32, scale *float32, shift *float32, act int)
-// Requires: AVX, CMOV, FMA3
-TEXT ·depthwise(SB), NOSPLIT, $0-120
-	MOVQ rows+0(FP), AX
+// func depthwise(pixels **float32, offsets *int, n int, taps *int32, ntaps int, channels int, w *float32, wtap int, y *float32, res *float32, scale *float32, shift *float32, act int)
+// Requires: AVX, FMA3
+TEXT ·depthwise(SB), NOSPLIT, $0-104
+	MOVQ pixels+0(FP), AX
+	MOVQ offsets+8(FP), CX
+	MOVQ ntaps+32(FP), DX
+	SHLQ $+3, DX
 
 next2:
-	MOVQ  n+8(FP), CX
-	CMPQ  CX, $+1
+	MOVQ  n+16(FP), BX
+	CMPQ  BX, $+1
 	JEQ   tail3
-	CMPQ  CX, $+2
+	CMPQ  BX, $+2
 	JEQ   tail4
-	CMPQ  CX, $+3
+	CMPQ  BX, $+3
 	JEQ   tail5
-	CMPQ  CX, $+4
+	CMPQ  BX, $+4
 	JEQ   tail6
-	CMPQ  CX, $+5
+	CMPQ  BX, $+5
 	JEQ   tail7
-	TESTQ CX, CX
+	TESTQ BX, BX
 	JZ    done1
-	SUBQ  $+6, CX
-	MOVQ  CX, n+8(FP)
-	MOVQ  pointers+72(FP), DX
-	MOVQ  zero+64(FP), BX
-	XORQ  CX, CX
+	SUBQ  $+6, BX
+	MOVQ  BX, n+16(FP)
+	XORQ  BX, BX
 
-lookup8:
-	CMPQ    CX, ntaps+24(FP)
-	JGE     found9
-	MOVQ    8(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    (AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, (DX)
-	MOVQ    32(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    24(AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, 8(DX)
-	MOVQ    56(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    48(AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, 16(DX)
-	MOVQ    80(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    72(AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, 24(DX)
-	MOVQ    104(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    96(AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, 32(DX)
-	MOVQ    128(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    120(AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, 40(DX)
-	MOVQ    taps+16(FP), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   wtap+48(FP), SI
-	ADDQ    w+40(FP), SI
-	MOVQ    SI, 48(DX)
-	ADDQ    $+56, DX
-	INCQ    CX
-	JMP     lookup8
-
-found9:
-	XORQ CX, CX
-
-wide10:
-	MOVQ   channels+32(FP), DX
-	SUBQ   CX, DX
-	CMPQ   DX, $+64
-	JLT    narrow11
+wide8:
+	MOVQ   channels+40(FP), SI
+	SUBQ   BX, SI
+	CMPQ   SI, $+64
+	JLT    narrow9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -109,68 +47,71 @@ wide10:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-	MOVQ   pointers+72(FP), DX
-	MOVQ   ntaps+24(FP), BX
-	TESTQ  BX, BX
-	JZ     taps14
+	MOVQ   AX, SI
+	LEAQ   (AX)(DX*2), DI
+	ADDQ   DX, DI
+	XORQ   R8, R8
 
-tap13:
-	MOVQ        48(DX), SI
-	VMOVUPS     (SI)(CX*1), Y12
-	VMOVUPS     32(SI)(CX*1), Y13
-	MOVQ        (DX), SI
-	VFMADD231PS (SI)(CX*1), Y12, Y0
-	VFMADD231PS 32(SI)(CX*1), Y13, Y1
-	MOVQ        8(DX), SI
-	VFMADD231PS (SI)(CX*1), Y12, Y2
-	VFMADD231PS 32(SI)(CX*1), Y13, Y3
-	MOVQ        16(DX), SI
-	VFMADD231PS (SI)(CX*1), Y12, Y4
-	VFMADD231PS 32(SI)(CX*1), Y13, Y5
-	MOVQ        24(DX), SI
-	VFMADD231PS (SI)(CX*1), Y12, Y6
-	VFMADD231PS 32(SI)(CX*1), Y13, Y7
-	MOVQ        32(DX), SI
-	VFMADD231PS (SI)(CX*1), Y12, Y8
-	VFMADD231PS 32(SI)(CX*1), Y13, Y9
-	MOVQ        40(DX), SI
-	VFMADD231PS (SI)(CX*1), Y12, Y10
-	VFMADD231PS 32(SI)(CX*1), Y13, Y11
-	ADDQ        $+56, DX
-	DECQ        BX
-	JNZ         tap13
+tap11:
+	MOVQ        taps+24(FP), R9
+	MOVLQSX     (R9)(R8*4), R9
+	IMULQ       wtap+56(FP), R9
+	ADDQ        w+48(FP), R9
+	VMOVUPS     (R9)(BX*1), Y12
+	VMOVUPS     32(R9)(BX*1), Y13
+	MOVQ        (SI), R9
+	VFMADD231PS (R9)(BX*1), Y12, Y0
+	VFMADD231PS 32(R9)(BX*1), Y13, Y1
+	MOVQ        (SI)(DX*1), R9
+	VFMADD231PS (R9)(BX*1), Y12, Y2
+	VFMADD231PS 32(R9)(BX*1), Y13, Y3
+	MOVQ        (SI)(DX*2), R9
+	VFMADD231PS (R9)(BX*1), Y12, Y4
+	VFMADD231PS 32(R9)(BX*1), Y13, Y5
+	MOVQ        (DI), R9
+	VFMADD231PS (R9)(BX*1), Y12, Y6
+	VFMADD231PS 32(R9)(BX*1), Y13, Y7
+	MOVQ        (DI)(DX*1), R9
+	VFMADD231PS (R9)(BX*1), Y12, Y8
+	VFMADD231PS 32(R9)(BX*1), Y13, Y9
+	MOVQ        (DI)(DX*2), R9
+	VFMADD231PS (R9)(BX*1), Y12, Y10
+	VFMADD231PS 32(R9)(BX*1), Y13, Y11
+	ADDQ        $+8, SI
+	ADDQ        $+8, DI
+	INCQ        R8
+	CMPQ        R8, ntaps+32(FP)
+	JLT         tap11
+	MOVQ        scale+80(FP), SI
+	TESTQ       SI, SI
+	JZ          noscale12
+	VMOVUPS     (SI)(BX*1), Y12
+	VMULPS      Y12, Y0, Y0
+	VMULPS      Y12, Y2, Y2
+	VMULPS      Y12, Y4, Y4
+	VMULPS      Y12, Y6, Y6
+	VMULPS      Y12, Y8, Y8
+	VMULPS      Y12, Y10, Y10
+	VMOVUPS     32(SI)(BX*1), Y12
+	VMULPS      Y12, Y1, Y1
+	VMULPS      Y12, Y3, Y3
+	VMULPS      Y12, Y5, Y5
+	VMULPS      Y12, Y7, Y7
+	VMULPS      Y12, Y9, Y9
+	VMULPS      Y12, Y11, Y11
 
-taps14:
-	MOVQ    scale+96(FP), DX
-	TESTQ   DX, DX
-	JZ      noscale15
-	VMOVUPS (DX)(CX*1), Y12
-	VMULPS  Y12, Y0, Y0
-	VMULPS  Y12, Y2, Y2
-	VMULPS  Y12, Y4, Y4
-	VMULPS  Y12, Y6, Y6
-	VMULPS  Y12, Y8, Y8
-	VMULPS  Y12, Y10, Y10
-	VMOVUPS 32(DX)(CX*1), Y12
-	VMULPS  Y12, Y1, Y1
-	VMULPS  Y12, Y3, Y3
-	VMULPS  Y12, Y5, Y5
-	VMULPS  Y12, Y7, Y7
-	VMULPS  Y12, Y9, Y9
-	VMULPS  Y12, Y11, Y11
-
-noscale15:
-	MOVQ    shift+104(FP), DX
-	TESTQ   DX, DX
-	JZ      noshift16
-	VMOVUPS (DX)(CX*1), Y12
+noscale12:
+	MOVQ    shift+88(FP), SI
+	TESTQ   SI, SI
+	JZ      noshift13
+	VMOVUPS (SI)(BX*1), Y12
 	VADDPS  Y12, Y0, Y0
 	VADDPS  Y12, Y2, Y2
 	VADDPS  Y12, Y4, Y4
 	VADDPS  Y12, Y6, Y6
 	VADDPS  Y12, Y8, Y8
 	VADDPS  Y12, Y10, Y10
-	VMOVUPS 32(DX)(CX*1), Y12
+	VMOVUPS 32(SI)(BX*1), Y12
 	VADDPS  Y12, Y1, Y1
 	VADDPS  Y12, Y3, Y3
 	VADDPS  Y12, Y5, Y5
@@ -178,48 +119,48 @@ noscale15:
 	VADDPS  Y12, Y9, Y9
 	VADDPS  Y12, Y11, Y11
 
-noshift16:
-	MOVQ   res+88(FP), DX
-	TESTQ  DX, DX
-	JZ     nores17
-	MOVQ   16(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y0, Y0
-	VADDPS 32(DX)(BX*1), Y1, Y1
-	MOVQ   40(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y2, Y2
-	VADDPS 32(DX)(BX*1), Y3, Y3
-	MOVQ   64(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y4, Y4
-	VADDPS 32(DX)(BX*1), Y5, Y5
-	MOVQ   88(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y6, Y6
-	VADDPS 32(DX)(BX*1), Y7, Y7
-	MOVQ   112(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y8, Y8
-	VADDPS 32(DX)(BX*1), Y9, Y9
-	MOVQ   136(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y10, Y10
-	VADDPS 32(DX)(BX*1), Y11, Y11
+noshift13:
+	MOVQ   res+72(FP), SI
+	TESTQ  SI, SI
+	JZ     nores14
+	MOVQ   (CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y0, Y0
+	VADDPS 32(SI)(DI*1), Y1, Y1
+	MOVQ   8(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y2, Y2
+	VADDPS 32(SI)(DI*1), Y3, Y3
+	MOVQ   16(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y4, Y4
+	VADDPS 32(SI)(DI*1), Y5, Y5
+	MOVQ   24(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y6, Y6
+	VADDPS 32(SI)(DI*1), Y7, Y7
+	MOVQ   32(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y8, Y8
+	VADDPS 32(SI)(DI*1), Y9, Y9
+	MOVQ   40(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y10, Y10
+	VADDPS 32(SI)(DI*1), Y11, Y11
 
-nores17:
+nores14:
 	VXORPS  Y12, Y12, Y12
 	VMOVUPS splat0<>+0(SB), Y13
-	MOVQ    act+112(FP), DX
-	CMPQ    DX, $+1
-	JEQ     act20
-	CMPQ    DX, $+2
-	JEQ     act21
-	CMPQ    DX, $+3
-	JEQ     act22
-	JMP     acted18
+	MOVQ    act+96(FP), SI
+	CMPQ    SI, $+1
+	JEQ     act17
+	CMPQ    SI, $+2
+	JEQ     act18
+	CMPQ    SI, $+3
+	JEQ     act19
+	JMP     acted15
 
-act20:
+act17:
 	VMAXPS Y12, Y0, Y0
 	VMAXPS Y12, Y1, Y1
 	VMAXPS Y12, Y2, Y2
@@ -232,9 +173,9 @@ act20:
 	VMAXPS Y12, Y9, Y9
 	VMAXPS Y12, Y10, Y10
 	VMAXPS Y12, Y11, Y11
-	JMP    acted18
+	JMP    acted15
 
-act21:
+act18:
 	VADDPS splat1<>+0(SB), Y0, Y14
 	VMAXPS Y14, Y12, Y14
 	VMINPS Y14, Y13, Y14
@@ -295,9 +236,9 @@ act21:
 	VMINPS Y14, Y13, Y14
 	VMULPS splat2<>+0(SB), Y14, Y14
 	VMULPS Y14, Y11, Y11
-	JMP    acted18
+	JMP    acted15
 
-act22:
+act19:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y12, Y0
 	VMINPS Y0, Y13, Y0
@@ -347,85 +288,88 @@ act22:
 	VMINPS Y11, Y13, Y11
 	VMULPS splat2<>+0(SB), Y11, Y11
 
-acted18:
-	MOVQ    y+80(FP), DX
-	MOVQ    16(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y0, (DX)(BX*1)
-	VMOVUPS Y1, 32(DX)(BX*1)
-	MOVQ    40(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y2, (DX)(BX*1)
-	VMOVUPS Y3, 32(DX)(BX*1)
-	MOVQ    64(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y4, (DX)(BX*1)
-	VMOVUPS Y5, 32(DX)(BX*1)
-	MOVQ    88(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y6, (DX)(BX*1)
-	VMOVUPS Y7, 32(DX)(BX*1)
-	MOVQ    112(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y8, (DX)(BX*1)
-	VMOVUPS Y9, 32(DX)(BX*1)
-	MOVQ    136(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y10, (DX)(BX*1)
-	VMOVUPS Y11, 32(DX)(BX*1)
-	ADDQ    $+64, CX
-	JMP     wide10
+acted15:
+	MOVQ    y+64(FP), SI
+	MOVQ    (CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y0, (SI)(DI*1)
+	VMOVUPS Y1, 32(SI)(DI*1)
+	MOVQ    8(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y2, (SI)(DI*1)
+	VMOVUPS Y3, 32(SI)(DI*1)
+	MOVQ    16(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y4, (SI)(DI*1)
+	VMOVUPS Y5, 32(SI)(DI*1)
+	MOVQ    24(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y6, (SI)(DI*1)
+	VMOVUPS Y7, 32(SI)(DI*1)
+	MOVQ    32(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y8, (SI)(DI*1)
+	VMOVUPS Y9, 32(SI)(DI*1)
+	MOVQ    40(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y10, (SI)(DI*1)
+	VMOVUPS Y11, 32(SI)(DI*1)
+	ADDQ    $+64, BX
+	JMP     wide8
 
-narrow11:
-	TESTQ  DX, DX
-	JZ     channels12
+narrow9:
+	TESTQ  SI, SI
+	JZ     channels10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-	MOVQ   pointers+72(FP), DX
-	MOVQ   ntaps+24(FP), BX
-	TESTQ  BX, BX
-	JZ     taps24
+	MOVQ   AX, SI
+	LEAQ   (AX)(DX*2), DI
+	ADDQ   DX, DI
+	XORQ   R8, R8
 
-tap23:
-	MOVQ        48(DX), SI
-	VMOVUPS     (SI)(CX*1), Y6
-	MOVQ        (DX), SI
-	VFMADD231PS (SI)(CX*1), Y6, Y0
-	MOVQ        8(DX), SI
-	VFMADD231PS (SI)(CX*1), Y6, Y1
-	MOVQ        16(DX), SI
-	VFMADD231PS (SI)(CX*1), Y6, Y2
-	MOVQ        24(DX), SI
-	VFMADD231PS (SI)(CX*1), Y6, Y3
-	MOVQ        32(DX), SI
-	VFMADD231PS (SI)(CX*1), Y6, Y4
-	MOVQ        40(DX), SI
-	VFMADD231PS (SI)(CX*1), Y6, Y5
-	ADDQ        $+56, DX
-	DECQ        BX
-	JNZ         tap23
+tap20:
+	MOVQ        taps+24(FP), R9
+	MOVLQSX     (R9)(R8*4), R9
+	IMULQ       wtap+56(FP), R9
+	ADDQ        w+48(FP), R9
+	VMOVUPS     (R9)(BX*1), Y6
+	MOVQ        (SI), R9
+	VFMADD231PS (R9)(BX*1), Y6, Y0
+	MOVQ        (SI)(DX*1), R9
+	VFMADD231PS (R9)(BX*1), Y6, Y1
+	MOVQ        (SI)(DX*2), R9
+	VFMADD231PS (R9)(BX*1), Y6, Y2
+	MOVQ        (DI), R9
+	VFMADD231PS (R9)(BX*1), Y6, Y3
+	MOVQ        (DI)(DX*1), R9
+	VFMADD231PS (R9)(BX*1), Y6, Y4
+	MOVQ        (DI)(DX*2), R9
+	VFMADD231PS (R9)(BX*1), Y6, Y5
+	ADDQ        $+8, SI
+	ADDQ        $+8, DI
+	INCQ        R8
+	CMPQ        R8, ntaps+32(FP)
+	JLT         tap20
+	MOVQ        scale+80(FP), SI
+	TESTQ       SI, SI
+	JZ          noscale21
+	VMOVUPS     (SI)(BX*1), Y6
+	VMULPS      Y6, Y0, Y0
+	VMULPS      Y6, Y1, Y1
+	VMULPS      Y6, Y2, Y2
+	VMULPS      Y6, Y3, Y3
+	VMULPS      Y6, Y4, Y4
+	VMULPS      Y6, Y5, Y5
 
-taps24:
-	MOVQ    scale+96(FP), DX
-	TESTQ   DX, DX
-	JZ      noscale25
-	VMOVUPS (DX)(CX*1), Y6
-	VMULPS  Y6, Y0, Y0
-	VMULPS  Y6, Y1, Y1
-	VMULPS  Y6, Y2, Y2
-	VMULPS  Y6, Y3, Y3
-	VMULPS  Y6, Y4, Y4
-	VMULPS  Y6, Y5, Y5
-
-noscale25:
-	MOVQ    shift+104(FP), DX
-	TESTQ   DX, DX
-	JZ      noshift26
-	VMOVUPS (DX)(CX*1), Y6
+noscale21:
+	MOVQ    shift+88(FP), SI
+	TESTQ   SI, SI
+	JZ      noshift22
+	VMOVUPS (SI)(BX*1), Y6
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y6, Y1, Y1
 	VADDPS  Y6, Y2, Y2
@@ -433,51 +377,51 @@ noscale25:
 	VADDPS  Y6, Y4, Y4
 	VADDPS  Y6, Y5, Y5
 
-noshift26:
-	MOVQ   res+88(FP), DX
-	TESTQ  DX, DX
-	JZ     nores27
-	MOVQ   16(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y0, Y0
-	MOVQ   40(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y1, Y1
-	MOVQ   64(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y2, Y2
-	MOVQ   88(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y3, Y3
-	MOVQ   112(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y4, Y4
-	MOVQ   136(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y5, Y5
+noshift22:
+	MOVQ   res+72(FP), SI
+	TESTQ  SI, SI
+	JZ     nores23
+	MOVQ   (CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y0, Y0
+	MOVQ   8(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y1, Y1
+	MOVQ   16(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y2, Y2
+	MOVQ   24(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y3, Y3
+	MOVQ   32(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y4, Y4
+	MOVQ   40(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y5, Y5
 
-nores27:
+nores23:
 	VXORPS  Y6, Y6, Y6
 	VMOVUPS splat0<>+0(SB), Y7
-	MOVQ    act+112(FP), DX
-	CMPQ    DX, $+1
-	JEQ     act30
-	CMPQ    DX, $+2
-	JEQ     act31
-	CMPQ    DX, $+3
-	JEQ     act32
-	JMP     acted28
+	MOVQ    act+96(FP), SI
+	CMPQ    SI, $+1
+	JEQ     act26
+	CMPQ    SI, $+2
+	JEQ     act27
+	CMPQ    SI, $+3
+	JEQ     act28
+	JMP     acted24
 
-act30:
+act26:
 	VMAXPS Y6, Y0, Y0
 	VMAXPS Y6, Y1, Y1
 	VMAXPS Y6, Y2, Y2
 	VMAXPS Y6, Y3, Y3
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
-	JMP    acted28
+	JMP    acted24
 
-act31:
+act27:
 	VADDPS splat1<>+0(SB), Y0, Y8
 	VMAXPS Y8, Y6, Y8
 	VMINPS Y8, Y7, Y8
@@ -508,9 +452,9 @@ act31:
 	VMINPS Y8, Y7, Y8
 	VMULPS splat2<>+0(SB), Y8, Y8
 	VMULPS Y8, Y5, Y5
-	JMP    acted28
+	JMP    acted24
 
-act32:
+act28:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y6, Y0
 	VMINPS Y0, Y7, Y0
@@ -536,127 +480,104 @@ act32:
 	VMINPS Y5, Y7, Y5
 	VMULPS splat2<>+0(SB), Y5, Y5
 
-acted28:
-	MOVQ    y+80(FP), DX
-	MOVQ    16(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y0, (DX)(BX*1)
-	MOVQ    40(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y1, (DX)(BX*1)
-	MOVQ    64(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y2, (DX)(BX*1)
-	MOVQ    88(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y3, (DX)(BX*1)
-	MOVQ    112(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y4, (DX)(BX*1)
-	MOVQ    136(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y5, (DX)(BX*1)
+acted24:
+	MOVQ    y+64(FP), SI
+	MOVQ    (CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y0, (SI)(DI*1)
+	MOVQ    8(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y1, (SI)(DI*1)
+	MOVQ    16(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y2, (SI)(DI*1)
+	MOVQ    24(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y3, (SI)(DI*1)
+	MOVQ    32(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y4, (SI)(DI*1)
+	MOVQ    40(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y5, (SI)(DI*1)
 
-channels12:
-	ADDQ $+144, AX
-	JMP  next2
+channels10:
+	IMUL3Q $+6, DX, BX
+	ADDQ   BX, AX
+	ADDQ   $+48, CX
+	JMP    next2
 
 tail3:
-	MOVQ pointers+72(FP), DX
-	MOVQ zero+64(FP), BX
-	XORQ CX, CX
+	XORQ BX, BX
 
-lookup33:
-	CMPQ    CX, ntaps+24(FP)
-	JGE     found34
-	MOVQ    8(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    (AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, (DX)
-	MOVQ    taps+16(FP), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   wtap+48(FP), SI
-	ADDQ    w+40(FP), SI
-	MOVQ    SI, 48(DX)
-	ADDQ    $+56, DX
-	INCQ    CX
-	JMP     lookup33
-
-found34:
-	XORQ CX, CX
-
-wide35:
-	MOVQ   channels+32(FP), DX
-	SUBQ   CX, DX
-	CMPQ   DX, $+64
-	JLT    narrow36
+wide29:
+	MOVQ   channels+40(FP), SI
+	SUBQ   BX, SI
+	CMPQ   SI, $+64
+	JLT    narrow30
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   pointers+72(FP), DX
-	MOVQ   ntaps+24(FP), BX
-	TESTQ  BX, BX
-	JZ     taps39
+	MOVQ   AX, SI
+	XORQ   DI, DI
 
-tap38:
-	MOVQ        48(DX), SI
-	VMOVUPS     (SI)(CX*1), Y2
-	VMOVUPS     32(SI)(CX*1), Y3
-	MOVQ        (DX), SI
-	VFMADD231PS (SI)(CX*1), Y2, Y0
-	VFMADD231PS 32(SI)(CX*1), Y3, Y1
-	ADDQ        $+56, DX
-	DECQ        BX
-	JNZ         tap38
+tap32:
+	MOVQ        taps+24(FP), R8
+	MOVLQSX     (R8)(DI*4), R8
+	IMULQ       wtap+56(FP), R8
+	ADDQ        w+48(FP), R8
+	VMOVUPS     (R8)(BX*1), Y2
+	VMOVUPS     32(R8)(BX*1), Y3
+	MOVQ        (SI), R8
+	VFMADD231PS (R8)(BX*1), Y2, Y0
+	VFMADD231PS 32(R8)(BX*1), Y3, Y1
+	ADDQ        $+8, SI
+	INCQ        DI
+	CMPQ        DI, ntaps+32(FP)
+	JLT         tap32
+	MOVQ        scale+80(FP), SI
+	TESTQ       SI, SI
+	JZ          noscale33
+	VMOVUPS     (SI)(BX*1), Y2
+	VMULPS      Y2, Y0, Y0
+	VMOVUPS     32(SI)(BX*1), Y2
+	VMULPS      Y2, Y1, Y1
 
-taps39:
-	MOVQ    scale+96(FP), DX
-	TESTQ   DX, DX
-	JZ      noscale40
-	VMOVUPS (DX)(CX*1), Y2
-	VMULPS  Y2, Y0, Y0
-	VMOVUPS 32(DX)(CX*1), Y2
-	VMULPS  Y2, Y1, Y1
-
-noscale40:
-	MOVQ    shift+104(FP), DX
-	TESTQ   DX, DX
-	JZ      noshift41
-	VMOVUPS (DX)(CX*1), Y2
+noscale33:
+	MOVQ    shift+88(FP), SI
+	TESTQ   SI, SI
+	JZ      noshift34
+	VMOVUPS (SI)(BX*1), Y2
 	VADDPS  Y2, Y0, Y0
-	VMOVUPS 32(DX)(CX*1), Y2
+	VMOVUPS 32(SI)(BX*1), Y2
 	VADDPS  Y2, Y1, Y1
 
-noshift41:
-	MOVQ   res+88(FP), DX
-	TESTQ  DX, DX
-	JZ     nores42
-	MOVQ   16(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y0, Y0
-	VADDPS 32(DX)(BX*1), Y1, Y1
+noshift34:
+	MOVQ   res+72(FP), SI
+	TESTQ  SI, SI
+	JZ     nores35
+	MOVQ   (CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y0, Y0
+	VADDPS 32(SI)(DI*1), Y1, Y1
 
-nores42:
+nores35:
 	VXORPS  Y2, Y2, Y2
 	VMOVUPS splat0<>+0(SB), Y3
-	MOVQ    act+112(FP), DX
-	CMPQ    DX, $+1
-	JEQ     act45
-	CMPQ    DX, $+2
-	JEQ     act46
-	CMPQ    DX, $+3
-	JEQ     act47
-	JMP     acted43
+	MOVQ    act+96(FP), SI
+	CMPQ    SI, $+1
+	JEQ     act38
+	CMPQ    SI, $+2
+	JEQ     act39
+	CMPQ    SI, $+3
+	JEQ     act40
+	JMP     acted36
 
-act45:
+act38:
 	VMAXPS Y2, Y0, Y0
 	VMAXPS Y2, Y1, Y1
-	JMP    acted43
+	JMP    acted36
 
-act46:
+act39:
 	VADDPS splat1<>+0(SB), Y0, Y4
 	VMAXPS Y4, Y2, Y4
 	VMINPS Y4, Y3, Y4
@@ -667,9 +588,9 @@ act46:
 	VMINPS Y4, Y3, Y4
 	VMULPS splat2<>+0(SB), Y4, Y4
 	VMULPS Y4, Y1, Y1
-	JMP    acted43
+	JMP    acted36
 
-act47:
+act40:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y2, Y0
 	VMINPS Y0, Y3, Y0
@@ -679,214 +600,183 @@ act47:
 	VMINPS Y1, Y3, Y1
 	VMULPS splat2<>+0(SB), Y1, Y1
 
-acted43:
-	MOVQ    y+80(FP), DX
-	MOVQ    16(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y0, (DX)(BX*1)
-	VMOVUPS Y1, 32(DX)(BX*1)
-	ADDQ    $+64, CX
-	JMP     wide35
+acted36:
+	MOVQ    y+64(FP), SI
+	MOVQ    (CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y0, (SI)(DI*1)
+	VMOVUPS Y1, 32(SI)(DI*1)
+	ADDQ    $+64, BX
+	JMP     wide29
 
-narrow36:
-	TESTQ  DX, DX
-	JZ     channels37
+narrow30:
+	TESTQ  SI, SI
+	JZ     channels31
 	VXORPS Y0, Y0, Y0
-	MOVQ   pointers+72(FP), DX
-	MOVQ   ntaps+24(FP), BX
-	TESTQ  BX, BX
-	JZ     taps49
+	MOVQ   AX, SI
+	XORQ   DI, DI
 
-tap48:
-	MOVQ        48(DX), SI
-	VMOVUPS     (SI)(CX*1), Y1
-	MOVQ        (DX), SI
-	VFMADD231PS (SI)(CX*1), Y1, Y0
-	ADDQ        $+56, DX
-	DECQ        BX
-	JNZ         tap48
+tap41:
+	MOVQ        taps+24(FP), R8
+	MOVLQSX     (R8)(DI*4), R8
+	IMULQ       wtap+56(FP), R8
+	ADDQ        w+48(FP), R8
+	VMOVUPS     (R8)(BX*1), Y1
+	MOVQ        (SI), R8
+	VFMADD231PS (R8)(BX*1), Y1, Y0
+	ADDQ        $+8, SI
+	INCQ        DI
+	CMPQ        DI, ntaps+32(FP)
+	JLT         tap41
+	MOVQ        scale+80(FP), SI
+	TESTQ       SI, SI
+	JZ          noscale42
+	VMOVUPS     (SI)(BX*1), Y1
+	VMULPS      Y1, Y0, Y0
 
-taps49:
-	MOVQ    scale+96(FP), DX
-	TESTQ   DX, DX
-	JZ      noscale50
-	VMOVUPS (DX)(CX*1), Y1
-	VMULPS  Y1, Y0, Y0
-
-noscale50:
-	MOVQ    shift+104(FP), DX
-	TESTQ   DX, DX
-	JZ      noshift51
-	VMOVUPS (DX)(CX*1), Y1
+noscale42:
+	MOVQ    shift+88(FP), SI
+	TESTQ   SI, SI
+	JZ      noshift43
+	VMOVUPS (SI)(BX*1), Y1
 	VADDPS  Y1, Y0, Y0
 
-noshift51:
-	MOVQ   res+88(FP), DX
-	TESTQ  DX, DX
-	JZ     nores52
-	MOVQ   16(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y0, Y0
+noshift43:
+	MOVQ   res+72(FP), SI
+	TESTQ  SI, SI
+	JZ     nores44
+	MOVQ   (CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y0, Y0
 
-nores52:
+nores44:
 	VXORPS  Y1, Y1, Y1
 	VMOVUPS splat0<>+0(SB), Y2
-	MOVQ    act+112(FP), DX
-	CMPQ    DX, $+1
-	JEQ     act55
-	CMPQ    DX, $+2
-	JEQ     act56
-	CMPQ    DX, $+3
-	JEQ     act57
-	JMP     acted53
+	MOVQ    act+96(FP), SI
+	CMPQ    SI, $+1
+	JEQ     act47
+	CMPQ    SI, $+2
+	JEQ     act48
+	CMPQ    SI, $+3
+	JEQ     act49
+	JMP     acted45
 
-act55:
+act47:
 	VMAXPS Y1, Y0, Y0
-	JMP    acted53
+	JMP    acted45
 
-act56:
+act48:
 	VADDPS splat1<>+0(SB), Y0, Y3
 	VMAXPS Y3, Y1, Y3
 	VMINPS Y3, Y2, Y3
 	VMULPS splat2<>+0(SB), Y3, Y3
 	VMULPS Y3, Y0, Y0
-	JMP    acted53
+	JMP    acted45
 
-act57:
+act49:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y1, Y0
 	VMINPS Y0, Y2, Y0
 	VMULPS splat2<>+0(SB), Y0, Y0
 
-acted53:
-	MOVQ    y+80(FP), DX
-	MOVQ    16(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y0, (DX)(BX*1)
+acted45:
+	MOVQ    y+64(FP), SI
+	MOVQ    (CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y0, (SI)(DI*1)
 
-channels37:
-	ADDQ $+24, AX
-	JMP  done1
+channels31:
+	IMUL3Q $+1, DX, DX
+	ADDQ   DX, AX
+	ADDQ   $+8, CX
+	JMP    done1
 
 tail4:
-	MOVQ pointers+72(FP), DX
-	MOVQ zero+64(FP), BX
-	XORQ CX, CX
+	XORQ BX, BX
 
-lookup58:
-	CMPQ    CX, ntaps+24(FP)
-	JGE     found59
-	MOVQ    8(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    (AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, (DX)
-	MOVQ    32(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    24(AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, 8(DX)
-	MOVQ    taps+16(FP), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   wtap+48(FP), SI
-	ADDQ    w+40(FP), SI
-	MOVQ    SI, 48(DX)
-	ADDQ    $+56, DX
-	INCQ    CX
-	JMP     lookup58
-
-found59:
-	XORQ CX, CX
-
-wide60:
-	MOVQ   channels+32(FP), DX
-	SUBQ   CX, DX
-	CMPQ   DX, $+64
-	JLT    narrow61
+wide50:
+	MOVQ   channels+40(FP), SI
+	SUBQ   BX, SI
+	CMPQ   SI, $+64
+	JLT    narrow51
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   pointers+72(FP), DX
-	MOVQ   ntaps+24(FP), BX
-	TESTQ  BX, BX
-	JZ     taps64
+	MOVQ   AX, SI
+	XORQ   DI, DI
 
-tap63:
-	MOVQ        48(DX), SI
-	VMOVUPS     (SI)(CX*1), Y4
-	VMOVUPS     32(SI)(CX*1), Y5
-	MOVQ        (DX), SI
-	VFMADD231PS (SI)(CX*1), Y4, Y0
-	VFMADD231PS 32(SI)(CX*1), Y5, Y1
-	MOVQ        8(DX), SI
-	VFMADD231PS (SI)(CX*1), Y4, Y2
-	VFMADD231PS 32(SI)(CX*1), Y5, Y3
-	ADDQ        $+56, DX
-	DECQ        BX
-	JNZ         tap63
+tap53:
+	MOVQ        taps+24(FP), R8
+	MOVLQSX     (R8)(DI*4), R8
+	IMULQ       wtap+56(FP), R8
+	ADDQ        w+48(FP), R8
+	VMOVUPS     (R8)(BX*1), Y4
+	VMOVUPS     32(R8)(BX*1), Y5
+	MOVQ        (SI), R8
+	VFMADD231PS (R8)(BX*1), Y4, Y0
+	VFMADD231PS 32(R8)(BX*1), Y5, Y1
+	MOVQ        (SI)(DX*1), R8
+	VFMADD231PS (R8)(BX*1), Y4, Y2
+	VFMADD231PS 32(R8)(BX*1), Y5, Y3
+	ADDQ        $+8, SI
+	INCQ        DI
+	CMPQ        DI, ntaps+32(FP)
+	JLT         tap53
+	MOVQ        scale+80(FP), SI
+	TESTQ       SI, SI
+	JZ          noscale54
+	VMOVUPS     (SI)(BX*1), Y4
+	VMULPS      Y4, Y0, Y0
+	VMULPS      Y4, Y2, Y2
+	VMOVUPS     32(SI)(BX*1), Y4
+	VMULPS      Y4, Y1, Y1
+	VMULPS      Y4, Y3, Y3
 
-taps64:
-	MOVQ    scale+96(FP), DX
-	TESTQ   DX, DX
-	JZ      noscale65
-	VMOVUPS (DX)(CX*1), Y4
-	VMULPS  Y4, Y0, Y0
-	VMULPS  Y4, Y2, Y2
-	VMOVUPS 32(DX)(CX*1), Y4
-	VMULPS  Y4, Y1, Y1
-	VMULPS  Y4, Y3, Y3
-
-noscale65:
-	MOVQ    shift+104(FP), DX
-	TESTQ   DX, DX
-	JZ      noshift66
-	VMOVUPS (DX)(CX*1), Y4
+noscale54:
+	MOVQ    shift+88(FP), SI
+	TESTQ   SI, SI
+	JZ      noshift55
+	VMOVUPS (SI)(BX*1), Y4
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y4, Y2, Y2
-	VMOVUPS 32(DX)(CX*1), Y4
+	VMOVUPS 32(SI)(BX*1), Y4
 	VADDPS  Y4, Y1, Y1
 	VADDPS  Y4, Y3, Y3
 
-noshift66:
-	MOVQ   res+88(FP), DX
-	TESTQ  DX, DX
-	JZ     nores67
-	MOVQ   16(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y0, Y0
-	VADDPS 32(DX)(BX*1), Y1, Y1
-	MOVQ   40(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y2, Y2
-	VADDPS 32(DX)(BX*1), Y3, Y3
+noshift55:
+	MOVQ   res+72(FP), SI
+	TESTQ  SI, SI
+	JZ     nores56
+	MOVQ   (CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y0, Y0
+	VADDPS 32(SI)(DI*1), Y1, Y1
+	MOVQ   8(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y2, Y2
+	VADDPS 32(SI)(DI*1), Y3, Y3
 
-nores67:
+nores56:
 	VXORPS  Y4, Y4, Y4
 	VMOVUPS splat0<>+0(SB), Y5
-	MOVQ    act+112(FP), DX
-	CMPQ    DX, $+1
-	JEQ     act70
-	CMPQ    DX, $+2
-	JEQ     act71
-	CMPQ    DX, $+3
-	JEQ     act72
-	JMP     acted68
+	MOVQ    act+96(FP), SI
+	CMPQ    SI, $+1
+	JEQ     act59
+	CMPQ    SI, $+2
+	JEQ     act60
+	CMPQ    SI, $+3
+	JEQ     act61
+	JMP     acted57
 
-act70:
+act59:
 	VMAXPS Y4, Y0, Y0
 	VMAXPS Y4, Y1, Y1
 	VMAXPS Y4, Y2, Y2
 	VMAXPS Y4, Y3, Y3
-	JMP    acted68
+	JMP    acted57
 
-act71:
+act60:
 	VADDPS splat1<>+0(SB), Y0, Y6
 	VMAXPS Y6, Y4, Y6
 	VMINPS Y6, Y5, Y6
@@ -907,9 +797,9 @@ act71:
 	VMINPS Y6, Y5, Y6
 	VMULPS splat2<>+0(SB), Y6, Y6
 	VMULPS Y6, Y3, Y3
-	JMP    acted68
+	JMP    acted57
 
-act72:
+act61:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y4, Y0
 	VMINPS Y0, Y5, Y0
@@ -927,85 +817,85 @@ act72:
 	VMINPS Y3, Y5, Y3
 	VMULPS splat2<>+0(SB), Y3, Y3
 
-acted68:
-	MOVQ    y+80(FP), DX
-	MOVQ    16(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y0, (DX)(BX*1)
-	VMOVUPS Y1, 32(DX)(BX*1)
-	MOVQ    40(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y2, (DX)(BX*1)
-	VMOVUPS Y3, 32(DX)(BX*1)
-	ADDQ    $+64, CX
-	JMP     wide60
+acted57:
+	MOVQ    y+64(FP), SI
+	MOVQ    (CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y0, (SI)(DI*1)
+	VMOVUPS Y1, 32(SI)(DI*1)
+	MOVQ    8(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y2, (SI)(DI*1)
+	VMOVUPS Y3, 32(SI)(DI*1)
+	ADDQ    $+64, BX
+	JMP     wide50
 
-narrow61:
-	TESTQ  DX, DX
-	JZ     channels62
+narrow51:
+	TESTQ  SI, SI
+	JZ     channels52
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   pointers+72(FP), DX
-	MOVQ   ntaps+24(FP), BX
-	TESTQ  BX, BX
-	JZ     taps74
+	MOVQ   AX, SI
+	XORQ   DI, DI
 
-tap73:
-	MOVQ        48(DX), SI
-	VMOVUPS     (SI)(CX*1), Y2
-	MOVQ        (DX), SI
-	VFMADD231PS (SI)(CX*1), Y2, Y0
-	MOVQ        8(DX), SI
-	VFMADD231PS (SI)(CX*1), Y2, Y1
-	ADDQ        $+56, DX
-	DECQ        BX
-	JNZ         tap73
+tap62:
+	MOVQ        taps+24(FP), R8
+	MOVLQSX     (R8)(DI*4), R8
+	IMULQ       wtap+56(FP), R8
+	ADDQ        w+48(FP), R8
+	VMOVUPS     (R8)(BX*1), Y2
+	MOVQ        (SI), R8
+	VFMADD231PS (R8)(BX*1), Y2, Y0
+	MOVQ        (SI)(DX*1), R8
+	VFMADD231PS (R8)(BX*1), Y2, Y1
+	ADDQ        $+8, SI
+	INCQ        DI
+	CMPQ        DI, ntaps+32(FP)
+	JLT         tap62
+	MOVQ        scale+80(FP), SI
+	TESTQ       SI, SI
+	JZ          noscale63
+	VMOVUPS     (SI)(BX*1), Y2
+	VMULPS      Y2, Y0, Y0
+	VMULPS      Y2, Y1, Y1
 
-taps74:
-	MOVQ    scale+96(FP), DX
-	TESTQ   DX, DX
-	JZ      noscale75
-	VMOVUPS (DX)(CX*1), Y2
-	VMULPS  Y2, Y0, Y0
-	VMULPS  Y2, Y1, Y1
-
-noscale75:
-	MOVQ    shift+104(FP), DX
-	TESTQ   DX, DX
-	JZ      noshift76
-	VMOVUPS (DX)(CX*1), Y2
+noscale63:
+	MOVQ    shift+88(FP), SI
+	TESTQ   SI, SI
+	JZ      noshift64
+	VMOVUPS (SI)(BX*1), Y2
 	VADDPS  Y2, Y0, Y0
 	VADDPS  Y2, Y1, Y1
 
-noshift76:
-	MOVQ   res+88(FP), DX
-	TESTQ  DX, DX
-	JZ     nores77
-	MOVQ   16(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y0, Y0
-	MOVQ   40(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y1, Y1
+noshift64:
+	MOVQ   res+72(FP), SI
+	TESTQ  SI, SI
+	JZ     nores65
+	MOVQ   (CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y0, Y0
+	MOVQ   8(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y1, Y1
 
-nores77:
+nores65:
 	VXORPS  Y2, Y2, Y2
 	VMOVUPS splat0<>+0(SB), Y3
-	MOVQ    act+112(FP), DX
-	CMPQ    DX, $+1
-	JEQ     act80
-	CMPQ    DX, $+2
-	JEQ     act81
-	CMPQ    DX, $+3
-	JEQ     act82
-	JMP     acted78
+	MOVQ    act+96(FP), SI
+	CMPQ    SI, $+1
+	JEQ     act68
+	CMPQ    SI, $+2
+	JEQ     act69
+	CMPQ    SI, $+3
+	JEQ     act70
+	JMP     acted66
 
-act80:
+act68:
 	VMAXPS Y2, Y0, Y0
 	VMAXPS Y2, Y1, Y1
-	JMP    acted78
+	JMP    acted66
 
-act81:
+act69:
 	VADDPS splat1<>+0(SB), Y0, Y4
 	VMAXPS Y4, Y2, Y4
 	VMINPS Y4, Y3, Y4
@@ -1016,9 +906,9 @@ act81:
 	VMINPS Y4, Y3, Y4
 	VMULPS splat2<>+0(SB), Y4, Y4
 	VMULPS Y4, Y1, Y1
-	JMP    acted78
+	JMP    acted66
 
-act82:
+act70:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y2, Y0
 	VMINPS Y0, Y3, Y0
@@ -1028,161 +918,122 @@ act82:
 	VMINPS Y1, Y3, Y1
 	VMULPS splat2<>+0(SB), Y1, Y1
 
-acted78:
-	MOVQ    y+80(FP), DX
-	MOVQ    16(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y0, (DX)(BX*1)
-	MOVQ    40(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y1, (DX)(BX*1)
+acted66:
+	MOVQ    y+64(FP), SI
+	MOVQ    (CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y0, (SI)(DI*1)
+	MOVQ    8(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y1, (SI)(DI*1)
 
-channels62:
-	ADDQ $+48, AX
-	JMP  done1
+channels52:
+	IMUL3Q $+2, DX, DX
+	ADDQ   DX, AX
+	ADDQ   $+16, CX
+	JMP    done1
 
 tail5:
-	MOVQ pointers+72(FP), DX
-	MOVQ zero+64(FP), BX
-	XORQ CX, CX
+	XORQ BX, BX
 
-lookup83:
-	CMPQ    CX, ntaps+24(FP)
-	JGE     found84
-	MOVQ    8(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    (AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, (DX)
-	MOVQ    32(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    24(AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, 8(DX)
-	MOVQ    56(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    48(AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, 16(DX)
-	MOVQ    taps+16(FP), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   wtap+48(FP), SI
-	ADDQ    w+40(FP), SI
-	MOVQ    SI, 48(DX)
-	ADDQ    $+56, DX
-	INCQ    CX
-	JMP     lookup83
-
-found84:
-	XORQ CX, CX
-
-wide85:
-	MOVQ   channels+32(FP), DX
-	SUBQ   CX, DX
-	CMPQ   DX, $+64
-	JLT    narrow86
+wide71:
+	MOVQ   channels+40(FP), SI
+	SUBQ   BX, SI
+	CMPQ   SI, $+64
+	JLT    narrow72
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-	MOVQ   pointers+72(FP), DX
-	MOVQ   ntaps+24(FP), BX
-	TESTQ  BX, BX
-	JZ     taps89
+	MOVQ   AX, SI
+	XORQ   DI, DI
 
-tap88:
-	MOVQ        48(DX), SI
-	VMOVUPS     (SI)(CX*1), Y6
-	VMOVUPS     32(SI)(CX*1), Y7
-	MOVQ        (DX), SI
-	VFMADD231PS (SI)(CX*1), Y6, Y0
-	VFMADD231PS 32(SI)(CX*1), Y7, Y1
-	MOVQ        8(DX), SI
-	VFMADD231PS (SI)(CX*1), Y6, Y2
-	VFMADD231PS 32(SI)(CX*1), Y7, Y3
-	MOVQ        16(DX), SI
-	VFMADD231PS (SI)(CX*1), Y6, Y4
-	VFMADD231PS 32(SI)(CX*1), Y7, Y5
-	ADDQ        $+56, DX
-	DECQ        BX
-	JNZ         tap88
+tap74:
+	MOVQ        taps+24(FP), R8
+	MOVLQSX     (R8)(DI*4), R8
+	IMULQ       wtap+56(FP), R8
+	ADDQ        w+48(FP), R8
+	VMOVUPS     (R8)(BX*1), Y6
+	VMOVUPS     32(R8)(BX*1), Y7
+	MOVQ        (SI), R8
+	VFMADD231PS (R8)(BX*1), Y6, Y0
+	VFMADD231PS 32(R8)(BX*1), Y7, Y1
+	MOVQ        (SI)(DX*1), R8
+	VFMADD231PS (R8)(BX*1), Y6, Y2
+	VFMADD231PS 32(R8)(BX*1), Y7, Y3
+	MOVQ        (SI)(DX*2), R8
+	VFMADD231PS (R8)(BX*1), Y6, Y4
+	VFMADD231PS 32(R8)(BX*1), Y7, Y5
+	ADDQ        $+8, SI
+	INCQ        DI
+	CMPQ        DI, ntaps+32(FP)
+	JLT         tap74
+	MOVQ        scale+80(FP), SI
+	TESTQ       SI, SI
+	JZ          noscale75
+	VMOVUPS     (SI)(BX*1), Y6
+	VMULPS      Y6, Y0, Y0
+	VMULPS      Y6, Y2, Y2
+	VMULPS      Y6, Y4, Y4
+	VMOVUPS     32(SI)(BX*1), Y6
+	VMULPS      Y6, Y1, Y1
+	VMULPS      Y6, Y3, Y3
+	VMULPS      Y6, Y5, Y5
 
-taps89:
-	MOVQ    scale+96(FP), DX
-	TESTQ   DX, DX
-	JZ      noscale90
-	VMOVUPS (DX)(CX*1), Y6
-	VMULPS  Y6, Y0, Y0
-	VMULPS  Y6, Y2, Y2
-	VMULPS  Y6, Y4, Y4
-	VMOVUPS 32(DX)(CX*1), Y6
-	VMULPS  Y6, Y1, Y1
-	VMULPS  Y6, Y3, Y3
-	VMULPS  Y6, Y5, Y5
-
-noscale90:
-	MOVQ    shift+104(FP), DX
-	TESTQ   DX, DX
-	JZ      noshift91
-	VMOVUPS (DX)(CX*1), Y6
+noscale75:
+	MOVQ    shift+88(FP), SI
+	TESTQ   SI, SI
+	JZ      noshift76
+	VMOVUPS (SI)(BX*1), Y6
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y6, Y2, Y2
 	VADDPS  Y6, Y4, Y4
-	VMOVUPS 32(DX)(CX*1), Y6
+	VMOVUPS 32(SI)(BX*1), Y6
 	VADDPS  Y6, Y1, Y1
 	VADDPS  Y6, Y3, Y3
 	VADDPS  Y6, Y5, Y5
 
-noshift91:
-	MOVQ   res+88(FP), DX
-	TESTQ  DX, DX
-	JZ     nores92
-	MOVQ   16(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y0, Y0
-	VADDPS 32(DX)(BX*1), Y1, Y1
-	MOVQ   40(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y2, Y2
-	VADDPS 32(DX)(BX*1), Y3, Y3
-	MOVQ   64(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y4, Y4
-	VADDPS 32(DX)(BX*1), Y5, Y5
+noshift76:
+	MOVQ   res+72(FP), SI
+	TESTQ  SI, SI
+	JZ     nores77
+	MOVQ   (CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y0, Y0
+	VADDPS 32(SI)(DI*1), Y1, Y1
+	MOVQ   8(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y2, Y2
+	VADDPS 32(SI)(DI*1), Y3, Y3
+	MOVQ   16(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y4, Y4
+	VADDPS 32(SI)(DI*1), Y5, Y5
 
-nores92:
+nores77:
 	VXORPS  Y6, Y6, Y6
 	VMOVUPS splat0<>+0(SB), Y7
-	MOVQ    act+112(FP), DX
-	CMPQ    DX, $+1
-	JEQ     act95
-	CMPQ    DX, $+2
-	JEQ     act96
-	CMPQ    DX, $+3
-	JEQ     act97
-	JMP     acted93
+	MOVQ    act+96(FP), SI
+	CMPQ    SI, $+1
+	JEQ     act80
+	CMPQ    SI, $+2
+	JEQ     act81
+	CMPQ    SI, $+3
+	JEQ     act82
+	JMP     acted78
 
-act95:
+act80:
 	VMAXPS Y6, Y0, Y0
 	VMAXPS Y6, Y1, Y1
 	VMAXPS Y6, Y2, Y2
 	VMAXPS Y6, Y3, Y3
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
-	JMP    acted93
+	JMP    acted78
 
-act96:
+act81:
 	VADDPS splat1<>+0(SB), Y0, Y8
 	VMAXPS Y8, Y6, Y8
 	VMINPS Y8, Y7, Y8
@@ -1213,9 +1064,9 @@ act96:
 	VMINPS Y8, Y7, Y8
 	VMULPS splat2<>+0(SB), Y8, Y8
 	VMULPS Y8, Y5, Y5
-	JMP    acted93
+	JMP    acted78
 
-act97:
+act82:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y6, Y0
 	VMINPS Y0, Y7, Y0
@@ -1241,98 +1092,98 @@ act97:
 	VMINPS Y5, Y7, Y5
 	VMULPS splat2<>+0(SB), Y5, Y5
 
-acted93:
-	MOVQ    y+80(FP), DX
-	MOVQ    16(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y0, (DX)(BX*1)
-	VMOVUPS Y1, 32(DX)(BX*1)
-	MOVQ    40(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y2, (DX)(BX*1)
-	VMOVUPS Y3, 32(DX)(BX*1)
-	MOVQ    64(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y4, (DX)(BX*1)
-	VMOVUPS Y5, 32(DX)(BX*1)
-	ADDQ    $+64, CX
-	JMP     wide85
+acted78:
+	MOVQ    y+64(FP), SI
+	MOVQ    (CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y0, (SI)(DI*1)
+	VMOVUPS Y1, 32(SI)(DI*1)
+	MOVQ    8(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y2, (SI)(DI*1)
+	VMOVUPS Y3, 32(SI)(DI*1)
+	MOVQ    16(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y4, (SI)(DI*1)
+	VMOVUPS Y5, 32(SI)(DI*1)
+	ADDQ    $+64, BX
+	JMP     wide71
 
-narrow86:
-	TESTQ  DX, DX
-	JZ     channels87
+narrow72:
+	TESTQ  SI, SI
+	JZ     channels73
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
-	MOVQ   pointers+72(FP), DX
-	MOVQ   ntaps+24(FP), BX
-	TESTQ  BX, BX
-	JZ     taps99
+	MOVQ   AX, SI
+	XORQ   DI, DI
 
-tap98:
-	MOVQ        48(DX), SI
-	VMOVUPS     (SI)(CX*1), Y3
-	MOVQ        (DX), SI
-	VFMADD231PS (SI)(CX*1), Y3, Y0
-	MOVQ        8(DX), SI
-	VFMADD231PS (SI)(CX*1), Y3, Y1
-	MOVQ        16(DX), SI
-	VFMADD231PS (SI)(CX*1), Y3, Y2
-	ADDQ        $+56, DX
-	DECQ        BX
-	JNZ         tap98
+tap83:
+	MOVQ        taps+24(FP), R8
+	MOVLQSX     (R8)(DI*4), R8
+	IMULQ       wtap+56(FP), R8
+	ADDQ        w+48(FP), R8
+	VMOVUPS     (R8)(BX*1), Y3
+	MOVQ        (SI), R8
+	VFMADD231PS (R8)(BX*1), Y3, Y0
+	MOVQ        (SI)(DX*1), R8
+	VFMADD231PS (R8)(BX*1), Y3, Y1
+	MOVQ        (SI)(DX*2), R8
+	VFMADD231PS (R8)(BX*1), Y3, Y2
+	ADDQ        $+8, SI
+	INCQ        DI
+	CMPQ        DI, ntaps+32(FP)
+	JLT         tap83
+	MOVQ        scale+80(FP), SI
+	TESTQ       SI, SI
+	JZ          noscale84
+	VMOVUPS     (SI)(BX*1), Y3
+	VMULPS      Y3, Y0, Y0
+	VMULPS      Y3, Y1, Y1
+	VMULPS      Y3, Y2, Y2
 
-taps99:
-	MOVQ    scale+96(FP), DX
-	TESTQ   DX, DX
-	JZ      noscale100
-	VMOVUPS (DX)(CX*1), Y3
-	VMULPS  Y3, Y0, Y0
-	VMULPS  Y3, Y1, Y1
-	VMULPS  Y3, Y2, Y2
-
-noscale100:
-	MOVQ    shift+104(FP), DX
-	TESTQ   DX, DX
-	JZ      noshift101
-	VMOVUPS (DX)(CX*1), Y3
+noscale84:
+	MOVQ    shift+88(FP), SI
+	TESTQ   SI, SI
+	JZ      noshift85
+	VMOVUPS (SI)(BX*1), Y3
 	VADDPS  Y3, Y0, Y0
 	VADDPS  Y3, Y1, Y1
 	VADDPS  Y3, Y2, Y2
 
-noshift101:
-	MOVQ   res+88(FP), DX
-	TESTQ  DX, DX
-	JZ     nores102
-	MOVQ   16(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y0, Y0
-	MOVQ   40(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y1, Y1
-	MOVQ   64(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y2, Y2
+noshift85:
+	MOVQ   res+72(FP), SI
+	TESTQ  SI, SI
+	JZ     nores86
+	MOVQ   (CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y0, Y0
+	MOVQ   8(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y1, Y1
+	MOVQ   16(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y2, Y2
 
-nores102:
+nores86:
 	VXORPS  Y3, Y3, Y3
 	VMOVUPS splat0<>+0(SB), Y4
-	MOVQ    act+112(FP), DX
-	CMPQ    DX, $+1
-	JEQ     act105
-	CMPQ    DX, $+2
-	JEQ     act106
-	CMPQ    DX, $+3
-	JEQ     act107
-	JMP     acted103
+	MOVQ    act+96(FP), SI
+	CMPQ    SI, $+1
+	JEQ     act89
+	CMPQ    SI, $+2
+	JEQ     act90
+	CMPQ    SI, $+3
+	JEQ     act91
+	JMP     acted87
 
-act105:
+act89:
 	VMAXPS Y3, Y0, Y0
 	VMAXPS Y3, Y1, Y1
 	VMAXPS Y3, Y2, Y2
-	JMP    acted103
+	JMP    acted87
 
-act106:
+act90:
 	VADDPS splat1<>+0(SB), Y0, Y5
 	VMAXPS Y5, Y3, Y5
 	VMINPS Y5, Y4, Y5
@@ -1348,9 +1199,9 @@ act106:
 	VMINPS Y5, Y4, Y5
 	VMULPS splat2<>+0(SB), Y5, Y5
 	VMULPS Y5, Y2, Y2
-	JMP    acted103
+	JMP    acted87
 
-act107:
+act91:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y3, Y0
 	VMINPS Y0, Y4, Y0
@@ -1364,79 +1215,32 @@ act107:
 	VMINPS Y2, Y4, Y2
 	VMULPS splat2<>+0(SB), Y2, Y2
 
-acted103:
-	MOVQ    y+80(FP), DX
-	MOVQ    16(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y0, (DX)(BX*1)
-	MOVQ    40(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y1, (DX)(BX*1)
-	MOVQ    64(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y2, (DX)(BX*1)
+acted87:
+	MOVQ    y+64(FP), SI
+	MOVQ    (CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y0, (SI)(DI*1)
+	MOVQ    8(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y1, (SI)(DI*1)
+	MOVQ    16(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y2, (SI)(DI*1)
 
-channels87:
-	ADDQ $+72, AX
-	JMP  done1
+channels73:
+	IMUL3Q $+3, DX, DX
+	ADDQ   DX, AX
+	ADDQ   $+24, CX
+	JMP    done1
 
 tail6:
-	MOVQ pointers+72(FP), DX
-	MOVQ zero+64(FP), BX
-	XORQ CX, CX
+	XORQ BX, BX
 
-lookup108:
-	CMPQ    CX, ntaps+24(FP)
-	JGE     found109
-	MOVQ    8(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    (AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, (DX)
-	MOVQ    32(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    24(AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, 8(DX)
-	MOVQ    56(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    48(AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, 16(DX)
-	MOVQ    80(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    72(AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, 24(DX)
-	MOVQ    taps+16(FP), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   wtap+48(FP), SI
-	ADDQ    w+40(FP), SI
-	MOVQ    SI, 48(DX)
-	ADDQ    $+56, DX
-	INCQ    CX
-	JMP     lookup108
-
-found109:
-	XORQ CX, CX
-
-wide110:
-	MOVQ   channels+32(FP), DX
-	SUBQ   CX, DX
-	CMPQ   DX, $+64
-	JLT    narrow111
+wide92:
+	MOVQ   channels+40(FP), SI
+	SUBQ   BX, SI
+	CMPQ   SI, $+64
+	JLT    narrow93
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1445,95 +1249,98 @@ wide110:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   pointers+72(FP), DX
-	MOVQ   ntaps+24(FP), BX
-	TESTQ  BX, BX
-	JZ     taps114
+	MOVQ   AX, SI
+	LEAQ   (AX)(DX*2), DI
+	ADDQ   DX, DI
+	XORQ   R8, R8
 
-tap113:
-	MOVQ        48(DX), SI
-	VMOVUPS     (SI)(CX*1), Y8
-	VMOVUPS     32(SI)(CX*1), Y9
-	MOVQ        (DX), SI
-	VFMADD231PS (SI)(CX*1), Y8, Y0
-	VFMADD231PS 32(SI)(CX*1), Y9, Y1
-	MOVQ        8(DX), SI
-	VFMADD231PS (SI)(CX*1), Y8, Y2
-	VFMADD231PS 32(SI)(CX*1), Y9, Y3
-	MOVQ        16(DX), SI
-	VFMADD231PS (SI)(CX*1), Y8, Y4
-	VFMADD231PS 32(SI)(CX*1), Y9, Y5
-	MOVQ        24(DX), SI
-	VFMADD231PS (SI)(CX*1), Y8, Y6
-	VFMADD231PS 32(SI)(CX*1), Y9, Y7
-	ADDQ        $+56, DX
-	DECQ        BX
-	JNZ         tap113
+tap95:
+	MOVQ        taps+24(FP), R9
+	MOVLQSX     (R9)(R8*4), R9
+	IMULQ       wtap+56(FP), R9
+	ADDQ        w+48(FP), R9
+	VMOVUPS     (R9)(BX*1), Y8
+	VMOVUPS     32(R9)(BX*1), Y9
+	MOVQ        (SI), R9
+	VFMADD231PS (R9)(BX*1), Y8, Y0
+	VFMADD231PS 32(R9)(BX*1), Y9, Y1
+	MOVQ        (SI)(DX*1), R9
+	VFMADD231PS (R9)(BX*1), Y8, Y2
+	VFMADD231PS 32(R9)(BX*1), Y9, Y3
+	MOVQ        (SI)(DX*2), R9
+	VFMADD231PS (R9)(BX*1), Y8, Y4
+	VFMADD231PS 32(R9)(BX*1), Y9, Y5
+	MOVQ        (DI), R9
+	VFMADD231PS (R9)(BX*1), Y8, Y6
+	VFMADD231PS 32(R9)(BX*1), Y9, Y7
+	ADDQ        $+8, SI
+	ADDQ        $+8, DI
+	INCQ        R8
+	CMPQ        R8, ntaps+32(FP)
+	JLT         tap95
+	MOVQ        scale+80(FP), SI
+	TESTQ       SI, SI
+	JZ          noscale96
+	VMOVUPS     (SI)(BX*1), Y8
+	VMULPS      Y8, Y0, Y0
+	VMULPS      Y8, Y2, Y2
+	VMULPS      Y8, Y4, Y4
+	VMULPS      Y8, Y6, Y6
+	VMOVUPS     32(SI)(BX*1), Y8
+	VMULPS      Y8, Y1, Y1
+	VMULPS      Y8, Y3, Y3
+	VMULPS      Y8, Y5, Y5
+	VMULPS      Y8, Y7, Y7
 
-taps114:
-	MOVQ    scale+96(FP), DX
-	TESTQ   DX, DX
-	JZ      noscale115
-	VMOVUPS (DX)(CX*1), Y8
-	VMULPS  Y8, Y0, Y0
-	VMULPS  Y8, Y2, Y2
-	VMULPS  Y8, Y4, Y4
-	VMULPS  Y8, Y6, Y6
-	VMOVUPS 32(DX)(CX*1), Y8
-	VMULPS  Y8, Y1, Y1
-	VMULPS  Y8, Y3, Y3
-	VMULPS  Y8, Y5, Y5
-	VMULPS  Y8, Y7, Y7
-
-noscale115:
-	MOVQ    shift+104(FP), DX
-	TESTQ   DX, DX
-	JZ      noshift116
-	VMOVUPS (DX)(CX*1), Y8
+noscale96:
+	MOVQ    shift+88(FP), SI
+	TESTQ   SI, SI
+	JZ      noshift97
+	VMOVUPS (SI)(BX*1), Y8
 	VADDPS  Y8, Y0, Y0
 	VADDPS  Y8, Y2, Y2
 	VADDPS  Y8, Y4, Y4
 	VADDPS  Y8, Y6, Y6
-	VMOVUPS 32(DX)(CX*1), Y8
+	VMOVUPS 32(SI)(BX*1), Y8
 	VADDPS  Y8, Y1, Y1
 	VADDPS  Y8, Y3, Y3
 	VADDPS  Y8, Y5, Y5
 	VADDPS  Y8, Y7, Y7
 
-noshift116:
-	MOVQ   res+88(FP), DX
-	TESTQ  DX, DX
-	JZ     nores117
-	MOVQ   16(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y0, Y0
-	VADDPS 32(DX)(BX*1), Y1, Y1
-	MOVQ   40(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y2, Y2
-	VADDPS 32(DX)(BX*1), Y3, Y3
-	MOVQ   64(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y4, Y4
-	VADDPS 32(DX)(BX*1), Y5, Y5
-	MOVQ   88(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y6, Y6
-	VADDPS 32(DX)(BX*1), Y7, Y7
+noshift97:
+	MOVQ   res+72(FP), SI
+	TESTQ  SI, SI
+	JZ     nores98
+	MOVQ   (CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y0, Y0
+	VADDPS 32(SI)(DI*1), Y1, Y1
+	MOVQ   8(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y2, Y2
+	VADDPS 32(SI)(DI*1), Y3, Y3
+	MOVQ   16(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y4, Y4
+	VADDPS 32(SI)(DI*1), Y5, Y5
+	MOVQ   24(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y6, Y6
+	VADDPS 32(SI)(DI*1), Y7, Y7
 
-nores117:
+nores98:
 	VXORPS  Y8, Y8, Y8
 	VMOVUPS splat0<>+0(SB), Y9
-	MOVQ    act+112(FP), DX
-	CMPQ    DX, $+1
-	JEQ     act120
-	CMPQ    DX, $+2
-	JEQ     act121
-	CMPQ    DX, $+3
-	JEQ     act122
-	JMP     acted118
+	MOVQ    act+96(FP), SI
+	CMPQ    SI, $+1
+	JEQ     act101
+	CMPQ    SI, $+2
+	JEQ     act102
+	CMPQ    SI, $+3
+	JEQ     act103
+	JMP     acted99
 
-act120:
+act101:
 	VMAXPS Y8, Y0, Y0
 	VMAXPS Y8, Y1, Y1
 	VMAXPS Y8, Y2, Y2
@@ -1542,9 +1349,9 @@ act120:
 	VMAXPS Y8, Y5, Y5
 	VMAXPS Y8, Y6, Y6
 	VMAXPS Y8, Y7, Y7
-	JMP    acted118
+	JMP    acted99
 
-act121:
+act102:
 	VADDPS splat1<>+0(SB), Y0, Y10
 	VMAXPS Y10, Y8, Y10
 	VMINPS Y10, Y9, Y10
@@ -1585,9 +1392,9 @@ act121:
 	VMINPS Y10, Y9, Y10
 	VMULPS splat2<>+0(SB), Y10, Y10
 	VMULPS Y10, Y7, Y7
-	JMP    acted118
+	JMP    acted99
 
-act122:
+act103:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y8, Y0
 	VMINPS Y0, Y9, Y0
@@ -1621,111 +1428,114 @@ act122:
 	VMINPS Y7, Y9, Y7
 	VMULPS splat2<>+0(SB), Y7, Y7
 
-acted118:
-	MOVQ    y+80(FP), DX
-	MOVQ    16(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y0, (DX)(BX*1)
-	VMOVUPS Y1, 32(DX)(BX*1)
-	MOVQ    40(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y2, (DX)(BX*1)
-	VMOVUPS Y3, 32(DX)(BX*1)
-	MOVQ    64(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y4, (DX)(BX*1)
-	VMOVUPS Y5, 32(DX)(BX*1)
-	MOVQ    88(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y6, (DX)(BX*1)
-	VMOVUPS Y7, 32(DX)(BX*1)
-	ADDQ    $+64, CX
-	JMP     wide110
+acted99:
+	MOVQ    y+64(FP), SI
+	MOVQ    (CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y0, (SI)(DI*1)
+	VMOVUPS Y1, 32(SI)(DI*1)
+	MOVQ    8(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y2, (SI)(DI*1)
+	VMOVUPS Y3, 32(SI)(DI*1)
+	MOVQ    16(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y4, (SI)(DI*1)
+	VMOVUPS Y5, 32(SI)(DI*1)
+	MOVQ    24(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y6, (SI)(DI*1)
+	VMOVUPS Y7, 32(SI)(DI*1)
+	ADDQ    $+64, BX
+	JMP     wide92
 
-narrow111:
-	TESTQ  DX, DX
-	JZ     channels112
+narrow93:
+	TESTQ  SI, SI
+	JZ     channels94
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   pointers+72(FP), DX
-	MOVQ   ntaps+24(FP), BX
-	TESTQ  BX, BX
-	JZ     taps124
+	MOVQ   AX, SI
+	LEAQ   (AX)(DX*2), DI
+	ADDQ   DX, DI
+	XORQ   R8, R8
 
-tap123:
-	MOVQ        48(DX), SI
-	VMOVUPS     (SI)(CX*1), Y4
-	MOVQ        (DX), SI
-	VFMADD231PS (SI)(CX*1), Y4, Y0
-	MOVQ        8(DX), SI
-	VFMADD231PS (SI)(CX*1), Y4, Y1
-	MOVQ        16(DX), SI
-	VFMADD231PS (SI)(CX*1), Y4, Y2
-	MOVQ        24(DX), SI
-	VFMADD231PS (SI)(CX*1), Y4, Y3
-	ADDQ        $+56, DX
-	DECQ        BX
-	JNZ         tap123
+tap104:
+	MOVQ        taps+24(FP), R9
+	MOVLQSX     (R9)(R8*4), R9
+	IMULQ       wtap+56(FP), R9
+	ADDQ        w+48(FP), R9
+	VMOVUPS     (R9)(BX*1), Y4
+	MOVQ        (SI), R9
+	VFMADD231PS (R9)(BX*1), Y4, Y0
+	MOVQ        (SI)(DX*1), R9
+	VFMADD231PS (R9)(BX*1), Y4, Y1
+	MOVQ        (SI)(DX*2), R9
+	VFMADD231PS (R9)(BX*1), Y4, Y2
+	MOVQ        (DI), R9
+	VFMADD231PS (R9)(BX*1), Y4, Y3
+	ADDQ        $+8, SI
+	ADDQ        $+8, DI
+	INCQ        R8
+	CMPQ        R8, ntaps+32(FP)
+	JLT         tap104
+	MOVQ        scale+80(FP), SI
+	TESTQ       SI, SI
+	JZ          noscale105
+	VMOVUPS     (SI)(BX*1), Y4
+	VMULPS      Y4, Y0, Y0
+	VMULPS      Y4, Y1, Y1
+	VMULPS      Y4, Y2, Y2
+	VMULPS      Y4, Y3, Y3
 
-taps124:
-	MOVQ    scale+96(FP), DX
-	TESTQ   DX, DX
-	JZ      noscale125
-	VMOVUPS (DX)(CX*1), Y4
-	VMULPS  Y4, Y0, Y0
-	VMULPS  Y4, Y1, Y1
-	VMULPS  Y4, Y2, Y2
-	VMULPS  Y4, Y3, Y3
-
-noscale125:
-	MOVQ    shift+104(FP), DX
-	TESTQ   DX, DX
-	JZ      noshift126
-	VMOVUPS (DX)(CX*1), Y4
+noscale105:
+	MOVQ    shift+88(FP), SI
+	TESTQ   SI, SI
+	JZ      noshift106
+	VMOVUPS (SI)(BX*1), Y4
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y4, Y1, Y1
 	VADDPS  Y4, Y2, Y2
 	VADDPS  Y4, Y3, Y3
 
-noshift126:
-	MOVQ   res+88(FP), DX
-	TESTQ  DX, DX
-	JZ     nores127
-	MOVQ   16(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y0, Y0
-	MOVQ   40(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y1, Y1
-	MOVQ   64(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y2, Y2
-	MOVQ   88(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y3, Y3
+noshift106:
+	MOVQ   res+72(FP), SI
+	TESTQ  SI, SI
+	JZ     nores107
+	MOVQ   (CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y0, Y0
+	MOVQ   8(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y1, Y1
+	MOVQ   16(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y2, Y2
+	MOVQ   24(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y3, Y3
 
-nores127:
+nores107:
 	VXORPS  Y4, Y4, Y4
 	VMOVUPS splat0<>+0(SB), Y5
-	MOVQ    act+112(FP), DX
-	CMPQ    DX, $+1
-	JEQ     act130
-	CMPQ    DX, $+2
-	JEQ     act131
-	CMPQ    DX, $+3
-	JEQ     act132
-	JMP     acted128
+	MOVQ    act+96(FP), SI
+	CMPQ    SI, $+1
+	JEQ     act110
+	CMPQ    SI, $+2
+	JEQ     act111
+	CMPQ    SI, $+3
+	JEQ     act112
+	JMP     acted108
 
-act130:
+act110:
 	VMAXPS Y4, Y0, Y0
 	VMAXPS Y4, Y1, Y1
 	VMAXPS Y4, Y2, Y2
 	VMAXPS Y4, Y3, Y3
-	JMP    acted128
+	JMP    acted108
 
-act131:
+act111:
 	VADDPS splat1<>+0(SB), Y0, Y6
 	VMAXPS Y6, Y4, Y6
 	VMINPS Y6, Y5, Y6
@@ -1746,9 +1556,9 @@ act131:
 	VMINPS Y6, Y5, Y6
 	VMULPS splat2<>+0(SB), Y6, Y6
 	VMULPS Y6, Y3, Y3
-	JMP    acted128
+	JMP    acted108
 
-act132:
+act112:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y4, Y0
 	VMINPS Y0, Y5, Y0
@@ -1766,90 +1576,35 @@ act132:
 	VMINPS Y3, Y5, Y3
 	VMULPS splat2<>+0(SB), Y3, Y3
 
-acted128:
-	MOVQ    y+80(FP), DX
-	MOVQ    16(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y0, (DX)(BX*1)
-	MOVQ    40(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y1, (DX)(BX*1)
-	MOVQ    64(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y2, (DX)(BX*1)
-	MOVQ    88(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y3, (DX)(BX*1)
+acted108:
+	MOVQ    y+64(FP), SI
+	MOVQ    (CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y0, (SI)(DI*1)
+	MOVQ    8(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y1, (SI)(DI*1)
+	MOVQ    16(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y2, (SI)(DI*1)
+	MOVQ    24(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y3, (SI)(DI*1)
 
-channels112:
-	ADDQ $+96, AX
-	JMP  done1
+channels94:
+	IMUL3Q $+4, DX, DX
+	ADDQ   DX, AX
+	ADDQ   $+32, CX
+	JMP    done1
 
 tail7:
-	MOVQ pointers+72(FP), DX
-	MOVQ zero+64(FP), BX
-	XORQ CX, CX
+	XORQ BX, BX
 
-lookup133:
-	CMPQ    CX, ntaps+24(FP)
-	JGE     found134
-	MOVQ    8(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    (AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, (DX)
-	MOVQ    32(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    24(AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, 8(DX)
-	MOVQ    56(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    48(AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, 16(DX)
-	MOVQ    80(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    72(AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, 24(DX)
-	MOVQ    104(AX), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   pitch+56(FP), SI
-	MOVQ    96(AX), DI
-	ADDQ    SI, DI
-	TESTQ   SI, SI
-	CMOVQLT BX, DI
-	MOVQ    DI, 32(DX)
-	MOVQ    taps+16(FP), SI
-	MOVLQSX (SI)(CX*4), SI
-	IMULQ   wtap+48(FP), SI
-	ADDQ    w+40(FP), SI
-	MOVQ    SI, 48(DX)
-	ADDQ    $+56, DX
-	INCQ    CX
-	JMP     lookup133
-
-found134:
-	XORQ CX, CX
-
-wide135:
-	MOVQ   channels+32(FP), DX
-	SUBQ   CX, DX
-	CMPQ   DX, $+64
-	JLT    narrow136
+wide113:
+	MOVQ   channels+40(FP), SI
+	SUBQ   BX, SI
+	CMPQ   SI, $+64
+	JLT    narrow114
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1860,106 +1615,109 @@ wide135:
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
-	MOVQ   pointers+72(FP), DX
-	MOVQ   ntaps+24(FP), BX
-	TESTQ  BX, BX
-	JZ     taps139
+	MOVQ   AX, SI
+	LEAQ   (AX)(DX*2), DI
+	ADDQ   DX, DI
+	XORQ   R8, R8
 
-tap138:
-	MOVQ        48(DX), SI
-	VMOVUPS     (SI)(CX*1), Y10
-	VMOVUPS     32(SI)(CX*1), Y11
-	MOVQ        (DX), SI
-	VFMADD231PS (SI)(CX*1), Y10, Y0
-	VFMADD231PS 32(SI)(CX*1), Y11, Y1
-	MOVQ        8(DX), SI
-	VFMADD231PS (SI)(CX*1), Y10, Y2
-	VFMADD231PS 32(SI)(CX*1), Y11, Y3
-	MOVQ        16(DX), SI
-	VFMADD231PS (SI)(CX*1), Y10, Y4
-	VFMADD231PS 32(SI)(CX*1), Y11, Y5
-	MOVQ        24(DX), SI
-	VFMADD231PS (SI)(CX*1), Y10, Y6
-	VFMADD231PS 32(SI)(CX*1), Y11, Y7
-	MOVQ        32(DX), SI
-	VFMADD231PS (SI)(CX*1), Y10, Y8
-	VFMADD231PS 32(SI)(CX*1), Y11, Y9
-	ADDQ        $+56, DX
-	DECQ        BX
-	JNZ         tap138
+tap116:
+	MOVQ        taps+24(FP), R9
+	MOVLQSX     (R9)(R8*4), R9
+	IMULQ       wtap+56(FP), R9
+	ADDQ        w+48(FP), R9
+	VMOVUPS     (R9)(BX*1), Y10
+	VMOVUPS     32(R9)(BX*1), Y11
+	MOVQ        (SI), R9
+	VFMADD231PS (R9)(BX*1), Y10, Y0
+	VFMADD231PS 32(R9)(BX*1), Y11, Y1
+	MOVQ        (SI)(DX*1), R9
+	VFMADD231PS (R9)(BX*1), Y10, Y2
+	VFMADD231PS 32(R9)(BX*1), Y11, Y3
+	MOVQ        (SI)(DX*2), R9
+	VFMADD231PS (R9)(BX*1), Y10, Y4
+	VFMADD231PS 32(R9)(BX*1), Y11, Y5
+	MOVQ        (DI), R9
+	VFMADD231PS (R9)(BX*1), Y10, Y6
+	VFMADD231PS 32(R9)(BX*1), Y11, Y7
+	MOVQ        (DI)(DX*1), R9
+	VFMADD231PS (R9)(BX*1), Y10, Y8
+	VFMADD231PS 32(R9)(BX*1), Y11, Y9
+	ADDQ        $+8, SI
+	ADDQ        $+8, DI
+	INCQ        R8
+	CMPQ        R8, ntaps+32(FP)
+	JLT         tap116
+	MOVQ        scale+80(FP), SI
+	TESTQ       SI, SI
+	JZ          noscale117
+	VMOVUPS     (SI)(BX*1), Y10
+	VMULPS      Y10, Y0, Y0
+	VMULPS      Y10, Y2, Y2
+	VMULPS      Y10, Y4, Y4
+	VMULPS      Y10, Y6, Y6
+	VMULPS      Y10, Y8, Y8
+	VMOVUPS     32(SI)(BX*1), Y10
+	VMULPS      Y10, Y1, Y1
+	VMULPS      Y10, Y3, Y3
+	VMULPS      Y10, Y5, Y5
+	VMULPS      Y10, Y7, Y7
+	VMULPS      Y10, Y9, Y9
 
-taps139:
-	MOVQ    scale+96(FP), DX
-	TESTQ   DX, DX
-	JZ      noscale140
-	VMOVUPS (DX)(CX*1), Y10
-	VMULPS  Y10, Y0, Y0
-	VMULPS  Y10, Y2, Y2
-	VMULPS  Y10, Y4, Y4
-	VMULPS  Y10, Y6, Y6
-	VMULPS  Y10, Y8, Y8
-	VMOVUPS 32(DX)(CX*1), Y10
-	VMULPS  Y10, Y1, Y1
-	VMULPS  Y10, Y3, Y3
-	VMULPS  Y10, Y5, Y5
-	VMULPS  Y10, Y7, Y7
-	VMULPS  Y10, Y9, Y9
-
-noscale140:
-	MOVQ    shift+104(FP), DX
-	TESTQ   DX, DX
-	JZ      noshift141
-	VMOVUPS (DX)(CX*1), Y10
+noscale117:
+	MOVQ    shift+88(FP), SI
+	TESTQ   SI, SI
+	JZ      noshift118
+	VMOVUPS (SI)(BX*1), Y10
 	VADDPS  Y10, Y0, Y0
 	VADDPS  Y10, Y2, Y2
 	VADDPS  Y10, Y4, Y4
 	VADDPS  Y10, Y6, Y6
 	VADDPS  Y10, Y8, Y8
-	VMOVUPS 32(DX)(CX*1), Y10
+	VMOVUPS 32(SI)(BX*1), Y10
 	VADDPS  Y10, Y1, Y1
 	VADDPS  Y10, Y3, Y3
 	VADDPS  Y10, Y5, Y5
 	VADDPS  Y10, Y7, Y7
 	VADDPS  Y10, Y9, Y9
 
-noshift141:
-	MOVQ   res+88(FP), DX
-	TESTQ  DX, DX
-	JZ     nores142
-	MOVQ   16(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y0, Y0
-	VADDPS 32(DX)(BX*1), Y1, Y1
-	MOVQ   40(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y2, Y2
-	VADDPS 32(DX)(BX*1), Y3, Y3
-	MOVQ   64(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y4, Y4
-	VADDPS 32(DX)(BX*1), Y5, Y5
-	MOVQ   88(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y6, Y6
-	VADDPS 32(DX)(BX*1), Y7, Y7
-	MOVQ   112(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y8, Y8
-	VADDPS 32(DX)(BX*1), Y9, Y9
+noshift118:
+	MOVQ   res+72(FP), SI
+	TESTQ  SI, SI
+	JZ     nores119
+	MOVQ   (CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y0, Y0
+	VADDPS 32(SI)(DI*1), Y1, Y1
+	MOVQ   8(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y2, Y2
+	VADDPS 32(SI)(DI*1), Y3, Y3
+	MOVQ   16(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y4, Y4
+	VADDPS 32(SI)(DI*1), Y5, Y5
+	MOVQ   24(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y6, Y6
+	VADDPS 32(SI)(DI*1), Y7, Y7
+	MOVQ   32(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y8, Y8
+	VADDPS 32(SI)(DI*1), Y9, Y9
 
-nores142:
+nores119:
 	VXORPS  Y10, Y10, Y10
 	VMOVUPS splat0<>+0(SB), Y11
-	MOVQ    act+112(FP), DX
-	CMPQ    DX, $+1
-	JEQ     act145
-	CMPQ    DX, $+2
-	JEQ     act146
-	CMPQ    DX, $+3
-	JEQ     act147
-	JMP     acted143
+	MOVQ    act+96(FP), SI
+	CMPQ    SI, $+1
+	JEQ     act122
+	CMPQ    SI, $+2
+	JEQ     act123
+	CMPQ    SI, $+3
+	JEQ     act124
+	JMP     acted120
 
-act145:
+act122:
 	VMAXPS Y10, Y0, Y0
 	VMAXPS Y10, Y1, Y1
 	VMAXPS Y10, Y2, Y2
@@ -1970,9 +1728,9 @@ act145:
 	VMAXPS Y10, Y7, Y7
 	VMAXPS Y10, Y8, Y8
 	VMAXPS Y10, Y9, Y9
-	JMP    acted143
+	JMP    acted120
 
-act146:
+act123:
 	VADDPS splat1<>+0(SB), Y0, Y12
 	VMAXPS Y12, Y10, Y12
 	VMINPS Y12, Y11, Y12
@@ -2023,9 +1781,9 @@ act146:
 	VMINPS Y12, Y11, Y12
 	VMULPS splat2<>+0(SB), Y12, Y12
 	VMULPS Y12, Y9, Y9
-	JMP    acted143
+	JMP    acted120
 
-act147:
+act124:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y10, Y0
 	VMINPS Y0, Y11, Y0
@@ -2067,124 +1825,127 @@ act147:
 	VMINPS Y9, Y11, Y9
 	VMULPS splat2<>+0(SB), Y9, Y9
 
-acted143:
-	MOVQ    y+80(FP), DX
-	MOVQ    16(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y0, (DX)(BX*1)
-	VMOVUPS Y1, 32(DX)(BX*1)
-	MOVQ    40(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y2, (DX)(BX*1)
-	VMOVUPS Y3, 32(DX)(BX*1)
-	MOVQ    64(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y4, (DX)(BX*1)
-	VMOVUPS Y5, 32(DX)(BX*1)
-	MOVQ    88(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y6, (DX)(BX*1)
-	VMOVUPS Y7, 32(DX)(BX*1)
-	MOVQ    112(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y8, (DX)(BX*1)
-	VMOVUPS Y9, 32(DX)(BX*1)
-	ADDQ    $+64, CX
-	JMP     wide135
+acted120:
+	MOVQ    y+64(FP), SI
+	MOVQ    (CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y0, (SI)(DI*1)
+	VMOVUPS Y1, 32(SI)(DI*1)
+	MOVQ    8(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y2, (SI)(DI*1)
+	VMOVUPS Y3, 32(SI)(DI*1)
+	MOVQ    16(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y4, (SI)(DI*1)
+	VMOVUPS Y5, 32(SI)(DI*1)
+	MOVQ    24(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y6, (SI)(DI*1)
+	VMOVUPS Y7, 32(SI)(DI*1)
+	MOVQ    32(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y8, (SI)(DI*1)
+	VMOVUPS Y9, 32(SI)(DI*1)
+	ADDQ    $+64, BX
+	JMP     wide113
 
-narrow136:
-	TESTQ  DX, DX
-	JZ     channels137
+narrow114:
+	TESTQ  SI, SI
+	JZ     channels115
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
-	MOVQ   pointers+72(FP), DX
-	MOVQ   ntaps+24(FP), BX
-	TESTQ  BX, BX
-	JZ     taps149
+	MOVQ   AX, SI
+	LEAQ   (AX)(DX*2), DI
+	ADDQ   DX, DI
+	XORQ   R8, R8
 
-tap148:
-	MOVQ        48(DX), SI
-	VMOVUPS     (SI)(CX*1), Y5
-	MOVQ        (DX), SI
-	VFMADD231PS (SI)(CX*1), Y5, Y0
-	MOVQ        8(DX), SI
-	VFMADD231PS (SI)(CX*1), Y5, Y1
-	MOVQ        16(DX), SI
-	VFMADD231PS (SI)(CX*1), Y5, Y2
-	MOVQ        24(DX), SI
-	VFMADD231PS (SI)(CX*1), Y5, Y3
-	MOVQ        32(DX), SI
-	VFMADD231PS (SI)(CX*1), Y5, Y4
-	ADDQ        $+56, DX
-	DECQ        BX
-	JNZ         tap148
+tap125:
+	MOVQ        taps+24(FP), R9
+	MOVLQSX     (R9)(R8*4), R9
+	IMULQ       wtap+56(FP), R9
+	ADDQ        w+48(FP), R9
+	VMOVUPS     (R9)(BX*1), Y5
+	MOVQ        (SI), R9
+	VFMADD231PS (R9)(BX*1), Y5, Y0
+	MOVQ        (SI)(DX*1), R9
+	VFMADD231PS (R9)(BX*1), Y5, Y1
+	MOVQ        (SI)(DX*2), R9
+	VFMADD231PS (R9)(BX*1), Y5, Y2
+	MOVQ        (DI), R9
+	VFMADD231PS (R9)(BX*1), Y5, Y3
+	MOVQ        (DI)(DX*1), R9
+	VFMADD231PS (R9)(BX*1), Y5, Y4
+	ADDQ        $+8, SI
+	ADDQ        $+8, DI
+	INCQ        R8
+	CMPQ        R8, ntaps+32(FP)
+	JLT         tap125
+	MOVQ        scale+80(FP), SI
+	TESTQ       SI, SI
+	JZ          noscale126
+	VMOVUPS     (SI)(BX*1), Y5
+	VMULPS      Y5, Y0, Y0
+	VMULPS      Y5, Y1, Y1
+	VMULPS      Y5, Y2, Y2
+	VMULPS      Y5, Y3, Y3
+	VMULPS      Y5, Y4, Y4
 
-taps149:
-	MOVQ    scale+96(FP), DX
-	TESTQ   DX, DX
-	JZ      noscale150
-	VMOVUPS (DX)(CX*1), Y5
-	VMULPS  Y5, Y0, Y0
-	VMULPS  Y5, Y1, Y1
-	VMULPS  Y5, Y2, Y2
-	VMULPS  Y5, Y3, Y3
-	VMULPS  Y5, Y4, Y4
-
-noscale150:
-	MOVQ    shift+104(FP), DX
-	TESTQ   DX, DX
-	JZ      noshift151
-	VMOVUPS (DX)(CX*1), Y5
+noscale126:
+	MOVQ    shift+88(FP), SI
+	TESTQ   SI, SI
+	JZ      noshift127
+	VMOVUPS (SI)(BX*1), Y5
 	VADDPS  Y5, Y0, Y0
 	VADDPS  Y5, Y1, Y1
 	VADDPS  Y5, Y2, Y2
 	VADDPS  Y5, Y3, Y3
 	VADDPS  Y5, Y4, Y4
 
-noshift151:
-	MOVQ   res+88(FP), DX
-	TESTQ  DX, DX
-	JZ     nores152
-	MOVQ   16(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y0, Y0
-	MOVQ   40(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y1, Y1
-	MOVQ   64(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y2, Y2
-	MOVQ   88(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y3, Y3
-	MOVQ   112(AX), BX
-	ADDQ   CX, BX
-	VADDPS (DX)(BX*1), Y4, Y4
+noshift127:
+	MOVQ   res+72(FP), SI
+	TESTQ  SI, SI
+	JZ     nores128
+	MOVQ   (CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y0, Y0
+	MOVQ   8(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y1, Y1
+	MOVQ   16(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y2, Y2
+	MOVQ   24(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y3, Y3
+	MOVQ   32(CX), DI
+	ADDQ   BX, DI
+	VADDPS (SI)(DI*1), Y4, Y4
 
-nores152:
+nores128:
 	VXORPS  Y5, Y5, Y5
 	VMOVUPS splat0<>+0(SB), Y6
-	MOVQ    act+112(FP), DX
-	CMPQ    DX, $+1
-	JEQ     act155
-	CMPQ    DX, $+2
-	JEQ     act156
-	CMPQ    DX, $+3
-	JEQ     act157
-	JMP     acted153
+	MOVQ    act+96(FP), SI
+	CMPQ    SI, $+1
+	JEQ     act131
+	CMPQ    SI, $+2
+	JEQ     act132
+	CMPQ    SI, $+3
+	JEQ     act133
+	JMP     acted129
 
-act155:
+act131:
 	VMAXPS Y5, Y0, Y0
 	VMAXPS Y5, Y1, Y1
 	VMAXPS Y5, Y2, Y2
 	VMAXPS Y5, Y3, Y3
 	VMAXPS Y5, Y4, Y4
-	JMP    acted153
+	JMP    acted129
 
-act156:
+act132:
 	VADDPS splat1<>+0(SB), Y0, Y7
 	VMAXPS Y7, Y5, Y7
 	VMINPS Y7, Y6, Y7
@@ -2210,9 +1971,9 @@ act156:
 	VMINPS Y7, Y6, Y7
 	VMULPS splat2<>+0(SB), Y7, Y7
 	VMULPS Y7, Y4, Y4
-	JMP    acted153
+	JMP    acted129
 
-act157:
+act133:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y5, Y0
 	VMINPS Y0, Y6, Y0
@@ -2234,26 +1995,28 @@ act157:
 	VMINPS Y4, Y6, Y4
 	VMULPS splat2<>+0(SB), Y4, Y4
 
-acted153:
-	MOVQ    y+80(FP), DX
-	MOVQ    16(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y0, (DX)(BX*1)
-	MOVQ    40(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y1, (DX)(BX*1)
-	MOVQ    64(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y2, (DX)(BX*1)
-	MOVQ    88(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y3, (DX)(BX*1)
-	MOVQ    112(AX), BX
-	ADDQ    CX, BX
-	VMOVUPS Y4, (DX)(BX*1)
+acted129:
+	MOVQ    y+64(FP), SI
+	MOVQ    (CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y0, (SI)(DI*1)
+	MOVQ    8(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y1, (SI)(DI*1)
+	MOVQ    16(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y2, (SI)(DI*1)
+	MOVQ    24(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y3, (SI)(DI*1)
+	MOVQ    32(CX), DI
+	ADDQ    BX, DI
+	VMOVUPS Y4, (SI)(DI*1)
 
-channels137:
-	ADDQ $+120, AX
+channels115:
+	IMUL3Q $+5, DX, DX
+	ADDQ   DX, AX
+	ADDQ   $+40, CX
 
 done1:
 	VZEROUPPER
@@ -2289,24 +2052,24 @@ DATA splat2<>+24(SB)/4, $(0.16666667)
 DATA splat2<>+28(SB)/4, $(0.16666667)
 GLOBL splat2<>(SB), RODATA|NOPTR, $32
 
-// func depthwiseGrad(x *float32, dy *float32, dw *float32, taps *int32, ntaps int, vecs int, rows int, pitch int, wtap int, images int, image int, in *int32, tap int, zero *float32)
-// Requires: AVX, CMOV, FMA3
-TEXT ·depthwiseGrad(SB), NOSPLIT, $0-112
-	CMPQ   vecs+40(FP), $+1
-	JEQ    half158
-	MOVQ   ntaps+32(FP), AX
+// func depthwiseGrad(pixels **float32, next int, ch int, dy *float32, dw *float32, taps *int32, ntaps int, vecs int, rows int, pitch int, wtap int)
+// Requires: AVX, FMA3
+TEXT ·depthwiseGrad(SB), NOSPLIT, $0-88
+	CMPQ   vecs+56(FP), $+1
+	JEQ    half134
+	MOVQ   ntaps+48(FP), AX
 	CMPQ   AX, $+1
-	JEQ    taps161
+	JEQ    taps137
 	CMPQ   AX, $+2
-	JEQ    taps162
+	JEQ    taps138
 	CMPQ   AX, $+3
-	JEQ    taps163
+	JEQ    taps139
 	CMPQ   AX, $+4
-	JEQ    taps164
+	JEQ    taps140
 	CMPQ   AX, $+5
-	JEQ    taps165
+	JEQ    taps141
 	CMPQ   AX, $+6
-	JEQ    taps166
+	JEQ    taps142
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2321,128 +2084,94 @@ TEXT ·depthwiseGrad(SB), NOSPLIT, $0-112
 	VXORPS Y11, Y11, Y11
 	VXORPS Y12, Y12, Y12
 	VXORPS Y13, Y13, Y13
-	MOVQ   x+0(FP), AX
-	MOVQ   dy+8(FP), CX
-	MOVQ   zero+104(FP), DX
-	MOVQ   tap+96(FP), BX
-	MOVQ   images+72(FP), SI
+	MOVQ   pixels+0(FP), AX
+	MOVQ   ch+16(FP), CX
+	MOVQ   dy+24(FP), DX
+	MOVQ   next+8(FP), BX
+	MOVQ   pitch+72(FP), SI
+	MOVQ   rows+64(FP), DI
 
-image167:
-	MOVQ in+88(FP), DI
-	MOVQ rows+48(FP), R8
-
-row168:
-	VMOVUPS     (CX), Y14
-	VMOVUPS     32(CX), Y15
-	MOVLQSX     (DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y14, Y0
-	VFMADD231PS 32(R10), Y15, Y1
-	MOVLQSX     4(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y14, Y2
-	VFMADD231PS 32(R10), Y15, Y3
-	MOVLQSX     8(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y14, Y4
-	VFMADD231PS 32(R10), Y15, Y5
-	MOVLQSX     12(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y14, Y6
-	VFMADD231PS 32(R10), Y15, Y7
-	MOVLQSX     16(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y14, Y8
-	VFMADD231PS 32(R10), Y15, Y9
-	MOVLQSX     20(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y14, Y10
-	VFMADD231PS 32(R10), Y15, Y11
-	MOVLQSX     24(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y14, Y12
-	VFMADD231PS 32(R10), Y15, Y13
-	ADDQ        BX, DI
-	ADDQ        pitch+56(FP), CX
-	DECQ        R8
-	JNZ         row168
-	ADDQ        image+80(FP), AX
-	DECQ        SI
-	JNZ         image167
-	MOVQ        taps+24(FP), AX
-	MOVLQSX     (AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y0, Y0
-	VMOVUPS     Y0, (CX)
-	VADDPS      32(CX), Y1, Y1
-	VMOVUPS     Y1, 32(CX)
-	MOVLQSX     4(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y2, Y2
-	VMOVUPS     Y2, (CX)
-	VADDPS      32(CX), Y3, Y3
-	VMOVUPS     Y3, 32(CX)
-	MOVLQSX     8(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y4, Y4
-	VMOVUPS     Y4, (CX)
-	VADDPS      32(CX), Y5, Y5
-	VMOVUPS     Y5, 32(CX)
-	MOVLQSX     12(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y6, Y6
-	VMOVUPS     Y6, (CX)
-	VADDPS      32(CX), Y7, Y7
-	VMOVUPS     Y7, 32(CX)
-	MOVLQSX     16(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y8, Y8
-	VMOVUPS     Y8, (CX)
-	VADDPS      32(CX), Y9, Y9
-	VMOVUPS     Y9, 32(CX)
-	MOVLQSX     20(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y10, Y10
-	VMOVUPS     Y10, (CX)
-	VADDPS      32(CX), Y11, Y11
-	VMOVUPS     Y11, 32(CX)
+row143:
+	VMOVUPS     (DX)(CX*1), Y14
+	VMOVUPS     32(DX)(CX*1), Y15
+	MOVQ        (AX), R8
+	VFMADD231PS (R8)(CX*1), Y14, Y0
+	VFMADD231PS 32(R8)(CX*1), Y15, Y1
+	MOVQ        8(AX), R8
+	VFMADD231PS (R8)(CX*1), Y14, Y2
+	VFMADD231PS 32(R8)(CX*1), Y15, Y3
+	MOVQ        16(AX), R8
+	VFMADD231PS (R8)(CX*1), Y14, Y4
+	VFMADD231PS 32(R8)(CX*1), Y15, Y5
+	MOVQ        24(AX), R8
+	VFMADD231PS (R8)(CX*1), Y14, Y6
+	VFMADD231PS 32(R8)(CX*1), Y15, Y7
+	MOVQ        32(AX), R8
+	VFMADD231PS (R8)(CX*1), Y14, Y8
+	VFMADD231PS 32(R8)(CX*1), Y15, Y9
+	MOVQ        40(AX), R8
+	VFMADD231PS (R8)(CX*1), Y14, Y10
+	VFMADD231PS 32(R8)(CX*1), Y15, Y11
+	MOVQ        48(AX), R8
+	VFMADD231PS (R8)(CX*1), Y14, Y12
+	VFMADD231PS 32(R8)(CX*1), Y15, Y13
+	ADDQ        BX, AX
+	ADDQ        SI, DX
+	DECQ        DI
+	JNZ         row143
+	MOVQ        taps+40(FP), AX
+	MOVLQSX     (AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y0, Y0
+	VMOVUPS     Y0, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y1, Y1
+	VMOVUPS     Y1, 32(DX)(CX*1)
+	MOVLQSX     4(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y2, Y2
+	VMOVUPS     Y2, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y3, Y3
+	VMOVUPS     Y3, 32(DX)(CX*1)
+	MOVLQSX     8(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y4, Y4
+	VMOVUPS     Y4, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y5, Y5
+	VMOVUPS     Y5, 32(DX)(CX*1)
+	MOVLQSX     12(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y6, Y6
+	VMOVUPS     Y6, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y7, Y7
+	VMOVUPS     Y7, 32(DX)(CX*1)
+	MOVLQSX     16(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y8, Y8
+	VMOVUPS     Y8, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y9, Y9
+	VMOVUPS     Y9, 32(DX)(CX*1)
+	MOVLQSX     20(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y10, Y10
+	VMOVUPS     Y10, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y11, Y11
+	VMOVUPS     Y11, 32(DX)(CX*1)
 	MOVLQSX     24(AX), AX
-	IMULQ       wtap+64(FP), AX
-	ADDQ        dw+16(FP), AX
-	VADDPS      (AX), Y12, Y12
-	VMOVUPS     Y12, (AX)
-	VADDPS      32(AX), Y13, Y13
-	VMOVUPS     Y13, 32(AX)
-	JMP         done160
+	IMULQ       wtap+80(FP), AX
+	ADDQ        dw+32(FP), AX
+	VADDPS      (AX)(CX*1), Y12, Y12
+	VMOVUPS     Y12, (AX)(CX*1)
+	VADDPS      32(AX)(CX*1), Y13, Y13
+	VMOVUPS     Y13, 32(AX)(CX*1)
+	JMP         done136
 
-taps166:
+taps142:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2455,114 +2184,84 @@ taps166:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-	MOVQ   x+0(FP), AX
-	MOVQ   dy+8(FP), CX
-	MOVQ   zero+104(FP), DX
-	MOVQ   tap+96(FP), BX
-	MOVQ   images+72(FP), SI
+	MOVQ   pixels+0(FP), AX
+	MOVQ   ch+16(FP), CX
+	MOVQ   dy+24(FP), DX
+	MOVQ   next+8(FP), BX
+	MOVQ   pitch+72(FP), SI
+	MOVQ   rows+64(FP), DI
 
-image169:
-	MOVQ in+88(FP), DI
-	MOVQ rows+48(FP), R8
-
-row170:
-	VMOVUPS     (CX), Y12
-	VMOVUPS     32(CX), Y13
-	MOVLQSX     (DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y12, Y0
-	VFMADD231PS 32(R10), Y13, Y1
-	MOVLQSX     4(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y12, Y2
-	VFMADD231PS 32(R10), Y13, Y3
-	MOVLQSX     8(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y12, Y4
-	VFMADD231PS 32(R10), Y13, Y5
-	MOVLQSX     12(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y12, Y6
-	VFMADD231PS 32(R10), Y13, Y7
-	MOVLQSX     16(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y12, Y8
-	VFMADD231PS 32(R10), Y13, Y9
-	MOVLQSX     20(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y12, Y10
-	VFMADD231PS 32(R10), Y13, Y11
-	ADDQ        BX, DI
-	ADDQ        pitch+56(FP), CX
-	DECQ        R8
-	JNZ         row170
-	ADDQ        image+80(FP), AX
-	DECQ        SI
-	JNZ         image169
-	MOVQ        taps+24(FP), AX
-	MOVLQSX     (AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y0, Y0
-	VMOVUPS     Y0, (CX)
-	VADDPS      32(CX), Y1, Y1
-	VMOVUPS     Y1, 32(CX)
-	MOVLQSX     4(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y2, Y2
-	VMOVUPS     Y2, (CX)
-	VADDPS      32(CX), Y3, Y3
-	VMOVUPS     Y3, 32(CX)
-	MOVLQSX     8(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y4, Y4
-	VMOVUPS     Y4, (CX)
-	VADDPS      32(CX), Y5, Y5
-	VMOVUPS     Y5, 32(CX)
-	MOVLQSX     12(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y6, Y6
-	VMOVUPS     Y6, (CX)
-	VADDPS      32(CX), Y7, Y7
-	VMOVUPS     Y7, 32(CX)
-	MOVLQSX     16(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y8, Y8
-	VMOVUPS     Y8, (CX)
-	VADDPS      32(CX), Y9, Y9
-	VMOVUPS     Y9, 32(CX)
+row144:
+	VMOVUPS     (DX)(CX*1), Y12
+	VMOVUPS     32(DX)(CX*1), Y13
+	MOVQ        (AX), R8
+	VFMADD231PS (R8)(CX*1), Y12, Y0
+	VFMADD231PS 32(R8)(CX*1), Y13, Y1
+	MOVQ        8(AX), R8
+	VFMADD231PS (R8)(CX*1), Y12, Y2
+	VFMADD231PS 32(R8)(CX*1), Y13, Y3
+	MOVQ        16(AX), R8
+	VFMADD231PS (R8)(CX*1), Y12, Y4
+	VFMADD231PS 32(R8)(CX*1), Y13, Y5
+	MOVQ        24(AX), R8
+	VFMADD231PS (R8)(CX*1), Y12, Y6
+	VFMADD231PS 32(R8)(CX*1), Y13, Y7
+	MOVQ        32(AX), R8
+	VFMADD231PS (R8)(CX*1), Y12, Y8
+	VFMADD231PS 32(R8)(CX*1), Y13, Y9
+	MOVQ        40(AX), R8
+	VFMADD231PS (R8)(CX*1), Y12, Y10
+	VFMADD231PS 32(R8)(CX*1), Y13, Y11
+	ADDQ        BX, AX
+	ADDQ        SI, DX
+	DECQ        DI
+	JNZ         row144
+	MOVQ        taps+40(FP), AX
+	MOVLQSX     (AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y0, Y0
+	VMOVUPS     Y0, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y1, Y1
+	VMOVUPS     Y1, 32(DX)(CX*1)
+	MOVLQSX     4(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y2, Y2
+	VMOVUPS     Y2, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y3, Y3
+	VMOVUPS     Y3, 32(DX)(CX*1)
+	MOVLQSX     8(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y4, Y4
+	VMOVUPS     Y4, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y5, Y5
+	VMOVUPS     Y5, 32(DX)(CX*1)
+	MOVLQSX     12(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y6, Y6
+	VMOVUPS     Y6, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y7, Y7
+	VMOVUPS     Y7, 32(DX)(CX*1)
+	MOVLQSX     16(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y8, Y8
+	VMOVUPS     Y8, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y9, Y9
+	VMOVUPS     Y9, 32(DX)(CX*1)
 	MOVLQSX     20(AX), AX
-	IMULQ       wtap+64(FP), AX
-	ADDQ        dw+16(FP), AX
-	VADDPS      (AX), Y10, Y10
-	VMOVUPS     Y10, (AX)
-	VADDPS      32(AX), Y11, Y11
-	VMOVUPS     Y11, 32(AX)
-	JMP         done160
+	IMULQ       wtap+80(FP), AX
+	ADDQ        dw+32(FP), AX
+	VADDPS      (AX)(CX*1), Y10, Y10
+	VMOVUPS     Y10, (AX)(CX*1)
+	VADDPS      32(AX)(CX*1), Y11, Y11
+	VMOVUPS     Y11, 32(AX)(CX*1)
+	JMP         done136
 
-taps165:
+taps141:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2573,100 +2272,74 @@ taps165:
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
-	MOVQ   x+0(FP), AX
-	MOVQ   dy+8(FP), CX
-	MOVQ   zero+104(FP), DX
-	MOVQ   tap+96(FP), BX
-	MOVQ   images+72(FP), SI
+	MOVQ   pixels+0(FP), AX
+	MOVQ   ch+16(FP), CX
+	MOVQ   dy+24(FP), DX
+	MOVQ   next+8(FP), BX
+	MOVQ   pitch+72(FP), SI
+	MOVQ   rows+64(FP), DI
 
-image171:
-	MOVQ in+88(FP), DI
-	MOVQ rows+48(FP), R8
-
-row172:
-	VMOVUPS     (CX), Y10
-	VMOVUPS     32(CX), Y11
-	MOVLQSX     (DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y10, Y0
-	VFMADD231PS 32(R10), Y11, Y1
-	MOVLQSX     4(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y10, Y2
-	VFMADD231PS 32(R10), Y11, Y3
-	MOVLQSX     8(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y10, Y4
-	VFMADD231PS 32(R10), Y11, Y5
-	MOVLQSX     12(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y10, Y6
-	VFMADD231PS 32(R10), Y11, Y7
-	MOVLQSX     16(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y10, Y8
-	VFMADD231PS 32(R10), Y11, Y9
-	ADDQ        BX, DI
-	ADDQ        pitch+56(FP), CX
-	DECQ        R8
-	JNZ         row172
-	ADDQ        image+80(FP), AX
-	DECQ        SI
-	JNZ         image171
-	MOVQ        taps+24(FP), AX
-	MOVLQSX     (AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y0, Y0
-	VMOVUPS     Y0, (CX)
-	VADDPS      32(CX), Y1, Y1
-	VMOVUPS     Y1, 32(CX)
-	MOVLQSX     4(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y2, Y2
-	VMOVUPS     Y2, (CX)
-	VADDPS      32(CX), Y3, Y3
-	VMOVUPS     Y3, 32(CX)
-	MOVLQSX     8(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y4, Y4
-	VMOVUPS     Y4, (CX)
-	VADDPS      32(CX), Y5, Y5
-	VMOVUPS     Y5, 32(CX)
-	MOVLQSX     12(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y6, Y6
-	VMOVUPS     Y6, (CX)
-	VADDPS      32(CX), Y7, Y7
-	VMOVUPS     Y7, 32(CX)
+row145:
+	VMOVUPS     (DX)(CX*1), Y10
+	VMOVUPS     32(DX)(CX*1), Y11
+	MOVQ        (AX), R8
+	VFMADD231PS (R8)(CX*1), Y10, Y0
+	VFMADD231PS 32(R8)(CX*1), Y11, Y1
+	MOVQ        8(AX), R8
+	VFMADD231PS (R8)(CX*1), Y10, Y2
+	VFMADD231PS 32(R8)(CX*1), Y11, Y3
+	MOVQ        16(AX), R8
+	VFMADD231PS (R8)(CX*1), Y10, Y4
+	VFMADD231PS 32(R8)(CX*1), Y11, Y5
+	MOVQ        24(AX), R8
+	VFMADD231PS (R8)(CX*1), Y10, Y6
+	VFMADD231PS 32(R8)(CX*1), Y11, Y7
+	MOVQ        32(AX), R8
+	VFMADD231PS (R8)(CX*1), Y10, Y8
+	VFMADD231PS 32(R8)(CX*1), Y11, Y9
+	ADDQ        BX, AX
+	ADDQ        SI, DX
+	DECQ        DI
+	JNZ         row145
+	MOVQ        taps+40(FP), AX
+	MOVLQSX     (AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y0, Y0
+	VMOVUPS     Y0, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y1, Y1
+	VMOVUPS     Y1, 32(DX)(CX*1)
+	MOVLQSX     4(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y2, Y2
+	VMOVUPS     Y2, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y3, Y3
+	VMOVUPS     Y3, 32(DX)(CX*1)
+	MOVLQSX     8(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y4, Y4
+	VMOVUPS     Y4, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y5, Y5
+	VMOVUPS     Y5, 32(DX)(CX*1)
+	MOVLQSX     12(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y6, Y6
+	VMOVUPS     Y6, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y7, Y7
+	VMOVUPS     Y7, 32(DX)(CX*1)
 	MOVLQSX     16(AX), AX
-	IMULQ       wtap+64(FP), AX
-	ADDQ        dw+16(FP), AX
-	VADDPS      (AX), Y8, Y8
-	VMOVUPS     Y8, (AX)
-	VADDPS      32(AX), Y9, Y9
-	VMOVUPS     Y9, 32(AX)
-	JMP         done160
+	IMULQ       wtap+80(FP), AX
+	ADDQ        dw+32(FP), AX
+	VADDPS      (AX)(CX*1), Y8, Y8
+	VMOVUPS     Y8, (AX)(CX*1)
+	VADDPS      32(AX)(CX*1), Y9, Y9
+	VMOVUPS     Y9, 32(AX)(CX*1)
+	JMP         done136
 
-taps164:
+taps140:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2675,269 +2348,205 @@ taps164:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   x+0(FP), AX
-	MOVQ   dy+8(FP), CX
-	MOVQ   zero+104(FP), DX
-	MOVQ   tap+96(FP), BX
-	MOVQ   images+72(FP), SI
+	MOVQ   pixels+0(FP), AX
+	MOVQ   ch+16(FP), CX
+	MOVQ   dy+24(FP), DX
+	MOVQ   next+8(FP), BX
+	MOVQ   pitch+72(FP), SI
+	MOVQ   rows+64(FP), DI
 
-image173:
-	MOVQ in+88(FP), DI
-	MOVQ rows+48(FP), R8
-
-row174:
-	VMOVUPS     (CX), Y8
-	VMOVUPS     32(CX), Y9
-	MOVLQSX     (DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y8, Y0
-	VFMADD231PS 32(R10), Y9, Y1
-	MOVLQSX     4(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y8, Y2
-	VFMADD231PS 32(R10), Y9, Y3
-	MOVLQSX     8(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y8, Y4
-	VFMADD231PS 32(R10), Y9, Y5
-	MOVLQSX     12(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y8, Y6
-	VFMADD231PS 32(R10), Y9, Y7
-	ADDQ        BX, DI
-	ADDQ        pitch+56(FP), CX
-	DECQ        R8
-	JNZ         row174
-	ADDQ        image+80(FP), AX
-	DECQ        SI
-	JNZ         image173
-	MOVQ        taps+24(FP), AX
-	MOVLQSX     (AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y0, Y0
-	VMOVUPS     Y0, (CX)
-	VADDPS      32(CX), Y1, Y1
-	VMOVUPS     Y1, 32(CX)
-	MOVLQSX     4(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y2, Y2
-	VMOVUPS     Y2, (CX)
-	VADDPS      32(CX), Y3, Y3
-	VMOVUPS     Y3, 32(CX)
-	MOVLQSX     8(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y4, Y4
-	VMOVUPS     Y4, (CX)
-	VADDPS      32(CX), Y5, Y5
-	VMOVUPS     Y5, 32(CX)
+row146:
+	VMOVUPS     (DX)(CX*1), Y8
+	VMOVUPS     32(DX)(CX*1), Y9
+	MOVQ        (AX), R8
+	VFMADD231PS (R8)(CX*1), Y8, Y0
+	VFMADD231PS 32(R8)(CX*1), Y9, Y1
+	MOVQ        8(AX), R8
+	VFMADD231PS (R8)(CX*1), Y8, Y2
+	VFMADD231PS 32(R8)(CX*1), Y9, Y3
+	MOVQ        16(AX), R8
+	VFMADD231PS (R8)(CX*1), Y8, Y4
+	VFMADD231PS 32(R8)(CX*1), Y9, Y5
+	MOVQ        24(AX), R8
+	VFMADD231PS (R8)(CX*1), Y8, Y6
+	VFMADD231PS 32(R8)(CX*1), Y9, Y7
+	ADDQ        BX, AX
+	ADDQ        SI, DX
+	DECQ        DI
+	JNZ         row146
+	MOVQ        taps+40(FP), AX
+	MOVLQSX     (AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y0, Y0
+	VMOVUPS     Y0, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y1, Y1
+	VMOVUPS     Y1, 32(DX)(CX*1)
+	MOVLQSX     4(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y2, Y2
+	VMOVUPS     Y2, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y3, Y3
+	VMOVUPS     Y3, 32(DX)(CX*1)
+	MOVLQSX     8(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y4, Y4
+	VMOVUPS     Y4, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y5, Y5
+	VMOVUPS     Y5, 32(DX)(CX*1)
 	MOVLQSX     12(AX), AX
-	IMULQ       wtap+64(FP), AX
-	ADDQ        dw+16(FP), AX
-	VADDPS      (AX), Y6, Y6
-	VMOVUPS     Y6, (AX)
-	VADDPS      32(AX), Y7, Y7
-	VMOVUPS     Y7, 32(AX)
-	JMP         done160
+	IMULQ       wtap+80(FP), AX
+	ADDQ        dw+32(FP), AX
+	VADDPS      (AX)(CX*1), Y6, Y6
+	VMOVUPS     Y6, (AX)(CX*1)
+	VADDPS      32(AX)(CX*1), Y7, Y7
+	VMOVUPS     Y7, 32(AX)(CX*1)
+	JMP         done136
 
-taps163:
+taps139:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-	MOVQ   x+0(FP), AX
-	MOVQ   dy+8(FP), CX
-	MOVQ   zero+104(FP), DX
-	MOVQ   tap+96(FP), BX
-	MOVQ   images+72(FP), SI
+	MOVQ   pixels+0(FP), AX
+	MOVQ   ch+16(FP), CX
+	MOVQ   dy+24(FP), DX
+	MOVQ   next+8(FP), BX
+	MOVQ   pitch+72(FP), SI
+	MOVQ   rows+64(FP), DI
 
-image175:
-	MOVQ in+88(FP), DI
-	MOVQ rows+48(FP), R8
-
-row176:
-	VMOVUPS     (CX), Y6
-	VMOVUPS     32(CX), Y7
-	MOVLQSX     (DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y6, Y0
-	VFMADD231PS 32(R10), Y7, Y1
-	MOVLQSX     4(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y6, Y2
-	VFMADD231PS 32(R10), Y7, Y3
-	MOVLQSX     8(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y6, Y4
-	VFMADD231PS 32(R10), Y7, Y5
-	ADDQ        BX, DI
-	ADDQ        pitch+56(FP), CX
-	DECQ        R8
-	JNZ         row176
-	ADDQ        image+80(FP), AX
-	DECQ        SI
-	JNZ         image175
-	MOVQ        taps+24(FP), AX
-	MOVLQSX     (AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y0, Y0
-	VMOVUPS     Y0, (CX)
-	VADDPS      32(CX), Y1, Y1
-	VMOVUPS     Y1, 32(CX)
-	MOVLQSX     4(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y2, Y2
-	VMOVUPS     Y2, (CX)
-	VADDPS      32(CX), Y3, Y3
-	VMOVUPS     Y3, 32(CX)
+row147:
+	VMOVUPS     (DX)(CX*1), Y6
+	VMOVUPS     32(DX)(CX*1), Y7
+	MOVQ        (AX), R8
+	VFMADD231PS (R8)(CX*1), Y6, Y0
+	VFMADD231PS 32(R8)(CX*1), Y7, Y1
+	MOVQ        8(AX), R8
+	VFMADD231PS (R8)(CX*1), Y6, Y2
+	VFMADD231PS 32(R8)(CX*1), Y7, Y3
+	MOVQ        16(AX), R8
+	VFMADD231PS (R8)(CX*1), Y6, Y4
+	VFMADD231PS 32(R8)(CX*1), Y7, Y5
+	ADDQ        BX, AX
+	ADDQ        SI, DX
+	DECQ        DI
+	JNZ         row147
+	MOVQ        taps+40(FP), AX
+	MOVLQSX     (AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y0, Y0
+	VMOVUPS     Y0, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y1, Y1
+	VMOVUPS     Y1, 32(DX)(CX*1)
+	MOVLQSX     4(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y2, Y2
+	VMOVUPS     Y2, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y3, Y3
+	VMOVUPS     Y3, 32(DX)(CX*1)
 	MOVLQSX     8(AX), AX
-	IMULQ       wtap+64(FP), AX
-	ADDQ        dw+16(FP), AX
-	VADDPS      (AX), Y4, Y4
-	VMOVUPS     Y4, (AX)
-	VADDPS      32(AX), Y5, Y5
-	VMOVUPS     Y5, 32(AX)
-	JMP         done160
+	IMULQ       wtap+80(FP), AX
+	ADDQ        dw+32(FP), AX
+	VADDPS      (AX)(CX*1), Y4, Y4
+	VMOVUPS     Y4, (AX)(CX*1)
+	VADDPS      32(AX)(CX*1), Y5, Y5
+	VMOVUPS     Y5, 32(AX)(CX*1)
+	JMP         done136
 
-taps162:
+taps138:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   x+0(FP), AX
-	MOVQ   dy+8(FP), CX
-	MOVQ   zero+104(FP), DX
-	MOVQ   tap+96(FP), BX
-	MOVQ   images+72(FP), SI
+	MOVQ   pixels+0(FP), AX
+	MOVQ   ch+16(FP), CX
+	MOVQ   dy+24(FP), DX
+	MOVQ   next+8(FP), BX
+	MOVQ   pitch+72(FP), SI
+	MOVQ   rows+64(FP), DI
 
-image177:
-	MOVQ in+88(FP), DI
-	MOVQ rows+48(FP), R8
-
-row178:
-	VMOVUPS     (CX), Y4
-	VMOVUPS     32(CX), Y5
-	MOVLQSX     (DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y4, Y0
-	VFMADD231PS 32(R10), Y5, Y1
-	MOVLQSX     4(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y4, Y2
-	VFMADD231PS 32(R10), Y5, Y3
-	ADDQ        BX, DI
-	ADDQ        pitch+56(FP), CX
-	DECQ        R8
-	JNZ         row178
-	ADDQ        image+80(FP), AX
-	DECQ        SI
-	JNZ         image177
-	MOVQ        taps+24(FP), AX
-	MOVLQSX     (AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y0, Y0
-	VMOVUPS     Y0, (CX)
-	VADDPS      32(CX), Y1, Y1
-	VMOVUPS     Y1, 32(CX)
+row148:
+	VMOVUPS     (DX)(CX*1), Y4
+	VMOVUPS     32(DX)(CX*1), Y5
+	MOVQ        (AX), R8
+	VFMADD231PS (R8)(CX*1), Y4, Y0
+	VFMADD231PS 32(R8)(CX*1), Y5, Y1
+	MOVQ        8(AX), R8
+	VFMADD231PS (R8)(CX*1), Y4, Y2
+	VFMADD231PS 32(R8)(CX*1), Y5, Y3
+	ADDQ        BX, AX
+	ADDQ        SI, DX
+	DECQ        DI
+	JNZ         row148
+	MOVQ        taps+40(FP), AX
+	MOVLQSX     (AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y0, Y0
+	VMOVUPS     Y0, (DX)(CX*1)
+	VADDPS      32(DX)(CX*1), Y1, Y1
+	VMOVUPS     Y1, 32(DX)(CX*1)
 	MOVLQSX     4(AX), AX
-	IMULQ       wtap+64(FP), AX
-	ADDQ        dw+16(FP), AX
-	VADDPS      (AX), Y2, Y2
-	VMOVUPS     Y2, (AX)
-	VADDPS      32(AX), Y3, Y3
-	VMOVUPS     Y3, 32(AX)
-	JMP         done160
+	IMULQ       wtap+80(FP), AX
+	ADDQ        dw+32(FP), AX
+	VADDPS      (AX)(CX*1), Y2, Y2
+	VMOVUPS     Y2, (AX)(CX*1)
+	VADDPS      32(AX)(CX*1), Y3, Y3
+	VMOVUPS     Y3, 32(AX)(CX*1)
+	JMP         done136
 
-taps161:
+taps137:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   x+0(FP), AX
-	MOVQ   dy+8(FP), CX
-	MOVQ   zero+104(FP), DX
-	MOVQ   tap+96(FP), BX
-	MOVQ   images+72(FP), SI
+	MOVQ   pixels+0(FP), AX
+	MOVQ   ch+16(FP), CX
+	MOVQ   dy+24(FP), DX
+	MOVQ   next+8(FP), BX
+	MOVQ   pitch+72(FP), SI
+	MOVQ   rows+64(FP), DI
 
-image179:
-	MOVQ in+88(FP), DI
-	MOVQ rows+48(FP), R8
-
-row180:
-	VMOVUPS     (CX), Y2
-	VMOVUPS     32(CX), Y3
-	MOVLQSX     (DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y2, Y0
-	VFMADD231PS 32(R10), Y3, Y1
-	ADDQ        BX, DI
-	ADDQ        pitch+56(FP), CX
-	DECQ        R8
-	JNZ         row180
-	ADDQ        image+80(FP), AX
-	DECQ        SI
-	JNZ         image179
-	MOVQ        taps+24(FP), AX
+row149:
+	VMOVUPS     (DX)(CX*1), Y2
+	VMOVUPS     32(DX)(CX*1), Y3
+	MOVQ        (AX), R8
+	VFMADD231PS (R8)(CX*1), Y2, Y0
+	VFMADD231PS 32(R8)(CX*1), Y3, Y1
+	ADDQ        BX, AX
+	ADDQ        SI, DX
+	DECQ        DI
+	JNZ         row149
+	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), AX
-	IMULQ       wtap+64(FP), AX
-	ADDQ        dw+16(FP), AX
-	VADDPS      (AX), Y0, Y0
-	VMOVUPS     Y0, (AX)
-	VADDPS      32(AX), Y1, Y1
-	VMOVUPS     Y1, 32(AX)
+	IMULQ       wtap+80(FP), AX
+	ADDQ        dw+32(FP), AX
+	VADDPS      (AX)(CX*1), Y0, Y0
+	VMOVUPS     Y0, (AX)(CX*1)
+	VADDPS      32(AX)(CX*1), Y1, Y1
+	VMOVUPS     Y1, 32(AX)(CX*1)
 
-done160:
-	JMP done159
+done136:
+	JMP done135
 
-half158:
-	MOVQ   ntaps+32(FP), AX
+half134:
+	MOVQ   ntaps+48(FP), AX
 	CMPQ   AX, $+1
-	JEQ    taps182
+	JEQ    taps151
 	CMPQ   AX, $+2
-	JEQ    taps183
+	JEQ    taps152
 	CMPQ   AX, $+3
-	JEQ    taps184
+	JEQ    taps153
 	CMPQ   AX, $+4
-	JEQ    taps185
+	JEQ    taps154
 	CMPQ   AX, $+5
-	JEQ    taps186
+	JEQ    taps155
 	CMPQ   AX, $+6
-	JEQ    taps187
+	JEQ    taps156
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2945,495 +2554,341 @@ half158:
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
-	MOVQ   x+0(FP), AX
-	MOVQ   dy+8(FP), CX
-	MOVQ   zero+104(FP), DX
-	MOVQ   tap+96(FP), BX
-	MOVQ   images+72(FP), SI
+	MOVQ   pixels+0(FP), AX
+	MOVQ   ch+16(FP), CX
+	MOVQ   dy+24(FP), DX
+	MOVQ   next+8(FP), BX
+	MOVQ   pitch+72(FP), SI
+	MOVQ   rows+64(FP), DI
 
-image188:
-	MOVQ in+88(FP), DI
-	MOVQ rows+48(FP), R8
-
-row189:
-	VMOVUPS     (CX), Y7
-	MOVLQSX     (DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y7, Y0
-	MOVLQSX     4(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y7, Y1
-	MOVLQSX     8(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y7, Y2
-	MOVLQSX     12(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y7, Y3
-	MOVLQSX     16(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y7, Y4
-	MOVLQSX     20(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y7, Y5
-	MOVLQSX     24(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y7, Y6
-	ADDQ        BX, DI
-	ADDQ        pitch+56(FP), CX
-	DECQ        R8
-	JNZ         row189
-	ADDQ        image+80(FP), AX
-	DECQ        SI
-	JNZ         image188
-	MOVQ        taps+24(FP), AX
-	MOVLQSX     (AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y0, Y0
-	VMOVUPS     Y0, (CX)
-	MOVLQSX     4(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y1, Y1
-	VMOVUPS     Y1, (CX)
-	MOVLQSX     8(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y2, Y2
-	VMOVUPS     Y2, (CX)
-	MOVLQSX     12(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y3, Y3
-	VMOVUPS     Y3, (CX)
-	MOVLQSX     16(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y4, Y4
-	VMOVUPS     Y4, (CX)
-	MOVLQSX     20(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y5, Y5
-	VMOVUPS     Y5, (CX)
+row157:
+	VMOVUPS     (DX)(CX*1), Y7
+	MOVQ        (AX), R8
+	VFMADD231PS (R8)(CX*1), Y7, Y0
+	MOVQ        8(AX), R8
+	VFMADD231PS (R8)(CX*1), Y7, Y1
+	MOVQ        16(AX), R8
+	VFMADD231PS (R8)(CX*1), Y7, Y2
+	MOVQ        24(AX), R8
+	VFMADD231PS (R8)(CX*1), Y7, Y3
+	MOVQ        32(AX), R8
+	VFMADD231PS (R8)(CX*1), Y7, Y4
+	MOVQ        40(AX), R8
+	VFMADD231PS (R8)(CX*1), Y7, Y5
+	MOVQ        48(AX), R8
+	VFMADD231PS (R8)(CX*1), Y7, Y6
+	ADDQ        BX, AX
+	ADDQ        SI, DX
+	DECQ        DI
+	JNZ         row157
+	MOVQ        taps+40(FP), AX
+	MOVLQSX     (AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y0, Y0
+	VMOVUPS     Y0, (DX)(CX*1)
+	MOVLQSX     4(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y1, Y1
+	VMOVUPS     Y1, (DX)(CX*1)
+	MOVLQSX     8(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y2, Y2
+	VMOVUPS     Y2, (DX)(CX*1)
+	MOVLQSX     12(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y3, Y3
+	VMOVUPS     Y3, (DX)(CX*1)
+	MOVLQSX     16(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y4, Y4
+	VMOVUPS     Y4, (DX)(CX*1)
+	MOVLQSX     20(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y5, Y5
+	VMOVUPS     Y5, (DX)(CX*1)
 	MOVLQSX     24(AX), AX
-	IMULQ       wtap+64(FP), AX
-	ADDQ        dw+16(FP), AX
-	VADDPS      (AX), Y6, Y6
-	VMOVUPS     Y6, (AX)
-	JMP         done181
+	IMULQ       wtap+80(FP), AX
+	ADDQ        dw+32(FP), AX
+	VADDPS      (AX)(CX*1), Y6, Y6
+	VMOVUPS     Y6, (AX)(CX*1)
+	JMP         done150
 
-taps187:
+taps156:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-	MOVQ   x+0(FP), AX
-	MOVQ   dy+8(FP), CX
-	MOVQ   zero+104(FP), DX
-	MOVQ   tap+96(FP), BX
-	MOVQ   images+72(FP), SI
+	MOVQ   pixels+0(FP), AX
+	MOVQ   ch+16(FP), CX
+	MOVQ   dy+24(FP), DX
+	MOVQ   next+8(FP), BX
+	MOVQ   pitch+72(FP), SI
+	MOVQ   rows+64(FP), DI
 
-image190:
-	MOVQ in+88(FP), DI
-	MOVQ rows+48(FP), R8
-
-row191:
-	VMOVUPS     (CX), Y6
-	MOVLQSX     (DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y6, Y0
-	MOVLQSX     4(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y6, Y1
-	MOVLQSX     8(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y6, Y2
-	MOVLQSX     12(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y6, Y3
-	MOVLQSX     16(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y6, Y4
-	MOVLQSX     20(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y6, Y5
-	ADDQ        BX, DI
-	ADDQ        pitch+56(FP), CX
-	DECQ        R8
-	JNZ         row191
-	ADDQ        image+80(FP), AX
-	DECQ        SI
-	JNZ         image190
-	MOVQ        taps+24(FP), AX
-	MOVLQSX     (AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y0, Y0
-	VMOVUPS     Y0, (CX)
-	MOVLQSX     4(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y1, Y1
-	VMOVUPS     Y1, (CX)
-	MOVLQSX     8(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y2, Y2
-	VMOVUPS     Y2, (CX)
-	MOVLQSX     12(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y3, Y3
-	VMOVUPS     Y3, (CX)
-	MOVLQSX     16(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y4, Y4
-	VMOVUPS     Y4, (CX)
+row158:
+	VMOVUPS     (DX)(CX*1), Y6
+	MOVQ        (AX), R8
+	VFMADD231PS (R8)(CX*1), Y6, Y0
+	MOVQ        8(AX), R8
+	VFMADD231PS (R8)(CX*1), Y6, Y1
+	MOVQ        16(AX), R8
+	VFMADD231PS (R8)(CX*1), Y6, Y2
+	MOVQ        24(AX), R8
+	VFMADD231PS (R8)(CX*1), Y6, Y3
+	MOVQ        32(AX), R8
+	VFMADD231PS (R8)(CX*1), Y6, Y4
+	MOVQ        40(AX), R8
+	VFMADD231PS (R8)(CX*1), Y6, Y5
+	ADDQ        BX, AX
+	ADDQ        SI, DX
+	DECQ        DI
+	JNZ         row158
+	MOVQ        taps+40(FP), AX
+	MOVLQSX     (AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y0, Y0
+	VMOVUPS     Y0, (DX)(CX*1)
+	MOVLQSX     4(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y1, Y1
+	VMOVUPS     Y1, (DX)(CX*1)
+	MOVLQSX     8(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y2, Y2
+	VMOVUPS     Y2, (DX)(CX*1)
+	MOVLQSX     12(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y3, Y3
+	VMOVUPS     Y3, (DX)(CX*1)
+	MOVLQSX     16(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y4, Y4
+	VMOVUPS     Y4, (DX)(CX*1)
 	MOVLQSX     20(AX), AX
-	IMULQ       wtap+64(FP), AX
-	ADDQ        dw+16(FP), AX
-	VADDPS      (AX), Y5, Y5
-	VMOVUPS     Y5, (AX)
-	JMP         done181
+	IMULQ       wtap+80(FP), AX
+	ADDQ        dw+32(FP), AX
+	VADDPS      (AX)(CX*1), Y5, Y5
+	VMOVUPS     Y5, (AX)(CX*1)
+	JMP         done150
 
-taps186:
+taps155:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
-	MOVQ   x+0(FP), AX
-	MOVQ   dy+8(FP), CX
-	MOVQ   zero+104(FP), DX
-	MOVQ   tap+96(FP), BX
-	MOVQ   images+72(FP), SI
+	MOVQ   pixels+0(FP), AX
+	MOVQ   ch+16(FP), CX
+	MOVQ   dy+24(FP), DX
+	MOVQ   next+8(FP), BX
+	MOVQ   pitch+72(FP), SI
+	MOVQ   rows+64(FP), DI
 
-image192:
-	MOVQ in+88(FP), DI
-	MOVQ rows+48(FP), R8
-
-row193:
-	VMOVUPS     (CX), Y5
-	MOVLQSX     (DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y5, Y0
-	MOVLQSX     4(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y5, Y1
-	MOVLQSX     8(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y5, Y2
-	MOVLQSX     12(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y5, Y3
-	MOVLQSX     16(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y5, Y4
-	ADDQ        BX, DI
-	ADDQ        pitch+56(FP), CX
-	DECQ        R8
-	JNZ         row193
-	ADDQ        image+80(FP), AX
-	DECQ        SI
-	JNZ         image192
-	MOVQ        taps+24(FP), AX
-	MOVLQSX     (AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y0, Y0
-	VMOVUPS     Y0, (CX)
-	MOVLQSX     4(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y1, Y1
-	VMOVUPS     Y1, (CX)
-	MOVLQSX     8(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y2, Y2
-	VMOVUPS     Y2, (CX)
-	MOVLQSX     12(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y3, Y3
-	VMOVUPS     Y3, (CX)
+row159:
+	VMOVUPS     (DX)(CX*1), Y5
+	MOVQ        (AX), R8
+	VFMADD231PS (R8)(CX*1), Y5, Y0
+	MOVQ        8(AX), R8
+	VFMADD231PS (R8)(CX*1), Y5, Y1
+	MOVQ        16(AX), R8
+	VFMADD231PS (R8)(CX*1), Y5, Y2
+	MOVQ        24(AX), R8
+	VFMADD231PS (R8)(CX*1), Y5, Y3
+	MOVQ        32(AX), R8
+	VFMADD231PS (R8)(CX*1), Y5, Y4
+	ADDQ        BX, AX
+	ADDQ        SI, DX
+	DECQ        DI
+	JNZ         row159
+	MOVQ        taps+40(FP), AX
+	MOVLQSX     (AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y0, Y0
+	VMOVUPS     Y0, (DX)(CX*1)
+	MOVLQSX     4(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y1, Y1
+	VMOVUPS     Y1, (DX)(CX*1)
+	MOVLQSX     8(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y2, Y2
+	VMOVUPS     Y2, (DX)(CX*1)
+	MOVLQSX     12(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y3, Y3
+	VMOVUPS     Y3, (DX)(CX*1)
 	MOVLQSX     16(AX), AX
-	IMULQ       wtap+64(FP), AX
-	ADDQ        dw+16(FP), AX
-	VADDPS      (AX), Y4, Y4
-	VMOVUPS     Y4, (AX)
-	JMP         done181
+	IMULQ       wtap+80(FP), AX
+	ADDQ        dw+32(FP), AX
+	VADDPS      (AX)(CX*1), Y4, Y4
+	VMOVUPS     Y4, (AX)(CX*1)
+	JMP         done150
 
-taps185:
+taps154:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   x+0(FP), AX
-	MOVQ   dy+8(FP), CX
-	MOVQ   zero+104(FP), DX
-	MOVQ   tap+96(FP), BX
-	MOVQ   images+72(FP), SI
+	MOVQ   pixels+0(FP), AX
+	MOVQ   ch+16(FP), CX
+	MOVQ   dy+24(FP), DX
+	MOVQ   next+8(FP), BX
+	MOVQ   pitch+72(FP), SI
+	MOVQ   rows+64(FP), DI
 
-image194:
-	MOVQ in+88(FP), DI
-	MOVQ rows+48(FP), R8
-
-row195:
-	VMOVUPS     (CX), Y4
-	MOVLQSX     (DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y4, Y0
-	MOVLQSX     4(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y4, Y1
-	MOVLQSX     8(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y4, Y2
-	MOVLQSX     12(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y4, Y3
-	ADDQ        BX, DI
-	ADDQ        pitch+56(FP), CX
-	DECQ        R8
-	JNZ         row195
-	ADDQ        image+80(FP), AX
-	DECQ        SI
-	JNZ         image194
-	MOVQ        taps+24(FP), AX
-	MOVLQSX     (AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y0, Y0
-	VMOVUPS     Y0, (CX)
-	MOVLQSX     4(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y1, Y1
-	VMOVUPS     Y1, (CX)
-	MOVLQSX     8(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y2, Y2
-	VMOVUPS     Y2, (CX)
+row160:
+	VMOVUPS     (DX)(CX*1), Y4
+	MOVQ        (AX), R8
+	VFMADD231PS (R8)(CX*1), Y4, Y0
+	MOVQ        8(AX), R8
+	VFMADD231PS (R8)(CX*1), Y4, Y1
+	MOVQ        16(AX), R8
+	VFMADD231PS (R8)(CX*1), Y4, Y2
+	MOVQ        24(AX), R8
+	VFMADD231PS (R8)(CX*1), Y4, Y3
+	ADDQ        BX, AX
+	ADDQ        SI, DX
+	DECQ        DI
+	JNZ         row160
+	MOVQ        taps+40(FP), AX
+	MOVLQSX     (AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y0, Y0
+	VMOVUPS     Y0, (DX)(CX*1)
+	MOVLQSX     4(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y1, Y1
+	VMOVUPS     Y1, (DX)(CX*1)
+	MOVLQSX     8(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y2, Y2
+	VMOVUPS     Y2, (DX)(CX*1)
 	MOVLQSX     12(AX), AX
-	IMULQ       wtap+64(FP), AX
-	ADDQ        dw+16(FP), AX
-	VADDPS      (AX), Y3, Y3
-	VMOVUPS     Y3, (AX)
-	JMP         done181
+	IMULQ       wtap+80(FP), AX
+	ADDQ        dw+32(FP), AX
+	VADDPS      (AX)(CX*1), Y3, Y3
+	VMOVUPS     Y3, (AX)(CX*1)
+	JMP         done150
 
-taps184:
+taps153:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
-	MOVQ   x+0(FP), AX
-	MOVQ   dy+8(FP), CX
-	MOVQ   zero+104(FP), DX
-	MOVQ   tap+96(FP), BX
-	MOVQ   images+72(FP), SI
+	MOVQ   pixels+0(FP), AX
+	MOVQ   ch+16(FP), CX
+	MOVQ   dy+24(FP), DX
+	MOVQ   next+8(FP), BX
+	MOVQ   pitch+72(FP), SI
+	MOVQ   rows+64(FP), DI
 
-image196:
-	MOVQ in+88(FP), DI
-	MOVQ rows+48(FP), R8
-
-row197:
-	VMOVUPS     (CX), Y3
-	MOVLQSX     (DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y3, Y0
-	MOVLQSX     4(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y3, Y1
-	MOVLQSX     8(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y3, Y2
-	ADDQ        BX, DI
-	ADDQ        pitch+56(FP), CX
-	DECQ        R8
-	JNZ         row197
-	ADDQ        image+80(FP), AX
-	DECQ        SI
-	JNZ         image196
-	MOVQ        taps+24(FP), AX
-	MOVLQSX     (AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y0, Y0
-	VMOVUPS     Y0, (CX)
-	MOVLQSX     4(AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y1, Y1
-	VMOVUPS     Y1, (CX)
+row161:
+	VMOVUPS     (DX)(CX*1), Y3
+	MOVQ        (AX), R8
+	VFMADD231PS (R8)(CX*1), Y3, Y0
+	MOVQ        8(AX), R8
+	VFMADD231PS (R8)(CX*1), Y3, Y1
+	MOVQ        16(AX), R8
+	VFMADD231PS (R8)(CX*1), Y3, Y2
+	ADDQ        BX, AX
+	ADDQ        SI, DX
+	DECQ        DI
+	JNZ         row161
+	MOVQ        taps+40(FP), AX
+	MOVLQSX     (AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y0, Y0
+	VMOVUPS     Y0, (DX)(CX*1)
+	MOVLQSX     4(AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y1, Y1
+	VMOVUPS     Y1, (DX)(CX*1)
 	MOVLQSX     8(AX), AX
-	IMULQ       wtap+64(FP), AX
-	ADDQ        dw+16(FP), AX
-	VADDPS      (AX), Y2, Y2
-	VMOVUPS     Y2, (AX)
-	JMP         done181
+	IMULQ       wtap+80(FP), AX
+	ADDQ        dw+32(FP), AX
+	VADDPS      (AX)(CX*1), Y2, Y2
+	VMOVUPS     Y2, (AX)(CX*1)
+	JMP         done150
 
-taps183:
+taps152:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   x+0(FP), AX
-	MOVQ   dy+8(FP), CX
-	MOVQ   zero+104(FP), DX
-	MOVQ   tap+96(FP), BX
-	MOVQ   images+72(FP), SI
+	MOVQ   pixels+0(FP), AX
+	MOVQ   ch+16(FP), CX
+	MOVQ   dy+24(FP), DX
+	MOVQ   next+8(FP), BX
+	MOVQ   pitch+72(FP), SI
+	MOVQ   rows+64(FP), DI
 
-image198:
-	MOVQ in+88(FP), DI
-	MOVQ rows+48(FP), R8
-
-row199:
-	VMOVUPS     (CX), Y2
-	MOVLQSX     (DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y2, Y0
-	MOVLQSX     4(DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y2, Y1
-	ADDQ        BX, DI
-	ADDQ        pitch+56(FP), CX
-	DECQ        R8
-	JNZ         row199
-	ADDQ        image+80(FP), AX
-	DECQ        SI
-	JNZ         image198
-	MOVQ        taps+24(FP), AX
-	MOVLQSX     (AX), CX
-	IMULQ       wtap+64(FP), CX
-	ADDQ        dw+16(FP), CX
-	VADDPS      (CX), Y0, Y0
-	VMOVUPS     Y0, (CX)
+row162:
+	VMOVUPS     (DX)(CX*1), Y2
+	MOVQ        (AX), R8
+	VFMADD231PS (R8)(CX*1), Y2, Y0
+	MOVQ        8(AX), R8
+	VFMADD231PS (R8)(CX*1), Y2, Y1
+	ADDQ        BX, AX
+	ADDQ        SI, DX
+	DECQ        DI
+	JNZ         row162
+	MOVQ        taps+40(FP), AX
+	MOVLQSX     (AX), DX
+	IMULQ       wtap+80(FP), DX
+	ADDQ        dw+32(FP), DX
+	VADDPS      (DX)(CX*1), Y0, Y0
+	VMOVUPS     Y0, (DX)(CX*1)
 	MOVLQSX     4(AX), AX
-	IMULQ       wtap+64(FP), AX
-	ADDQ        dw+16(FP), AX
-	VADDPS      (AX), Y1, Y1
-	VMOVUPS     Y1, (AX)
-	JMP         done181
+	IMULQ       wtap+80(FP), AX
+	ADDQ        dw+32(FP), AX
+	VADDPS      (AX)(CX*1), Y1, Y1
+	VMOVUPS     Y1, (AX)(CX*1)
+	JMP         done150
 
-taps182:
+taps151:
 	VXORPS Y0, Y0, Y0
-	MOVQ   x+0(FP), AX
-	MOVQ   dy+8(FP), CX
-	MOVQ   zero+104(FP), DX
-	MOVQ   tap+96(FP), BX
-	MOVQ   images+72(FP), SI
+	MOVQ   pixels+0(FP), AX
+	MOVQ   ch+16(FP), CX
+	MOVQ   dy+24(FP), DX
+	MOVQ   next+8(FP), BX
+	MOVQ   pitch+72(FP), SI
+	MOVQ   rows+64(FP), DI
 
-image200:
-	MOVQ in+88(FP), DI
-	MOVQ rows+48(FP), R8
-
-row201:
-	VMOVUPS     (CX), Y1
-	MOVLQSX     (DI), R9
-	IMULQ       pitch+56(FP), R9
-	LEAQ        (AX)(R9*1), R10
-	TESTQ       R9, R9
-	CMOVQLT     DX, R10
-	VFMADD231PS (R10), Y1, Y0
-	ADDQ        BX, DI
-	ADDQ        pitch+56(FP), CX
-	DECQ        R8
-	JNZ         row201
-	ADDQ        image+80(FP), AX
-	DECQ        SI
-	JNZ         image200
-	MOVQ        taps+24(FP), AX
+row163:
+	VMOVUPS     (DX)(CX*1), Y1
+	MOVQ        (AX), R8
+	VFMADD231PS (R8)(CX*1), Y1, Y0
+	ADDQ        BX, AX
+	ADDQ        SI, DX
+	DECQ        DI
+	JNZ         row163
+	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), AX
-	IMULQ       wtap+64(FP), AX
-	ADDQ        dw+16(FP), AX
-	VADDPS      (AX), Y0, Y0
-	VMOVUPS     Y0, (AX)
+	IMULQ       wtap+80(FP), AX
+	ADDQ        dw+32(FP), AX
+	VADDPS      (AX)(CX*1), Y0, Y0
+	VMOVUPS     Y0, (AX)(CX*1)
 
-done181:
-done159:
+done150:
+done135:
 	VZEROUPPER
 	RET

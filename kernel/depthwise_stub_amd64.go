@@ -4,14 +4,15 @@
 
 package kernel
 
-// depthwise computes n rows of a multiple of 8 channels. pitch and wtap are the bytes of a pixel and of
-// a tap of weights, channels those of a pixel in use; pointers is scratch for 7 pointers a tap.
+// depthwise computes n rows of a multiple of 8 channels; channels is their bytes. pixels, offsets and wtap
+// are as in convIndirect.
 //
 //go:noescape
-func depthwise(rows *row, n int, taps *int32, ntaps int, channels int, w *float32, wtap int, pitch int, zero *float32, pointers *uintptr, y *float32, res *float32, scale *float32, shift *float32, act int)
+func depthwise(pixels **float32, offsets *int, n int, taps *int32, ntaps int, channels int, w *float32, wtap int, y *float32, res *float32, scale *float32, shift *float32, act int)
 
-// depthwiseGrad adds to the gradients of up to 7 taps of vecs·8 (8 or 16) channels over rows of images that
-// are image bytes apart; a row's pixels stand in in, tap bytes behind those of the last.
+// depthwiseGrad adds to the gradients of up to 7 taps of vecs·8 (8 or 16) channels, which begin ch bytes into
+// a pixel. pixels lists the inputs of each row, next bytes behind those of the last; pitch is the
+// bytes of a pixel of dy, wtap those of a tap of weights.
 //
 //go:noescape
-func depthwiseGrad(x *float32, dy *float32, dw *float32, taps *int32, ntaps int, vecs int, rows int, pitch int, wtap int, images int, image int, in *int32, tap int, zero *float32)
+func depthwiseGrad(pixels **float32, next int, ch int, dy *float32, dw *float32, taps *int32, ntaps int, vecs int, rows int, pitch int, wtap int)

@@ -9,14 +9,6 @@ import (
 // sixteen vector registers.
 const tileRows = 6
 
-// Layout of the Go type row: where a row of outputs reads and writes.
-const (
-	rowX    = 0  // *float32: its image (or, for depthwise, the same)
-	rowIn   = 8  // *int32: its input pixels, one a tap
-	rowY    = 16 // int: byte offset of its first output in y and res
-	rowSize = 24
-)
-
 func convFile(a *asm) {
 	a.splat(6)
 	a.splat(3)
@@ -68,36 +60,103 @@ func tiles(a *asm, body func(rows int)) {
 	a.Label(done)
 }
 
+// rowPointers walks the pointers of a tile's rows, tap by tap: the table holds those of
+// row 0, then of row 1, and so on.
+type rowPointers struct {
+	low, high reg.GPVirtual // rows from 0 and from 3 on
+	row       reg.GPVirtual // bytes of one row
+}
+
+// newRowPointers starts at a tile of the table; row is 8·ntaps.
+func (a *asm) newRowPointers(table, row reg.GPVirtual, rows int) rowPointers {
+	p := rowPointers{a.GP64(), a.GP64(), row}
+	a.MOVQ(table, p.low)
+	if rows > 3 {
+		a.LEAQ(idx(table, row, 2, 0), p.high)
+		a.ADDQ(row, p.high)
+	}
+	return p
+}
+
+// load returns the pixel of row i.
+func (p rowPointers) load(a *asm, i int) reg.GPVirtual {
+	base := p.low
+	if i >= 3 {
+		base = p.high
+	}
+	r := a.GP64()
+	if i%3 == 0 {
+		a.MOVQ(at(base, 0), r)
+	} else {
+		a.MOVQ(idx(base, p.row, uint8(i%3), 0), r)
+	}
+	return r
+}
+
+// next goes on to the next tap.
+func (p rowPointers) next(a *asm, rows int) {
+	a.ADDQ(imm(8), p.low)
+	if rows > 3 {
+		a.ADDQ(imm(8), p.high)
+	}
+}
+
+// loadRow returns 8·ntaps.
+func (a *asm) loadRow() reg.GPVirtual {
+	r := a.load("ntaps")
+	a.SHLQ(imm(3), r)
+	return r
+}
+
+// skipTile moves the table and the list of output offsets past a tile.
+func (a *asm) skipTile(table, offsets, row reg.GPVirtual, rows int) {
+	n := a.GP64()
+	a.IMUL3Q(imm(rows), row, n)
+	a.ADDQ(n, table)
+	a.ADDQ(imm(8*rows), offsets)
+}
+
+// tapWeights returns the address of the weights of column tap of the gather.
+func (a *asm) tapWeights(tap reg.Register) reg.GPVirtual {
+	w := a.load("taps")
+	a.MOVLQSX(idx(w, tap, 4, 0), w)
+	a.IMULQ(a.arg("wtap"), w)
+	a.ADDQ(a.arg("w"), w)
+	return w
+}
+
 // convIndirect: one panel of outputs for n rows that gather their inputs.
 func convIndirect(a *asm) {
 	a.function("convIndirect",
-		"computes 16 or 8 outputs of n rows. cinMain and cinAll are 4·(cin&^3) and 4·cin;\n"+
-			"pitch and wtap are the bytes of an input pixel and of a tap of weights; zero has cin zeros.",
-		"rows *row, n, outputs int, taps *int32, ntaps, cinMain, cinAll int, w *float32, wtap, pitch int, zero, y, res, scale, shift *float32, act int")
+		"computes 16 or 8 outputs of n rows. pixels lists the inputs behind each tap, row by row, and\n"+
+			"offsets the byte offset of each row's outputs. cinMain and cinAll are 4·(cin&^3) and 4·cin,\n"+
+			"wtap the bytes of a tap of weights.",
+		"pixels **float32, offsets *int, n, outputs int, taps *int32, ntaps, cinMain, cinAll int, w *float32, "+
+			"wtap int, y, res, scale, shift *float32, act int")
 	widths(a, func(cols int) {
-		desc := a.load("rows")
-		tiles(a, func(rows int) { convIndirectTile(a, desc, rows, cols) })
+		table, offsets, row := a.load("pixels"), a.load("offsets"), a.loadRow()
+		tiles(a, func(rows int) {
+			convTile(a, table, row, offsets, rows, cols)
+			a.skipTile(table, offsets, row, rows)
+		})
 	})
 }
 
-func convIndirectTile(a *asm, desc reg.Register, rows, cols int) {
+func convTile(a *asm, table, row, offsets reg.GPVirtual, rows, cols int) {
 	t := a.newTile(rows, cols/8, 4)
+	p := a.newRowPointers(table, row, rows)
 	tap := a.GP64()
 	a.XORQ(tap, tap)
 	loop, done := a.label("tap"), a.label("taps")
 	a.CMPQ(a.arg("ntaps"), imm(0))
 	a.JEQ(operand.LabelRef(done))
 	a.Label(loop)
-	zero := a.load("zero")
 	var x []reg.Register
 	for i := range rows {
-		x = append(x, a.gather(desc, rowSize*i, tap, zero))
+		x = append(x, p.load(a, i))
 	}
-	w := a.load("taps")
-	a.MOVLQSX(idx(w, tap, 4, 0), w)
-	a.IMULQ(a.arg("wtap"), w)
-	a.ADDQ(a.arg("w"), w)
-	t.inputs(a, x, w)
+	p.next(a, rows)
+	t.inputs(a, x, a.tapWeights(tap))
 	a.INCQ(tap)
 	a.CMPQ(tap, a.arg("ntaps"))
 	a.JLT(operand.LabelRef(loop))
@@ -106,25 +165,10 @@ func convIndirectTile(a *asm, desc reg.Register, rows, cols int) {
 	t.epilogue(a, nil, func(f func(int, reg.Register)) {
 		for i := range rows {
 			off := a.GP64()
-			a.MOVQ(at(desc, rowSize*i+rowY), off)
+			a.MOVQ(at(offsets, 8*i), off)
 			f(i, off)
 		}
 	})
-	a.ADDQ(imm(rowSize*rows), desc)
-}
-
-// gather returns the address of the input pixel behind a tap of the row described at
-// desc+disp, zero for padding.
-func (a *asm) gather(desc reg.Register, disp int, tap, zero reg.Register) reg.Register {
-	off, p := a.GP64(), a.GP64()
-	a.MOVQ(at(desc, disp+rowIn), off)
-	a.MOVLQSX(idx(off, tap, 4, 0), off)
-	a.IMULQ(a.arg("pitch"), off)
-	a.MOVQ(at(desc, disp+rowX), p)
-	a.ADDQ(off, p)
-	a.TESTQ(off, off)
-	a.CMOVQLT(zero, p)
-	return p
 }
 
 // inputs accumulates over all inputs of one tap: x are the rows' pixels, w the weights,

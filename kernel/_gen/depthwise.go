@@ -9,100 +9,68 @@ import (
 // two vectors of output gradients they fill the sixteen registers.
 const gradTaps = 7
 
-// pointerSize is the bytes of scratch for one tap: a pointer to the pixel of each row of
-// a tile and one to the weights.
-const pointerSize = 8 * (tileRows + 1)
-
 func depthwiseFile(a *asm) {
 	depthwise(a)
 	depthwiseGrad(a)
 }
 
-// depthwise first looks up the pixels of a tile for all taps, then goes through the
-// channels, sixteen at a time.
+// depthwise goes through the channels of a tile sixteen at a time.
 func depthwise(a *asm) {
 	a.function("depthwise",
-		"computes n rows of a multiple of 8 channels. pitch and wtap are the bytes of a pixel and of\n"+
-			"a tap of weights, channels those of a pixel in use; pointers is scratch for 7 pointers a tap.",
-		"rows *row, n int, taps *int32, ntaps, channels int, w *float32, wtap, pitch int, zero *float32, "+
-			"pointers *uintptr, y, res, scale, shift *float32, act int")
-	desc := a.load("rows")
+		"computes n rows of a multiple of 8 channels; channels is their bytes. pixels, offsets and wtap\n"+
+			"are as in convIndirect.",
+		"pixels **float32, offsets *int, n int, taps *int32, ntaps, channels int, w *float32, wtap int, "+
+			"y, res, scale, shift *float32, act int")
+	table, offsets, row := a.load("pixels"), a.load("offsets"), a.loadRow()
 	tiles(a, func(rows int) {
-		a.lookUp(desc, rows)
-		ch := a.GP64()
+		ch, left := a.GP64(), a.GP64()
 		a.XORQ(ch, ch)
 		wide, narrow, done := a.label("wide"), a.label("narrow"), a.label("channels")
-		left := a.GP64()
 		a.Label(wide)
 		a.MOVQ(a.arg("channels"), left)
 		a.SUBQ(ch, left)
 		a.CMPQ(left, imm(64))
 		a.JLT(operand.LabelRef(narrow))
-		a.channels(desc, ch, rows, 2)
+		a.channels(table, row, offsets, ch, rows, 2)
 		a.ADDQ(imm(64), ch)
 		a.JMP(operand.LabelRef(wide))
 		a.Label(narrow)
 		a.TESTQ(left, left)
 		a.JZ(operand.LabelRef(done))
-		a.channels(desc, ch, rows, 1)
+		a.channels(table, row, offsets, ch, rows, 1)
 		a.Label(done)
-		a.ADDQ(imm(rowSize*rows), desc)
+		a.skipTile(table, offsets, row, rows)
 	})
 	a.end()
 }
 
-// lookUp fills the scratch for a tile.
-func (a *asm) lookUp(desc reg.Register, rows int) {
-	tap, p, zero := a.GP64(), a.load("pointers"), a.load("zero")
-	a.XORQ(tap, tap)
-	loop, done := a.label("lookup"), a.label("found")
-	a.Label(loop)
-	a.CMPQ(tap, a.arg("ntaps"))
-	a.JGE(operand.LabelRef(done))
-	for i := range rows {
-		a.MOVQ(a.gather(desc, rowSize*i, tap, zero), at(p, 8*i))
-	}
-	w := a.load("taps")
-	a.MOVLQSX(idx(w, tap, 4, 0), w)
-	a.IMULQ(a.arg("wtap"), w)
-	a.ADDQ(a.arg("w"), w)
-	a.MOVQ(w, at(p, 8*tileRows))
-	a.ADDQ(imm(pointerSize), p)
-	a.INCQ(tap)
-	a.JMP(operand.LabelRef(loop))
-	a.Label(done)
-}
-
 // channels computes vecs vectors of channels, from byte ch on, of a tile.
-func (a *asm) channels(desc, ch reg.Register, rows, vecs int) {
+func (a *asm) channels(table, row, offsets, ch reg.GPVirtual, rows, vecs int) {
 	t := a.newTile(rows, vecs, 1)
-	p, n := a.load("pointers"), a.load("ntaps")
-	loop, done := a.label("tap"), a.label("taps")
-	a.TESTQ(n, n)
-	a.JZ(operand.LabelRef(done))
+	p, tap := a.newRowPointers(table, row, rows), a.GP64()
+	a.XORQ(tap, tap)
+	loop := a.label("tap")
 	a.Label(loop)
-	w := a.GP64()
-	a.MOVQ(at(p, 8*tileRows), w)
+	w := a.tapWeights(tap)
 	wv := make([]reg.VecVirtual, vecs)
 	for v := range wv {
 		wv[v] = a.YMM()
 		a.VMOVUPS(idx(w, ch, 1, 32*v), wv[v])
 	}
 	for i := range rows {
-		x := a.GP64()
-		a.MOVQ(at(p, 8*i), x)
+		x := p.load(a, i)
 		for v := range wv {
 			a.VFMADD231PS(idx(x, ch, 1, 32*v), wv[v], t.acc[i][v])
 		}
 	}
-	a.ADDQ(imm(pointerSize), p)
-	a.DECQ(n)
-	a.JNZ(operand.LabelRef(loop))
-	a.Label(done)
+	p.next(a, rows)
+	a.INCQ(tap)
+	a.CMPQ(tap, a.arg("ntaps"))
+	a.JLT(operand.LabelRef(loop))
 	t.epilogue(a, ch, func(f func(int, reg.Register)) {
 		for i := range rows {
 			off := a.GP64()
-			a.MOVQ(at(desc, rowSize*i+rowY), off)
+			a.MOVQ(at(offsets, 8*i), off)
 			a.ADDQ(ch, off)
 			f(i, off)
 		}
@@ -112,9 +80,10 @@ func (a *asm) channels(desc, ch reg.Register, rows, vecs int) {
 // depthwiseGrad: up to gradTaps taps of one or two vectors of channels.
 func depthwiseGrad(a *asm) {
 	a.function("depthwiseGrad",
-		"adds to the gradients of up to 7 taps of vecs·8 (8 or 16) channels over rows of images that\n"+
-			"are image bytes apart; a row's pixels stand in in, tap bytes behind those of the last.",
-		"x, dy, dw *float32, taps *int32, ntaps, vecs, rows, pitch, wtap, images, image int, in *int32, tap int, zero *float32")
+		"adds to the gradients of up to 7 taps of vecs·8 (8 or 16) channels, which begin ch bytes into\n"+
+			"a pixel. pixels lists the inputs of each row, next bytes behind those of the last; pitch is the\n"+
+			"bytes of a pixel of dy, wtap those of a tap of weights.",
+		"pixels **float32, next, ch int, dy, dw *float32, taps *int32, ntaps, vecs, rows, pitch, wtap int")
 	half, done := a.label("half"), a.label("done")
 	a.CMPQ(a.arg("vecs"), imm(1))
 	a.JEQ(operand.LabelRef(half))
@@ -148,35 +117,26 @@ func (a *asm) tapBlocks(vecs int) {
 
 func (a *asm) tapBlock(taps, vecs int) {
 	t := a.newTile(taps, vecs, 1)
-	x, dy, zero, tap := a.load("x"), a.load("dy"), a.load("zero"), a.load("tap")
-	images := a.load("images")
-	image, row := a.label("image"), a.label("row")
-	a.Label(image)
-	in, n := a.load("in"), a.load("rows")
+	pixels, ch, dy := a.load("pixels"), a.load("ch"), a.load("dy")
+	next, pitch, n := a.load("next"), a.load("pitch"), a.load("rows")
+	row := a.label("row")
 	a.Label(row)
 	d := make([]reg.VecVirtual, vecs)
 	for v := range d {
 		d[v] = a.YMM()
-		a.VMOVUPS(at(dy, 32*v), d[v])
+		a.VMOVUPS(idx(dy, ch, 1, 32*v), d[v])
 	}
 	for i := range taps {
-		off, p := a.GP64(), a.GP64()
-		a.MOVLQSX(at(in, 4*i), off)
-		a.IMULQ(a.arg("pitch"), off)
-		a.LEAQ(idx(x, off, 1, 0), p)
-		a.TESTQ(off, off)
-		a.CMOVQLT(zero, p)
+		p := a.GP64()
+		a.MOVQ(at(pixels, 8*i), p)
 		for v := range d {
-			a.VFMADD231PS(at(p, 32*v), d[v], t.acc[i][v])
+			a.VFMADD231PS(idx(p, ch, 1, 32*v), d[v], t.acc[i][v])
 		}
 	}
-	a.ADDQ(tap, in)
-	a.ADDQ(a.arg("pitch"), dy)
+	a.ADDQ(next, pixels)
+	a.ADDQ(pitch, dy)
 	a.DECQ(n)
 	a.JNZ(operand.LabelRef(row))
-	a.ADDQ(a.arg("image"), x)
-	a.DECQ(images)
-	a.JNZ(operand.LabelRef(image))
 	list := a.load("taps")
 	for i := range taps {
 		w := a.GP64()
@@ -184,8 +144,9 @@ func (a *asm) tapBlock(taps, vecs int) {
 		a.IMULQ(a.arg("wtap"), w)
 		a.ADDQ(a.arg("dw"), w)
 		for v, r := range t.acc[i] {
-			a.VADDPS(at(w, 32*v), r, r)
-			a.VMOVUPS(r, at(w, 32*v))
+			m := idx(w, ch, 1, 32*v)
+			a.VADDPS(m, r, r)
+			a.VMOVUPS(r, m)
 		}
 	}
 }

@@ -10,7 +10,6 @@ package main
 import (
 	"flag"
 	"fmt"
-	"go/types"
 	"log"
 	"os"
 	"path/filepath"
@@ -18,7 +17,6 @@ import (
 
 	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/build"
-	"github.com/mmcloughlin/avo/gotypes"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/pass"
 	"github.com/mmcloughlin/avo/printer"
@@ -41,6 +39,7 @@ var files = map[string]func(*asm){
 	"depthwise": depthwiseFile,
 	"columns":   columnsFile,
 	"flat":      flatFile,
+	"lookup":    lookUpFile,
 	"transpose": transposeFile,
 	"peak/peak": peakFile,
 }
@@ -56,7 +55,7 @@ func generate(dir string) error {
 }
 
 func generateFile(path string, fill func(*asm)) error {
-	a := &asm{Context: build.NewContext(), pkg: kernelTypes(), consts: map[float32]operand.Mem{}}
+	a := &asm{Context: build.NewContext(), consts: map[float32]operand.Mem{}}
 	a.ConstraintExpr("!purego")
 	fill(a)
 	f, err := a.Result()
@@ -82,22 +81,9 @@ func generateFile(path string, fill func(*asm)) error {
 	return nil
 }
 
-// kernelTypes declares the types of package kernel that signatures name. Sizes of
-// structs do not matter here: they are passed by pointer.
-func kernelTypes() *types.Package {
-	p := types.NewPackage("weft/kernel", "kernel")
-	for _, n := range []string{"row"} {
-		tn := types.NewTypeName(0, p, n, nil)
-		types.NewNamed(tn, types.NewStruct(nil, nil), nil)
-		p.Scope().Insert(tn)
-	}
-	return p
-}
-
 // asm is one output file under construction.
 type asm struct {
 	*build.Context
-	pkg    *types.Package
 	labels int
 	consts map[float32]operand.Mem
 }
@@ -107,11 +93,7 @@ func (a *asm) function(name, doc, params string) {
 	a.Function(name)
 	a.Attributes(attr.NOSPLIT)
 	a.Pragma("noescape")
-	sig, err := gotypes.ParseSignatureInPackage(a.pkg, "func("+params+")")
-	if err != nil {
-		log.Fatalf("%s: %v", name, err)
-	}
-	a.Signature(sig)
+	a.SignatureExpr("func(" + params + ")")
 	a.Doc(strings.Split(name+" "+doc, "\n")...)
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"unsafe"
 )
 
 // guard is how many elements stand on either side of a buffer, and guardBits the NaN
@@ -11,12 +12,14 @@ import (
 const (
 	guard     = 19 // odd, so that buffers are not aligned
 	guardBits = 0x7fc54321
+	line      = 16 // floats of a cache line
 )
 
 // arena hands out the buffers of one case: the same seed gives the same contents.
 type arena struct {
 	rng     *rand.Rand
 	special bool // sprinkle NaN and infinities over inputs
+	aligned bool // begin buffers at cache lines, as large allocations do
 	bufs    []*buffer
 }
 
@@ -33,6 +36,11 @@ func newArena(seed uint64, special bool) *arena {
 
 func (a *arena) alloc(name string, n int, readOnly bool) []float32 {
 	b := &buffer{name: name, all: make([]float32, n+2*guard), readOnly: readOnly}
+	if a.aligned {
+		all := make([]float32, n+2*guard+line)
+		skip := (2*line - guard - int(uintptr(unsafe.Pointer(&all[0]))/float%line)) % line
+		b.all = all[skip : skip+n+2*guard]
+	}
 	for i := range b.all {
 		b.all[i] = math.Float32frombits(guardBits)
 	}

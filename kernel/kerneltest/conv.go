@@ -128,6 +128,7 @@ func convCases() []Case {
 		{n: 2, h: 8, w: 8, k: 3, stride: 1, cin: 3, cout: 16, xPad: 2, yPad: 8},
 		{n: 7, h: 4, w: 4, k: 1, stride: 1, cin: 48, cout: 24, xPad: 8, yPad: 16, outMax: 56, res: true, act: kernel.ReLU},
 		{n: 2, h: 7, w: 7, k: 1, stride: 2, cin: 13, cout: 48, inMax: 20},
+		{n: 2, h: 7, w: 7, k: 1, stride: 2, cin: 16, cout: 48},
 		{n: 2, h: 8, w: 6, k: 2, stride: 2, cin: 8, cout: 16, outMax: 32, inPlace: true},
 		{n: 1, h: 1, w: 1, k: 1, stride: 1, cin: 72, cout: 56, inPlace: true, shift: true},
 		{n: 2, h: 1, w: 1, k: 1, stride: 1, cin: 33, cout: 16, act: kernel.HSigmoid},

@@ -13,7 +13,7 @@ import (
 
 const (
 	rounds = 5                    // timed rounds a case; the best counts
-	slot   = 4 * time.Millisecond // one timed round takes about this long
+	slot   = 2 * time.Millisecond // one timed round takes about this long
 )
 
 // Speed times the cases whose name contains filter on so many threads and writes one
@@ -56,7 +56,9 @@ type spread struct {
 func (s *spread) Do(i, _ int) { s.run(s.units*i/s.pieces, s.units*(i+1)/s.pieces) }
 
 func (c Case) measure(pool *kernel.Pool) sample {
-	wk := c.setup(newArena(1, false))
+	a := newArena(1, false)
+	a.aligned = true
+	wk := c.setup(a)
 	pieces := 1
 	if pool.Threads() > 1 && !wk.serial {
 		pieces = min(wk.units, 4*pool.Threads())
