@@ -1,0 +1,260 @@
+// Package oip speaks the Open Inference Protocol (V2) over HTTP, with the
+// binary tensor extension: a [Handler] in front of a serve.Server, and a
+// [Client]. docs/http.md describes what goes over the wire.
+package oip
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"weft/serve"
+)
+
+// Options of a Handler. The zero value is useful.
+type Options struct {
+	// Version is that of the server, for its metadata.
+	Version string
+	// MaxBody bounds a request's body, before and after decompression, in
+	// bytes (0: what a full batch takes as JSON).
+	MaxBody int64
+	// Grace bounds the time that Serve takes to drain (0: DefaultGrace).
+	Grace time.Duration
+	// Log receives what an operator must know (nil: nothing is logged).
+	Log *slog.Logger
+}
+
+// DefaultGrace is the default of Options.Grace.
+const DefaultGrace = 10 * time.Second
+
+// Handler answers the protocol's requests. It is safe for concurrent use.
+type Handler struct {
+	server    *serve.Server
+	opt       Options
+	endpoints map[string]*endpoint
+	metrics   http.Handler
+	responses map[int]prometheus.Counter // by status
+	exchanges sync.Pool                  // of *exchange
+}
+
+// exchange is the memory of one inference request and its answer.
+type exchange struct {
+	body []byte
+	in   inferRequest
+	resp serve.Response
+	out  []byte
+}
+
+// NewHandler returns a handler for the models of the server, whose registry
+// gets a counter of responses.
+func NewHandler(s *serve.Server, opt Options) *Handler {
+	if opt.Grace == 0 {
+		opt.Grace = DefaultGrace
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	h := &Handler{
+		server:    s,
+		opt:       opt,
+		endpoints: make(map[string]*endpoint),
+		metrics:   promhttp.HandlerFor(s.Registry(), promhttp.HandlerOpts{}),
+		responses: make(map[int]prometheus.Counter),
+	}
+	h.exchanges.New = func() any { return new(exchange) }
+	for _, name := range s.Models() {
+		h.endpoints[name] = newEndpoint(s.Router(name), opt.MaxBody)
+	}
+	responses := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "weft_http_responses_total", Help: "HTTP responses by status code.",
+	}, []string{"code"})
+	s.Registry().MustRegister(responses)
+	for _, code := range []int{200, 400, 404, 405, 413, 415, statusCancelled, 500, 503, 504} {
+		h.responses[code] = responses.WithLabelValues(strconv.Itoa(code))
+	}
+	return h
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := strings.TrimSuffix(r.URL.Path, "/")
+	if path == "/metrics" {
+		if allow(w, r, http.MethodGet, h) {
+			h.metrics.ServeHTTP(w, r)
+		}
+		return
+	}
+	rest, ok := strings.CutPrefix(path, "/v2")
+	if !ok || rest != "" && rest[0] != '/' {
+		h.notFound(w, r)
+		return
+	}
+	if model, ok := strings.CutPrefix(rest, "/models/"); ok {
+		h.model(w, r, model)
+		return
+	}
+	switch rest {
+	case "":
+		h.get(w, r, h.serverMetadata)
+	case "/health/live":
+		h.get(w, r, h.live)
+	case "/health/ready":
+		h.get(w, r, h.ready)
+	case "/models":
+		h.get(w, r, h.models)
+	default:
+		h.notFound(w, r)
+	}
+}
+
+// model serves what is below /v2/models/: MODEL[/versions/VERSION][/VERB].
+func (h *Handler) model(w http.ResponseWriter, r *http.Request, path string) {
+	name, verb, _ := strings.Cut(path, "/")
+	e := h.endpoints[name]
+	if e == nil {
+		h.fail(w, &httpError{http.StatusNotFound, "model " + strconv.Quote(name) + " is unknown: GET /v2/models lists the models"})
+		return
+	}
+	if rest, ok := strings.CutPrefix(verb, "versions/"); ok {
+		var version string
+		version, verb, _ = strings.Cut(rest, "/")
+		if have := e.router.Model().Version; version != have {
+			h.fail(w, &httpError{http.StatusNotFound, "model " + name + " has no version " + strconv.Quote(version) + ": it has version " + have})
+			return
+		}
+	}
+	switch verb {
+	case "infer":
+		if allow(w, r, http.MethodPost, h) {
+			h.infer(w, r, e)
+		}
+	case "":
+		h.get(w, r, e.metadata)
+	case "ready":
+		h.get(w, r, e.ready)
+	case "subnets":
+		h.get(w, r, e.listSubnets)
+	case "timeline":
+		h.get(w, r, e.timeline)
+	default:
+		h.notFound(w, r)
+	}
+}
+
+// get answers GET and HEAD with what the function returns, as JSON.
+func (h *Handler) get(w http.ResponseWriter, r *http.Request, answer func() (status int, body any)) {
+	if !allow(w, r, http.MethodGet, h) {
+		return
+	}
+	status, body := answer()
+	h.json(w, r, status, body)
+}
+
+// allow answers 405 unless the request has the method; HEAD goes with GET.
+func allow(w http.ResponseWriter, r *http.Request, method string, h *Handler) bool {
+	if r.Method == method || method == http.MethodGet && r.Method == http.MethodHead {
+		return true
+	}
+	w.Header().Set("Allow", method)
+	h.fail(w, &httpError{http.StatusMethodNotAllowed, "the method " + strconv.Quote(r.Method) + " is not allowed here: use " + method})
+	return false
+}
+
+func (h *Handler) notFound(w http.ResponseWriter, r *http.Request) {
+	h.fail(w, &httpError{http.StatusNotFound, "the path " + strconv.Quote(r.URL.Path) + " is unknown: GET /v2 describes the server"})
+}
+
+// statusCancelled is what nobody reads: the client went away.
+const statusCancelled = 499
+
+// statuses maps a serve.Code to a status.
+var statuses = [...]int{
+	serve.OK:        http.StatusOK,
+	serve.Invalid:   http.StatusBadRequest,
+	serve.Late:      http.StatusGatewayTimeout,
+	serve.Full:      http.StatusServiceUnavailable,
+	serve.Draining:  http.StatusServiceUnavailable,
+	serve.Cancelled: statusCancelled,
+	serve.Failed:    http.StatusInternalServerError,
+}
+
+// fail answers with the error.
+func (h *Handler) fail(w http.ResponseWriter, err error) {
+	status := statuses[serve.CodeOf(err)]
+	if e, ok := errors.AsType[*httpError](err); ok {
+		status = e.status
+	}
+	switch {
+	case status == http.StatusRequestEntityTooLarge:
+		w.Header().Set("Connection", "close") // the rest of the body is not worth reading
+	case serve.CodeOf(err) == serve.Full:
+		w.Header().Set("Retry-After", "1")
+	}
+	body := append([]byte(`{"error":`), quote(err.Error())...)
+	h.write(w, status, append(body, '}', '\n'))
+}
+
+// Header values, made once.
+var (
+	typeJSON   = []string{"application/json"}
+	typeBinary = []string{"application/octet-stream"}
+)
+
+func (h *Handler) write(w http.ResponseWriter, status int, body []byte) {
+	header := w.Header()
+	if header["Content-Type"] == nil {
+		header["Content-Type"] = typeJSON
+	}
+	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h.responses[status].Inc()
+	w.WriteHeader(status)
+	if _, err := w.Write(body); err != nil {
+		h.opt.Log.Debug("response not written", slog.Any("error", err))
+	}
+}
+
+// infer answers an inference request.
+func (h *Handler) infer(w http.ResponseWriter, r *http.Request, e *endpoint) {
+	x := h.exchanges.Get().(*exchange)
+	defer h.exchanges.Put(x)
+	start := time.Now()
+	var err error
+	if x.body, err = readBody(x.body[:0], r, e.maxBody); err != nil {
+		h.fail(w, err)
+		return
+	}
+	header := -1
+	if v := r.Header["Inference-Header-Content-Length"]; v != nil {
+		if header, err = strconv.Atoi(v[0]); err != nil || header < 0 || len(v) > 1 {
+			h.fail(w, serve.Errorf(serve.Invalid, "the header Inference-Header-Content-Length is %.40q: send the length of the JSON", v))
+			return
+		}
+	}
+	if err := x.in.decode(x.body, header, e.bounds); err != nil {
+		h.fail(w, err)
+		return
+	}
+	x.in.req.Start = start
+	if err := e.router.InferInto(r.Context(), &x.in.req, &x.resp); err != nil {
+		h.fail(w, err)
+		return
+	}
+	x.out, header = e.encode(x.out[:0], &x.in, &x.resp)
+	if header >= 0 {
+		w.Header()["Content-Type"] = typeBinary
+		w.Header()["Inference-Header-Content-Length"] = []string{strconv.Itoa(header)}
+	}
+	body, encoding := compress(r, x.out)
+	if encoding != "" {
+		w.Header().Set("Content-Encoding", encoding)
+		w.Header().Set("Vary", "Accept-Encoding")
+	}
+	h.write(w, http.StatusOK, body)
+}

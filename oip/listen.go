@@ -1,0 +1,55 @@
+package oip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"weft/serve"
+)
+
+// Limits of a connection. A client that is slower than these is cut off.
+const (
+	headerTimeout  = 10 * time.Second
+	readTimeout    = 30 * time.Second
+	writeTimeout   = serve.MaxTimeout + time.Minute // queue, compute and write
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 64 << 10
+)
+
+// Serve answers the connections of ln until ctx ends. Then it drains: it turns
+// not-ready and refuses new requests at once, while those taken before are
+// answered, within Options.Grace. root answers the requests, h or a handler
+// that leads to it.
+func (h *Handler) Serve(ctx context.Context, ln net.Listener, root http.Handler) error {
+	srv := &http.Server{
+		Handler:           root,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(h.opt.Log.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(ln) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve HTTP on %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	h.opt.Log.Info("draining", slog.Duration("grace", h.opt.Grace))
+	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), h.opt.Grace)
+	defer stop()
+	drained := h.server.Shutdown(grace)
+	closed := srv.Shutdown(grace)
+	if closed != nil {
+		closed = errors.Join(closed, srv.Close())
+	}
+	<-failed
+	return errors.Join(drained, closed)
+}
