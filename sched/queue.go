@@ -16,7 +16,7 @@ type entry struct {
 	pos       int // in its queue
 	attempts  int // dispatches so far
 	state     state
-	late      bool // it waits in, or was dispatched from, the queue of late ones
+	late      bool // it belongs to the queue of late ones
 	cancelled bool // while it ran
 }
 

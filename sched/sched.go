@@ -13,7 +13,7 @@
 // Requests wait in one global queue, earliest deadline first. Whenever a worker
 // is free and something waits, a [Policy] picks subnet and batch size; the
 // scheduler then picks the members, so that floors, pins and sizes are kept
-// under every policy.
+// under every policy. docs/adr/0001-slackfit.md gives the reasons for the choices.
 //
 // Time is a time.Duration since an epoch that the caller chooses.
 package sched

@@ -118,6 +118,33 @@ func TestBeatsFixed(t *testing.T) {
 	}
 }
 
+// TestOverload: beyond the capacity of the smallest subnet, most of that
+// capacity still goes into answers that are in time.
+func TestOverload(t *testing.T) {
+	p := sixSubnets(t)
+	const load = 1.3
+	requests := sched.OpenLoop(gammaArrivals(load*capacity(p, 0), 2, 40000, 5), slo)
+	got := simulate(t, sched.Sim{Profile: p, Policy: "weft", Workers: 1, Requests: requests})
+	if got.attainment < 0.95/load {
+		t.Errorf("%v, capacity is %.4f", got, 1/load)
+	}
+}
+
+// TestMixedDeadlines: requests with an eighth of the others' time are not
+// refused only because others wait too.
+func TestMixedDeadlines(t *testing.T) {
+	p := sixSubnets(t)
+	requests := sched.OpenLoop(gammaArrivals(0.5*capacity(p, 0), 1, 20000, 6), 8*time.Millisecond)
+	for i := range requests {
+		if i%4 == 0 {
+			requests[i].Deadline = requests[i].Arrival + time.Millisecond
+		}
+	}
+	if got := simulate(t, sched.Sim{Profile: p, Policy: "weft", Workers: 2, Requests: requests}); got.attainment < 0.9 {
+		t.Errorf("%v", got)
+	}
+}
+
 // TestFaults is the paper's Fig 11a in shape: as workers go, accuracy falls and
 // attainment does not.
 func TestFaults(t *testing.T) {

@@ -74,8 +74,9 @@ func (b *buckets) below(slack time.Duration) tuple {
 	return b.best[i]
 }
 
-// literal is SlackFit as printed: it serves whatever is in the bucket and never
-// gives up a request.
+// literal is SlackFit as printed: it serves whatever is in the bucket. Of its own
+// it would never give up a request; here it does when the smallest subnet can't
+// serve the head alone, as otherwise nothing is ever in time after one overload.
 type literal struct{ buckets }
 
 func (*literal) Name() string { return "slackfit-literal" }

@@ -90,8 +90,8 @@ func (s *Scheduler) workerDown(i int) {
 		case e.attempts >= s.opt.MaxAttempts:
 			s.end(e, Lost)
 		default:
-			e.state = waiting
-			s.queueOf(e).push(e)
+			e.state, e.late = waiting, false
+			s.ready.push(e)
 		}
 	}
 	w.run = w.run[:0]
