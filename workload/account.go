@@ -22,6 +22,11 @@ const (
 	NotSent
 )
 
+// String returns the status in a word or two.
+func (s Status) String() string {
+	return [...]string{"answered", "dropped", "failed", "not sent"}[s]
+}
+
 // Reply is what a server said, or a simulation.
 type Reply struct {
 	Status   Status

@@ -84,6 +84,9 @@ func Ramp(from, to, accel, cv2 float64, length time.Duration, seed uint64) []tim
 	return renewal(rate, cv2, length, seed)
 }
 
+// maxCV2 keeps gaps apart from 0: beyond it nearly all of them underflow.
+const maxCV2 = 100
+
 // renewal draws gaps of mean 1/rate(t) one after the other.
 func renewal(rate func(t float64) float64, cv2 float64, length time.Duration, seed uint64) []time.Duration {
 	if rate(0) <= 0 {
@@ -150,6 +153,9 @@ func (a args) numbers(keys ...string) (v [3]float64, err error) {
 func (a args) shape(peak float64) (cv2 float64, length time.Duration, err error) {
 	if cv2, err = a.number("cv2", 1); err != nil {
 		return 0, 0, err
+	}
+	if cv2 > maxCV2 {
+		return 0, 0, fmt.Errorf("cv2=%v: give 0 to %d", cv2, maxCV2)
 	}
 	length = time.Minute
 	if text, ok := a["for"]; ok {
