@@ -24,6 +24,48 @@ func NewF16(name string, shape []int, values []float32) Tensor {
 	return Tensor{Name: name, DType: F16, Shape: shape, Data: data}
 }
 
+// NewI64 returns a tensor of 64-bit integers.
+func NewI64(name string, shape []int, values []int64) Tensor {
+	data := make([]byte, 0, 8*len(values))
+	for _, v := range values {
+		data = binary.LittleEndian.AppendUint64(data, uint64(v))
+	}
+	return Tensor{Name: name, DType: I64, Shape: shape, Data: data}
+}
+
+// NewI32 returns a tensor of 32-bit integers.
+func NewI32(name string, shape []int, values []int32) Tensor {
+	data := make([]byte, 0, 4*len(values))
+	for _, v := range values {
+		data = binary.LittleEndian.AppendUint32(data, uint32(v))
+	}
+	return Tensor{Name: name, DType: I32, Shape: shape, Data: data}
+}
+
+// I64 returns a copy of the values of an I64 tensor.
+func (t *Tensor) I64() ([]int64, error) {
+	if t.DType != I64 {
+		return nil, fmt.Errorf("tensor %q has type %s, not I64", t.Name, t.DType)
+	}
+	out := make([]int64, len(t.Data)/8)
+	for i := range out {
+		out[i] = int64(binary.LittleEndian.Uint64(t.Data[8*i:]))
+	}
+	return out, nil
+}
+
+// I32 returns a copy of the values of an I32 tensor.
+func (t *Tensor) I32() ([]int32, error) {
+	if t.DType != I32 {
+		return nil, fmt.Errorf("tensor %q has type %s, not I32", t.Name, t.DType)
+	}
+	out := make([]int32, len(t.Data)/4)
+	for i := range out {
+		out[i] = int32(binary.LittleEndian.Uint32(t.Data[4*i:]))
+	}
+	return out, nil
+}
+
 // F32 returns a copy of the values of an F32 or F16 tensor.
 func (t *Tensor) F32() ([]float32, error) {
 	if t.DType != F32 && t.DType != F16 {

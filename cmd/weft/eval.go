@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weft/data"
+	"weft/kernel"
+	"weft/search"
+	"weft/supernet"
+	"weft/train"
+)
+
+// newEvalCmd returns the eval command.
+func newEvalCmd() *cobra.Command {
+	var (
+		from          dataFlags
+		which, name   string
+		split         string
+		threads       int
+		quiet, asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "eval [model.weft]",
+		Short: "Measure the accuracy of subnets",
+		Long: `Measure subnets of a bundle in evaluation mode: with the statistics that the bundle holds where it has them,
+recalibrated on training images where it has not. Without a bundle the one built in is measured.`,
+		Example: "  weft eval fashion.weft --data fashion-mnist\n  weft eval fashion.weft --subnet uniform --split val",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			m, err := openModel(strings.Join(args, ""))
+			if err != nil {
+				return err
+			}
+			if name == "" {
+				name = m.Provenance.Data
+			}
+			set, on, err := evalSplit(cmd, &from, name, split, m)
+			if err != nil {
+				return err
+			}
+			archs, err := chooseSubnets(m, which)
+			if err != nil {
+				return err
+			}
+			bars := newProgress(cmd.ErrOrStderr(), quiet, time.Now)
+			defer bars.Close()
+			pool := kernel.NewPool(threads)
+			defer pool.Close()
+			rows, err := evaluate(cmd.Context(), m, set, on, archs, pool, bars)
+			if err != nil {
+				return err
+			}
+			return printTable(cmd.OutOrStdout(), asJSON, rows)
+		},
+	}
+	from.add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&which, "subnet", "pareto", "subnets to measure: pareto, uniform, max, min, or one architecture")
+	f.StringVar(&name, "data", "", "data set (default: the one that the bundle was trained on)")
+	f.StringVar(&split, "split", "test", "images to measure on: test or val")
+	f.IntVar(&threads, "threads", runtime.NumCPU(), "compute threads")
+	f.BoolVar(&quiet, "quiet", false, "show no progress")
+	jsonFlag(cmd, &asJSON)
+	must(cmd.RegisterFlagCompletionFunc("split", cobra.FixedCompletions([]string{"test", "val"}, cobra.ShellCompDirectiveNoFileComp)))
+	return cmd
+}
+
+// evalSplit loads the data set and picks the images.
+func evalSplit(cmd *cobra.Command, from *dataFlags, name, split string, m *model) (*data.Set, data.Split, error) {
+	if split != "test" && split != "val" {
+		return nil, data.Split{}, usagef("--split %q: choose test or val", split)
+	}
+	set, err := from.load(cmd.Context(), name, cmd.ErrOrStderr(), m.Provenance.ValImages)
+	if err != nil {
+		return nil, data.Split{}, err
+	}
+	if in := m.Net.Space.Input; in.H != set.H || in.W != set.W || in.C != set.C || m.Net.Space.Classes != set.Classes {
+		return nil, data.Split{}, fmt.Errorf("the bundle classifies images of %v into %d classes, %s has images of %dx%dx%d in %d",
+			in, m.Net.Space.Classes, name, set.H, set.W, set.C, set.Classes)
+	}
+	if split == "val" {
+		return set, set.Val, nil
+	}
+	return set, set.Test, nil
+}
+
+// chooseSubnets turns the --subnet flag into architectures.
+func chooseSubnets(m *model, which string) ([]supernet.Arch, error) {
+	space := m.Net.Space
+	switch which {
+	case "uniform":
+		return space.Uniform(), nil
+	case "max":
+		return []supernet.Arch{space.Max()}, nil
+	case "min":
+		return []supernet.Arch{space.Min()}, nil
+	case "pareto":
+		archs := make([]supernet.Arch, len(m.Subnets))
+		for i, s := range m.Subnets {
+			var err error
+			if archs[i], err = space.Parse(s.Arch); err != nil {
+				return nil, err
+			}
+		}
+		return archs, nil
+	}
+	a, err := space.Parse(which)
+	if err != nil {
+		return nil, usagef("--subnet: %v", err)
+	}
+	return []supernet.Arch{a}, nil
+}
+
+// evalRow is a line of the table of accuracies.
+type evalRow struct {
+	Arch     string  `json:"arch" col:"subnet"`
+	Accuracy float64 `json:"accuracy" col:"accuracy,%.4f"`
+	Images   int     `json:"images" col:"images"`
+	MMACs    float64 `json:"mmacs" col:"M MACs,%.2f"`
+}
+
+func evaluate(ctx context.Context, m *model, set *data.Set, on data.Split, archs []supernet.Arch, pool *kernel.Pool, bars *progress) ([]evalRow, error) {
+	recipe := train.Defaults("deps", "", set.Name)
+	calib, err := recipe.Calibration(set, 2000)
+	if err != nil {
+		return nil, err
+	}
+	e := search.NewEvaluator(m.Net, calib, pool)
+	e.Norms = m.Norms
+	bar := bars.Start("eval", "subnets", 0, int64(len(archs)))
+	defer bar.End()
+	rows := make([]evalRow, 0, len(archs))
+	for _, a := range archs {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		r, err := e.Evaluate(a, on)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, evalRow{m.Net.Space.Format(a), r.Accuracy, on.N(), float64(r.MACs) / 1e6})
+		bar.Add(1)
+	}
+	return rows, nil
+}

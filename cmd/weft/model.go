@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"weft/bundle"
+	"weft/bundle/builtin"
+	"weft/kernel"
+	"weft/safetensors"
+	"weft/search"
+	"weft/serve"
+	"weft/supernet"
+)
+
+// builtinModel is the name of the model that comes with weft.
+const builtinModel = "fashion"
+
+// maxBatch is the largest batch that is profiled and served, in images (SuperServe).
+const maxBatch = 16
+
+// model is a bundle with where its latencies are kept.
+type model struct {
+	*bundle.Bundle
+	digest  string
+	sidecar string
+}
+
+// openModel reads the bundle at path, or the one built in for "" and for its name, unless a file is called so.
+func openModel(path string) (*model, error) {
+	if path == "" || path == builtinModel && !fileExists(path) {
+		return openBuiltin()
+	}
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no bundle at %s; write one with weft search, or name none to use the one built in", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, err := decodeModel(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	m.sidecar = bundle.SidecarPath(path)
+	return m, nil
+}
+
+func openBuiltin() (*model, error) {
+	m, err := decodeModel(builtin.Model())
+	if err != nil {
+		return nil, fmt.Errorf("the built-in model: %w", err)
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return nil, fmt.Errorf("find a cache folder for the latencies of the built-in model: %w", err)
+	}
+	m.sidecar = bundle.SidecarPath(filepath.Join(dir, "weft", builtinModel+".weft"))
+	return m, nil
+}
+
+func decodeModel(raw []byte) (*model, error) {
+	f, err := safetensors.Read(bytes.NewReader(raw), int64(len(raw)))
+	if err != nil {
+		return nil, err
+	}
+	b, err := bundle.Decode(f)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(raw)
+	return &model{Bundle: b, digest: hex.EncodeToString(sum[:])}, nil
+}
+
+// thisMachine identifies what latencies measured here hold for.
+func thisMachine(threads int) bundle.Machine {
+	return bundle.Machine{CPU: cpuName(), Kernel: kernel.Tier(), Threads: threads}
+}
+
+// profile returns the model's latencies on this machine, measured now unless they were before or again is set.
+func (m *model) profile(ctx context.Context, threads int, again bool, bars *progress) (*bundle.Profile, error) {
+	machine := thisMachine(threads)
+	if !again {
+		if p, err := bundle.ReadProfile(m.sidecar, m.digest, machine); err != nil || p != nil {
+			return p, err
+		}
+	}
+	plans, err := serve.Plans(m.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	pool := kernel.NewPool(threads)
+	defer pool.Close()
+	bar := bars.Start("profile", "rounds", 0, int64(search.Rounds()))
+	lat, err := search.Latencies(ctx, supernet.NewWorker(pool), plans, maxBatch, time.Now, func() { bar.Add(1) })
+	bar.End()
+	if err != nil {
+		return nil, err
+	}
+	p := &bundle.Profile{Digest: m.digest, Machine: machine}
+	for i, s := range m.Subnets {
+		t := bundle.SubnetTiming{Arch: s.Arch}
+		for _, d := range lat[i] {
+			t.LatencyUS = append(t.LatencyUS, float64(d)/float64(time.Microsecond))
+		}
+		p.Subnets = append(p.Subnets, t)
+	}
+	if err := os.MkdirAll(filepath.Dir(m.sidecar), 0o755); err != nil {
+		return nil, err
+	}
+	return p, bundle.WriteProfile(m.sidecar, p)
+}

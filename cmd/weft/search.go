@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weft/bundle"
+	"weft/data"
+	"weft/kernel"
+	"weft/safetensors"
+	"weft/search"
+	"weft/train"
+)
+
+// searchJob says how a run becomes a bundle.
+type searchJob struct {
+	out         string
+	name        string
+	samples     int
+	calibration int
+	seed        uint64
+	half        bool
+	test        bool
+	threads     int
+}
+
+// newSearchCmd returns the search command.
+func newSearchCmd() *cobra.Command {
+	var (
+		from          dataFlags
+		job           searchJob
+		quiet, asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "search RUN -o model.weft",
+		Short: "Find the subnets worth serving and write the bundle",
+		Long: `Measure a sample of the subnets of a trained run, each in evaluation mode with its normalisation recalibrated on
+training images, keep those that no other beats in accuracy and cost, and write the bundle: weights, statistics and
+the Pareto set. Subnets are chosen on the validation images; the test images are used once, at the end, for the
+chosen ones.`,
+		Example: "  weft search runs/fashion -o fashion.weft",
+		Args:    takes("RUN"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if job.out == "" {
+				return usagef("missing -o, the file to write")
+			}
+			cfg, err := train.ReadConfig(args[0])
+			if err != nil {
+				return err
+			}
+			set, err := from.load(cmd.Context(), cfg.Data, cmd.ErrOrStderr(), cfg.Val)
+			if err != nil {
+				return err
+			}
+			bars := newProgress(cmd.ErrOrStderr(), quiet, time.Now)
+			defer bars.Close()
+			pool := kernel.NewPool(job.threads)
+			defer pool.Close()
+			b, err := job.run(cmd.Context(), args[0], cfg, set, pool, bars)
+			if err != nil {
+				return err
+			}
+			return printSubnets(cmd.OutOrStdout(), asJSON, b)
+		},
+	}
+	from.add(cmd)
+	job.defaults()
+	f := cmd.Flags()
+	f.StringVarP(&job.out, "output", "o", "", "bundle to write")
+	f.StringVar(&job.name, "name", "", "name of the model when served (default: the file's name)")
+	f.IntVar(&job.samples, "samples", job.samples, "subnets to measure beside the uniform ones")
+	f.IntVar(&job.calibration, "calibration", job.calibration, "training images that recalibrate a subnet")
+	f.Uint64Var(&job.seed, "seed", job.seed, "seed of the sample")
+	f.BoolVar(&job.half, "half", false, "store weights as fp16, at half the size; accuracies are measured on the rounded weights")
+	f.BoolVar(&job.test, "test", true, "measure the chosen subnets on the test images")
+	f.IntVar(&job.threads, "threads", runtime.NumCPU(), "compute threads")
+	f.BoolVar(&quiet, "quiet", false, "show no progress")
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func (j *searchJob) defaults() {
+	*j = searchJob{samples: 100, calibration: 2000, seed: 1, test: true, threads: runtime.NumCPU()}
+}
+
+// run searches and writes the bundle.
+func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *data.Set, pool *kernel.Pool, bars *progress) (*bundle.Bundle, error) {
+	t, err := train.New(cfg, set, pool)
+	if err != nil {
+		return nil, err
+	}
+	found, err := t.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !found || t.Step < t.Schedule.Total {
+		return nil, fmt.Errorf("the run in %s is not finished (step %d of %d); go on with 'weft train --out %s --resume'", dir, t.Step, t.Schedule.Total, dir)
+	}
+	if j.half {
+		for i, v := range t.Net.W.Data {
+			t.Net.W.Data[i] = safetensors.FromF16(safetensors.ToF16(v))
+		}
+	}
+	calib, err := cfg.Calibration(set, j.calibration)
+	if err != nil {
+		return nil, err
+	}
+	e := search.NewEvaluator(t.Net, calib, pool)
+	archs, err := search.Candidates(t.Net.Space, search.Config{Samples: j.samples, Seed: j.seed})
+	if err != nil {
+		return nil, err
+	}
+	val := set.Val
+	if val.N() == 0 {
+		return nil, errors.New("the run held out no validation images (--val 0), so subnets cannot be compared; train with some")
+	}
+	bar := bars.Start("search", "subnets", 0, int64(len(archs)))
+	best := 0.0
+	results, err := search.Run(ctx, e, archs, val, func(r search.Result) {
+		best = max(best, r.Accuracy)
+		bar.Note("best %.2f %%", 100*best)
+		bar.Add(1)
+	})
+	bar.End()
+	if err != nil {
+		return nil, err
+	}
+	front := search.Pareto(results)
+	b := &bundle.Bundle{Net: t.Net}
+	if b.Norms, err = e.Trim(front); err != nil {
+		return nil, err
+	}
+	recipe, err := json.Marshal(cfg)
+	if err != nil {
+		return nil, err
+	}
+	b.Info = bundle.Info{Name: j.modelName(), ClassNames: set.ClassNames, Provenance: bundle.Provenance{
+		Weft: thisBuild().Version, Data: cfg.Data, DataDigest: set.Digest, Recipe: recipe, Flops: t.Flops, Seconds: t.Seconds,
+		Calibration: j.calibration, ValImages: val.N(), Evaluated: len(archs), Seed: j.seed,
+	}}
+	if err := j.fill(ctx, b, e, front, set.Test, bars); err != nil {
+		return nil, err
+	}
+	return b, b.Write(j.out, j.half)
+}
+
+// fill lists the chosen subnets and measures them on the test images.
+func (j *searchJob) fill(ctx context.Context, b *bundle.Bundle, e *search.Evaluator, front []search.Result, test data.Split, bars *progress) error {
+	measure := j.test && test.N() > 0
+	bar := bars.Start("test", "subnets", 0, int64(len(front)))
+	defer bar.End()
+	for _, r := range front {
+		s := bundle.Subnet{Arch: b.Net.Space.Format(r.Arch), Accuracy: r.Accuracy, MACs: r.MACs, Params: r.Params}
+		if measure {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			t, err := e.Evaluate(r.Arch, test)
+			if err != nil {
+				return err
+			}
+			s.Test = t.Accuracy
+			b.Provenance.TestImages = test.N()
+		}
+		b.Subnets = append(b.Subnets, s)
+		bar.Add(1)
+	}
+	return nil
+}
+
+func (j *searchJob) modelName() string {
+	if j.name != "" {
+		return j.name
+	}
+	base := filepath.Base(j.out)
+	return base[:len(base)-len(filepath.Ext(base))]
+}
+
+// subnetRow is a line of the table of a bundle's subnets.
+type subnetRow struct {
+	Arch     string  `json:"arch" col:"subnet"`
+	Accuracy float64 `json:"accuracy" col:"validation,%.4f"`
+	Test     float64 `json:"test_accuracy,omitempty" col:"test,%.4f"`
+	MMACs    float64 `json:"mmacs" col:"M MACs,%.2f"`
+	Params   int     `json:"params" col:"parameters"`
+}
+
+func printSubnets(w io.Writer, asJSON bool, b *bundle.Bundle) error {
+	rows := make([]subnetRow, len(b.Subnets))
+	for i, s := range b.Subnets {
+		rows[i] = subnetRow{s.Arch, s.Accuracy, s.Test, float64(s.MACs) / 1e6, s.Params}
+	}
+	return printTable(w, asJSON, rows)
+}
+
+// fileExists reports whether there is something at path.
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -1,0 +1,58 @@
+package search
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"weft/supernet"
+)
+
+// latencyRounds is how many times each latency is measured; the median counts.
+const latencyRounds = 9
+
+// Latencies measures every plan at every batch size 1..maxBatch on the worker and returns
+// medians, [plan][batch−1]. Rounds go over all of them in turn, so that a disturbance of
+// the machine spreads over many instead of spoiling one. observe is called after each
+// round.
+func Latencies(ctx context.Context, w *supernet.Worker, plans []*supernet.Plan, maxBatch int, now func() time.Time, observe func()) ([][]time.Duration, error) {
+	size := 0
+	for _, p := range plans {
+		w.Reserve(p, maxBatch)
+		size = max(size, p.Input.Size())
+	}
+	images := make([]float32, maxBatch*size)
+	for i := range images {
+		images[i] = float32(i%251) / 250
+	}
+	logits := make([]float32, maxBatch*plans[0].Classes)
+	runs := make([][][]time.Duration, len(plans))
+	for round := range latencyRounds {
+		for i, p := range plans {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if round == 0 {
+				runs[i] = make([][]time.Duration, maxBatch)
+			}
+			w.Run(p, images, maxBatch, logits) // brings this subnet's weights into the caches
+			for b := 1; b <= maxBatch; b++ {
+				start := now()
+				w.Run(p, images, b, logits)
+				runs[i][b-1] = append(runs[i][b-1], now().Sub(start))
+			}
+		}
+		observe()
+	}
+	out := make([][]time.Duration, len(plans))
+	for i := range runs {
+		for _, d := range runs[i] {
+			slices.Sort(d)
+			out[i] = append(out[i], max(d[len(d)/2], 1))
+		}
+	}
+	return out, nil
+}
+
+// Rounds is how many rounds Latencies makes.
+func Rounds() int { return latencyRounds }

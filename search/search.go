@@ -1,0 +1,176 @@
+// Package search answers: which subnets are worth serving? This first form measures a
+// sample of them and keeps those that no other beats in both accuracy and cost.
+package search
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"weft/data"
+	"weft/kernel"
+	"weft/nn"
+	"weft/supernet"
+)
+
+// Config says how much to search.
+type Config struct {
+	Samples int    // subnets to measure beside the uniform ones
+	Seed    uint64 // of the sample
+}
+
+// Result is one subnet measured.
+type Result struct {
+	Arch     supernet.Arch
+	MACs     int
+	Params   int
+	Accuracy float64 // on the validation images, in evaluation mode after recalibration
+}
+
+// Evaluator measures the accuracy of subnets of one supernet in evaluation mode, each
+// with statistics recalibrated on training images; statistics that subnets share are
+// measured once.
+type Evaluator struct {
+	Net   *supernet.Supernet
+	Norms supernet.Norms
+	calib [][]float32
+	exec  *nn.Exec
+	work  *supernet.Worker
+}
+
+// NewEvaluator returns an evaluator that calibrates on these batches of normalised
+// training images.
+func NewEvaluator(net *supernet.Supernet, calib [][]float32, pool *kernel.Pool) *Evaluator {
+	return &Evaluator{Net: net, Norms: supernet.Norms{}, calib: calib,
+		exec: nn.NewExec(net.W, pool, false), work: supernet.NewWorker(pool)}
+}
+
+// Evaluate calibrates a subnet where needed and measures it on a split.
+func (e *Evaluator) Evaluate(a supernet.Arch, on data.Split) (Result, error) {
+	r := Result{Arch: a}
+	g, err := e.Net.Space.Lower(a)
+	if err != nil {
+		return r, err
+	}
+	if on.N() == 0 {
+		return r, fmt.Errorf("no images to evaluate subnet %s on", e.Net.Space.Format(a))
+	}
+	e.Norms.Add(e.exec, g, e.calib)
+	p, err := supernet.NewTable(e.Net, e.Norms).Plan(a)
+	if err != nil {
+		return r, err
+	}
+	r.MACs, r.Params = g.MACs(), g.Params()
+	r.Accuracy = float64(e.work.Correct(p, on.Images, on.Labels)) / float64(on.N())
+	return r, nil
+}
+
+// Candidates returns the subnets to measure, without repeating a network: the uniform
+// ones and a sample that covers the range of costs evenly on a log scale.
+func Candidates(space *supernet.Space, c Config) ([]supernet.Arch, error) {
+	seen := map[nn.NormKey]bool{}
+	var archs []supernet.Arch
+	add := func(a supernet.Arch) (int, bool, error) {
+		g, err := space.Lower(a)
+		if err != nil {
+			return 0, false, err
+		}
+		id := nn.NormKey(g.MACs())
+		for _, k := range g.NormKeys() {
+			id = id*1099511628211 ^ k
+		}
+		fresh := !seen[id]
+		seen[id] = true
+		return g.MACs(), fresh, nil
+	}
+	lo, hi := math.Inf(1), 0.0
+	for _, a := range append(space.Uniform(), space.Min(), space.Max()) {
+		m, fresh, err := add(a)
+		if err != nil {
+			return nil, err
+		}
+		lo, hi = min(lo, float64(m)), max(hi, float64(m))
+		if fresh {
+			archs = append(archs, a)
+		}
+	}
+	rng := rand.New(rand.NewPCG(c.Seed, 0x5ea4c4))
+	uniform := len(archs)
+	const bins = 10
+	var filled [bins]int
+	for tries := 0; len(archs) < uniform+c.Samples && tries < 100*c.Samples; tries++ {
+		a := space.Sample(rng, supernet.Sampling{ElasticKernel: true, Coupled: tries%2 == 1})
+		m, fresh, err := add(a)
+		if err != nil {
+			return nil, err
+		}
+		bin := min(int(bins*math.Log(float64(m)/lo)/math.Log(hi/lo+1e-9)), bins-1)
+		if fresh && filled[bin] <= slices.Min(filled[:])+tries/(10*bins) {
+			filled[bin]++
+			archs = append(archs, a)
+		}
+	}
+	return archs, nil
+}
+
+// Run measures the candidates on the validation images, calling observe after each, and
+// returns all results in order.
+func Run(ctx context.Context, e *Evaluator, archs []supernet.Arch, val data.Split, observe func(Result)) ([]Result, error) {
+	results := make([]Result, 0, len(archs))
+	for _, a := range archs {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		r, err := e.Evaluate(a, val)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, r)
+		observe(r)
+	}
+	return results, nil
+}
+
+// Pareto returns, by rising accuracy, the results that no other beats: none has at least
+// the accuracy at fewer MACs, or more accuracy at as many.
+func Pareto(results []Result) []Result {
+	sorted := slices.Clone(results)
+	slices.SortStableFunc(sorted, func(a, b Result) int {
+		if a.MACs != b.MACs {
+			return a.MACs - b.MACs
+		}
+		switch {
+		case a.Accuracy > b.Accuracy:
+			return -1
+		case a.Accuracy < b.Accuracy:
+			return 1
+		}
+		return 0
+	})
+	var front []Result
+	for _, r := range sorted {
+		if len(front) == 0 || r.Accuracy > front[len(front)-1].Accuracy {
+			front = append(front, r)
+		}
+	}
+	return front
+}
+
+// Trim returns the statistics that the given subnets need, without the others'.
+func (e *Evaluator) Trim(keep []Result) (supernet.Norms, error) {
+	out := supernet.Norms{}
+	for _, r := range keep {
+		g, err := e.Net.Space.Lower(r.Arch)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range g.NormKeys() {
+			if k != 0 {
+				out[k] = e.Norms[k]
+			}
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,83 @@
+package serve
+
+import (
+	"fmt"
+	"time"
+
+	"weft/bundle"
+	"weft/kernel"
+	"weft/sched"
+	"weft/supernet"
+)
+
+// planExecutor runs a bundle's subnets in this process: actuating one is picking its
+// plan, all of which point into the same weights.
+type planExecutor struct {
+	plans  []*supernet.Plan // by index of the profile
+	worker *supernet.Worker
+}
+
+func (e *planExecutor) Run(s int, images []float32, n int, logits []float32) error {
+	e.worker.Run(e.plans[s], images, n, logits)
+	return nil
+}
+
+// Plans compiles the served subnets of a bundle, in its order.
+func Plans(b *bundle.Bundle) ([]*supernet.Plan, error) {
+	table := supernet.NewTable(b.Net, b.Norms)
+	plans := make([]*supernet.Plan, len(b.Subnets))
+	for i, s := range b.Subnets {
+		a, err := b.Net.Space.Parse(s.Arch)
+		if err != nil {
+			return nil, err
+		}
+		if plans[i], err = table.Plan(a); err != nil {
+			return nil, err
+		}
+	}
+	return plans, nil
+}
+
+// Local returns the model that serves a bundle with workers in this process, one a pool,
+// with the latencies of a profile measured on this kind of worker. Subnets that another
+// one dominates are left out.
+func Local(name string, b *bundle.Bundle, p *bundle.Profile, pools []*kernel.Pool) (Model, error) {
+	space := b.Net.Space
+	m := Model{Name: name, H: space.Input.H, W: space.Input.W, C: space.Input.C, Classes: space.Classes, ClassNames: b.ClassNames}
+	plans, err := Plans(b)
+	if err != nil {
+		return m, err
+	}
+	timings := make(map[string][]float64, len(p.Subnets))
+	for _, t := range p.Subnets {
+		timings[t.Arch] = t.LatencyUS
+	}
+	byName := make(map[string]*supernet.Plan, len(plans))
+	subnets := make([]sched.Subnet, len(plans))
+	for i, s := range b.Subnets {
+		us, ok := timings[s.Arch]
+		if !ok {
+			return m, fmt.Errorf("subnet %s is not in the profile; measure it again with weft profile", s.Arch)
+		}
+		byName[s.Arch] = plans[i]
+		subnets[i] = sched.Subnet{Name: s.Arch, Accuracy: s.Accuracy, Latency: make([]time.Duration, len(us))}
+		for j, v := range us {
+			subnets[i].Latency[j] = time.Duration(v * float64(time.Microsecond))
+		}
+	}
+	if m.Profile, err = sched.NewProfile(subnets, 0); err != nil {
+		return m, err
+	}
+	served := make([]*supernet.Plan, len(m.Profile.Subnets))
+	for i, s := range m.Profile.Subnets {
+		served[i] = byName[s.Name]
+	}
+	for _, pool := range pools {
+		w := supernet.NewWorker(pool)
+		for _, plan := range served {
+			w.Reserve(plan, m.Profile.MaxBatch)
+		}
+		m.Executors = append(m.Executors, &planExecutor{plans: served, worker: w})
+	}
+	return m, nil
+}
