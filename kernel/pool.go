@@ -1,8 +1,10 @@
 package kernel
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Task is work cut into chunks that may run in any order and on any thread.
@@ -12,31 +14,189 @@ type Task interface {
 }
 
 // Pool runs the chunks of one task at a time on a fixed number of threads.
+//
+// The caller of Run works too. Helpers, each on an OS thread of its own, look out for
+// chunks for a while after a task and go to sleep when none comes. Chunks are claimed one
+// by one; the caller takes all that no helper has claimed, so that it never waits for a
+// helper that is still waking up.
 type Pool struct {
-	threads int
+	threads  int
+	helpers  []*helper
+	ended    sync.WaitGroup
+	closed   atomic.Bool
+	busy     atomic.Bool
+	panicked atomic.Pointer[any]
+
+	// task and n are written while left is 0 and read only by who has claimed a chunk,
+	// which keeps Run from returning.
+	task Task
+	n    int
+
+	_    [64]byte
+	left atomic.Int64 // chunks that nobody has claimed
+	_    [56]byte
+	done atomic.Int64 // chunks that are finished
+	rest sleeper      // of the caller
+	_    [56]byte
 }
 
-// NewPool returns a pool of n compute threads, the caller of Run being one of them.
-func NewPool(n int) *Pool { return &Pool{threads: max(n, 1)} }
+// helper is one thread of a pool besides the caller's.
+type helper struct {
+	sleeper
+	thread int
+}
+
+// spinTime is how long a thread looks out for work, or for the end of work, before it
+// sleeps: about as long as waking it takes.
+const spinTime = 80 * time.Microsecond
+
+// PoolOption changes how NewPool makes a pool.
+type PoolOption func(*poolOptions)
+
+type poolOptions struct{ nice int }
+
+// Nice lowers the priority of the helpers to the given nice value (0..19), where the
+// system has one a thread; elsewhere it does nothing.
+func Nice(n int) PoolOption { return func(o *poolOptions) { o.nice = n } }
+
+// NewPool returns a pool of n compute threads, the caller of Run being one of them. Close
+// ends it.
+func NewPool(n int, options ...PoolOption) *Pool {
+	var o poolOptions
+	for _, set := range options {
+		set(&o)
+	}
+	p := &Pool{threads: max(n, 1)}
+	p.rest.wake = make(chan struct{}, 1)
+	for th := 1; th < p.threads; th++ {
+		h := &helper{thread: th}
+		h.wake = make(chan struct{}, 1)
+		p.helpers = append(p.helpers, h)
+		p.ended.Go(func() { p.help(h, o.nice) })
+	}
+	return p
+}
 
 // Threads returns the number of compute threads, the caller included.
 func (p *Pool) Threads() int { return p.threads }
 
-// Run runs chunks 0..n-1 of t and returns when all are done.
+// Run runs chunks 0..n-1 of t and returns when all are done. A panic in a chunk is raised
+// again here, after the other chunks. A task may not call Run, nor may two goroutines at
+// a time.
 func (p *Pool) Run(n int, t Task) {
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	work := func(th int) {
-		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			t.Do(i, th)
+	if n <= 0 {
+		return
+	}
+	if !p.busy.CompareAndSwap(false, true) {
+		panic("kernel: a pool runs one task at a time")
+	}
+	defer p.busy.Store(false)
+	if n == 1 || p.threads == 1 {
+		for i := range n {
+			t.Do(i, 0)
 		}
+		return
 	}
-	for th := 1; th < min(p.threads, n); th++ {
-		wg.Go(func() { work(th) })
+	p.task, p.n = t, n
+	p.done.Store(0)
+	p.left.Store(int64(n))
+	for _, h := range p.helpers[:min(n-1, len(p.helpers))] {
+		h.rouse()
 	}
-	work(0)
-	wg.Wait()
+	p.work(0)
+	p.rest.await(func() bool { return p.done.Load() == int64(n) })
+	p.task = nil
+	if v := p.panicked.Swap(nil); v != nil {
+		panic(*v)
+	}
 }
 
 // Close ends the threads of the pool.
-func (p *Pool) Close() {}
+func (p *Pool) Close() {
+	p.closed.Store(true)
+	for _, h := range p.helpers {
+		h.rouse()
+	}
+	p.ended.Wait()
+}
+
+// help is the life of a helper. Its OS thread ends with it, which is why the priority
+// need not be restored.
+func (p *Pool) help(h *helper, nice int) {
+	runtime.LockOSThread()
+	if nice != 0 {
+		_ = setNice(nice) // slower neighbours are no reason not to compute
+	}
+	for !p.closed.Load() {
+		p.work(h.thread)
+		h.await(func() bool { return p.left.Load() > 0 || p.closed.Load() })
+	}
+}
+
+// work runs chunks as long as there are any to claim.
+func (p *Pool) work(thread int) {
+	for {
+		left := p.left.Load()
+		if left == 0 {
+			return
+		}
+		if p.left.CompareAndSwap(left, left-1) {
+			p.do(p.n-int(left), thread)
+		}
+	}
+}
+
+// do runs one claimed chunk and tells the caller when it was the last.
+func (p *Pool) do(i, thread int) {
+	n := int64(p.n)
+	defer func() {
+		if v := recover(); v != nil {
+			p.fail(v)
+		}
+		if p.done.Add(1) == n && thread != 0 {
+			p.rest.rouse()
+		}
+	}()
+	p.task.Do(i, thread)
+}
+
+// fail keeps the first panic of a task.
+func (p *Pool) fail(v any) { p.panicked.CompareAndSwap(nil, &v) }
+
+// sleeper is where one thread waits.
+type sleeper struct {
+	asleep atomic.Bool
+	wake   chan struct{}
+}
+
+// await returns when ready does true: it spins for a while and then sleeps until rouse.
+func (s *sleeper) await(ready func() bool) {
+	start := time.Now()
+	for i := 1; ; i++ {
+		if ready() {
+			return
+		}
+		relax(1)
+		if i%64 == 0 && time.Since(start) > spinTime {
+			break
+		}
+	}
+	for {
+		s.asleep.Store(true)
+		// Whoever makes ready true looks at asleep afterwards, so one of us sees the other.
+		if ready() && s.asleep.CompareAndSwap(true, false) {
+			return
+		}
+		<-s.wake
+		if ready() {
+			return
+		}
+	}
+}
+
+// rouse wakes the sleeper if it sleeps.
+func (s *sleeper) rouse() {
+	if s.asleep.Load() && s.asleep.CompareAndSwap(true, false) {
+		s.wake <- struct{}{}
+	}
+}

@@ -52,6 +52,18 @@ func sgd(a *asm) {
 	})
 }
 
+// spinFile: waiting without giving up the processor.
+func spinFile(a *asm) {
+	a.function("relax", "tells the processor n times, n above 0, that it is in a spin loop.", "n int")
+	n := a.load("n")
+	loop := a.label("loop")
+	a.Label(loop)
+	a.PAUSE()
+	a.DECQ(n)
+	a.JNZ(operand.LabelRef(loop))
+	a.RET()
+}
+
 // transposeFile: 16x16 blocks of weights.
 func transposeFile(a *asm) {
 	a.function("transpose16", "transposes 16 rows of 16 floats.", "dst, src *float32")

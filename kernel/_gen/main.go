@@ -40,6 +40,7 @@ var files = map[string]func(*asm){
 	"columns":   columnsFile,
 	"flat":      flatFile,
 	"lookup":    lookUpFile,
+	"spin":      spinFile,
 	"transpose": transposeFile,
 	"peak/peak": peakFile,
 }
