@@ -1,7 +1,7 @@
 package kerneltest
 
 import (
-	"os"
+	"strings"
 	"testing"
 
 	"weft/kernel"
@@ -20,10 +20,54 @@ func TestAgree(t *testing.T) {
 	}
 }
 
-func TestSpeedTable(t *testing.T) {
-	if f := os.Getenv("KERNEL_SPEED"); f != "" {
-		if err := Speed(os.Stdout, os.Getenv("KERNEL_FILTER"), len(f)); err != nil {
-			t.Fatal(err)
-		}
+func TestGradient(t *testing.T) {
+	seeds := uint64(4)
+	if testing.Short() {
+		seeds = 1
+	}
+	for _, g := range Gradients() {
+		t.Run(g.String(), func(t *testing.T) {
+			for seed := range seeds {
+				if err := g.Check(seed); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// TestGradientGeneric judges the specification itself.
+func TestGradientGeneric(t *testing.T) {
+	defer kernel.UseGeneric()()
+	TestGradient(t)
+}
+
+// TestSpeed only looks at the form of the table; its figures are for make bench.
+func TestSpeed(t *testing.T) {
+	var b strings.Builder
+	if err := Speed(&b, "conv n1 1x1 1x1/1 256→96", 2); err != nil {
+		t.Fatal(err)
+	}
+	if out := b.String(); !strings.Contains(out, "GF/s") || strings.Count(out, "\n") != 2 {
+		t.Errorf("want a header and one line, got\n%s", out)
+	}
+}
+
+// BenchmarkOps times every case on one thread.
+func BenchmarkOps(b *testing.B) {
+	for _, c := range SpeedCases() {
+		b.Run(c.String(), func(b *testing.B) {
+			a := newArena(1, false)
+			a.aligned = true
+			w := c.setup(a)
+			for b.Loop() {
+				w.run(0, w.units)
+			}
+			amount, unit := w.flops, "GF/s"
+			if w.bytes > 0 {
+				amount, unit = w.bytes, "GB/s"
+			}
+			b.ReportMetric(amount*float64(b.N)/b.Elapsed().Seconds()/1e9, unit)
+		})
 	}
 }
