@@ -110,3 +110,11 @@ func checkChannels(op string, c int, slices ...[]float32) {
 		need(op, "a vector of channels", s, c)
 	}
 }
+
+func checkPool(op string, g *Gather, x, y []float32, c int) {
+	require(c > 0 && c%8 == 0, op, "the number of channels is no multiple of 8")
+	require(len(g.Taps) > 0 && g.Out == nil, op, "the gather has no taps, or an Out")
+	need(op, "G.In", g.In, g.OutPix*len(g.Taps))
+	need(op, "x", x, g.InPix*c)
+	need(op, "y", y, g.OutPix*c)
+}

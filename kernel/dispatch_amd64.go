@@ -17,5 +17,6 @@ func fastest() impl {
 	best.moments, best.scaleShift = momentsAVX2, scaleShiftAVX2
 	best.normGrad, best.affine2 = normGradAVX2, affine2AVX2
 	best.channelSum, best.add, best.sgd = channelSumAVX2, addAVX2, sgdAVX2
+	best.maxPool, best.avgPool = maxPoolAVX2, avgPoolAVX2
 	return best
 }

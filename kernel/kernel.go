@@ -221,11 +221,19 @@ func Add(dst, src []float32) {
 // unless arg is nil, the input pixel it came from (for the gradient). x: [InPix][c],
 // y and arg: [OutPix][c].
 func MaxPool(g *Gather, x, y []float32, arg []int32, c int) {
+	const op = "max pool"
+	checkPool(op, g, x, y, c)
+	if arg != nil {
+		need(op, "arg", arg, g.OutPix*c)
+	}
 	active.maxPool(g, x, y, arg, c)
 }
 
 // AvgPool computes the mean over the taps that are not padding, one image.
-func AvgPool(g *Gather, x, y []float32, c int) { active.avgPool(g, x, y, c) }
+func AvgPool(g *Gather, x, y []float32, c int) {
+	checkPool("avg pool", g, x, y, c)
+	active.avgPool(g, x, y, c)
+}
 
 // SGD is one step of stochastic gradient descent with Nesterov momentum, as PyTorch
 // defines it: g += decay·w; v = momentum·v + g; w −= lr·(g + momentum·v).

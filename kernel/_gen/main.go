@@ -34,15 +34,16 @@ func main() {
 // files maps each pair of output files, relative to package kernel and without the
 // endings, to what generates it.
 var files = map[string]func(*asm){
-	"conv":      convFile,
-	"convgrad":  convGradFile,
-	"depthwise": depthwiseFile,
-	"columns":   columnsFile,
-	"flat":      flatFile,
-	"lookup":    lookUpFile,
-	"spin":      spinFile,
-	"transpose": transposeFile,
-	"peak/peak": peakFile,
+	"conv":       convFile,
+	"convgrad":   convGradFile,
+	"depthwise":  depthwiseFile,
+	"columns":    columnsFile,
+	"flat":       flatFile,
+	"lookup":     lookUpFile,
+	"spin":       spinFile,
+	"windowpool": windowPoolFile,
+	"transpose":  transposeFile,
+	"peak/peak":  peakFile,
 }
 
 // generate writes all files below dir.
