@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -82,7 +83,7 @@ func readAll(dst []byte, r io.Reader, size, limit int64) ([]byte, error) {
 		if int64(len(dst)-start) > limit {
 			return dst, tooLarge(limit)
 		}
-		if err == io.EOF { //nolint:errorlint // io.Reader returns it bare
+		if err == io.EOF {
 			return dst, nil
 		}
 		if err != nil {
@@ -98,6 +99,9 @@ func tooLarge(limit int64) error {
 func badBody(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return &httpError{http.StatusBadRequest, "the body ends early: send all of it"}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &httpError{http.StatusRequestTimeout, "the body came too slowly: send it within " + readTimeout.String()}
 	}
 	return &httpError{http.StatusBadRequest, "the body can not be read: " + err.Error()}
 }

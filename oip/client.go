@@ -59,7 +59,7 @@ func (c *Client) Close() {
 	defer c.mu.Unlock()
 	c.closed = true
 	for _, cn := range c.idle {
-		cn.Close()
+		cn.discard()
 	}
 	c.idle = nil
 }
@@ -164,7 +164,7 @@ func (c *Client) give(cn *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || cn.broken {
-		cn.Close()
+		cn.discard()
 		return
 	}
 	c.idle = append(c.idle, cn)

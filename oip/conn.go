@@ -37,6 +37,12 @@ func (c *conn) abort() {
 	c.SetDeadline(time.Unix(1, 0))
 }
 
+// discard closes the connection.
+func (c *conn) discard() {
+	//nolint:errcheck // nothing is expected of it any more
+	c.Close()
+}
+
 // read reads a response into c.body. header is the length of its JSON, -1 if not given.
 func (c *conn) read() (status, header int, err error) {
 	line, err := c.line()

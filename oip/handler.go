@@ -76,7 +76,7 @@ func NewHandler(s *serve.Server, opt Options) *Handler {
 		Name: "weft_http_responses_total", Help: "HTTP responses by status code.",
 	}, []string{"code"})
 	s.Registry().MustRegister(responses)
-	for _, code := range []int{200, 400, 404, 405, 413, 415, statusCancelled, 500, 503, 504} {
+	for _, code := range []int{200, 400, 404, 405, 408, 413, 415, statusCancelled, 500, 503, 504} {
 		h.responses[code] = responses.WithLabelValues(strconv.Itoa(code))
 	}
 	return h

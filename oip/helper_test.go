@@ -63,6 +63,11 @@ func toy(t testing.TB, execs ...serve.Executor) serve.Model {
 	}
 }
 
+// digits is a model of the usual small size: images of 28x28x1, 10 classes.
+func digits(t testing.TB, execs ...serve.Executor) serve.Model {
+	return serve.Model{Name: "toy", H: 28, W: 28, C: 1, Classes: 10, Profile: profile(t, 100*time.Microsecond), Executors: execs}
+}
+
 func newHandler(t testing.TB, opt serve.Options, models ...serve.Model) (*oip.Handler, *serve.Server) {
 	t.Helper()
 	if opt.SLO == 0 {

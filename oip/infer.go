@@ -107,7 +107,8 @@ func (m *ClientModel) exchange(ctx context.Context, cn *conn, req *serve.Request
 
 // append writes the request into cn.out.
 func (m *ClientModel) append(cn *conn, req *serve.Request) {
-	h := append(cn.header[:0], m.shape...)
+	h := cn.header[:0]
+	h = append(h, m.shape...)
 	h = strconv.AppendInt(h, int64(req.N), 10)
 	h = append(h, m.sides...)
 	size := len(req.Pixels)
@@ -120,9 +121,11 @@ func (m *ClientModel) append(cn *conn, req *serve.Request) {
 	h = strconv.AppendInt(h, int64(size), 10)
 	h = append(h, `}}],"parameters":{"binary_data_output":true`...)
 	h = appendParameters(h, req)
-	cn.header = append(h, `}}`...)
+	h = append(h, `}}`...)
+	cn.header = h
 
-	out := append(cn.out[:0], m.start...)
+	out := cn.out[:0]
+	out = append(out, m.start...)
 	out = strconv.AppendInt(out, int64(len(cn.header)), 10)
 	out = append(out, "\r\nContent-Length: "...)
 	out = strconv.AppendInt(out, int64(len(cn.header)+size), 10)

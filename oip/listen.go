@@ -50,6 +50,8 @@ func (h *Handler) Serve(ctx context.Context, ln net.Listener, root http.Handler)
 	if closed != nil {
 		closed = errors.Join(closed, srv.Close())
 	}
-	<-failed
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		closed = errors.Join(closed, err)
+	}
 	return errors.Join(drained, closed)
 }

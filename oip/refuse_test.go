@@ -1,6 +1,7 @@
 package oip_test
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strings"
@@ -167,7 +168,7 @@ func TestRefusedBodies(t *testing.T) {
 	if w := do(h, "POST", inferPath, padded); w.Code != 200 {
 		t.Errorf("a body of %d bytes: %d %s", len(padded), w.Code, w.Body)
 	}
-	large := append(padded, ' ')
+	large := bytes.Repeat([]byte{' '}, limit+1)
 	for _, c := range []struct {
 		name    string
 		body    []byte

@@ -60,7 +60,9 @@ func CodeOf(err error) Code {
 	return Failed
 }
 
-func errorf(c Code, format string, args ...any) *Error {
+// Errorf returns an Error with that code. Its text is formatted as by
+// fmt.Errorf and says what to do.
+func Errorf(c Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	return &Error{Code: c, text: err.Error(), err: errors.Unwrap(err)}
 }

@@ -130,12 +130,13 @@ var (
 	descFree    = prometheus.NewDesc("weft_workers_free", "Workers that are up and idle.", []string{labelModel}, nil)
 	descReady   = prometheus.NewDesc("weft_ready", "1 when the model takes requests.", []string{labelModel}, nil)
 	descAttain  = prometheus.NewDesc("weft_slo_attainment_ratio", "Share of the last 1024 requests, dropped ones included, that met their deadline.", []string{labelModel}, nil)
+	descPace    = prometheus.NewDesc("weft_scheduler_drift_ratio", "Measured over profiled time of the latest batches, which the scheduler allows for.", []string{labelModel}, nil)
 	descDrift   = prometheus.NewDesc("weft_profile_drift_ratio", "Moving average of the measured over the profiled time of a batch. Far from 1: profile again.", []string{labelModel, labelSubnet}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descWaiting, descImages, descWorkers, descFree, descReady, descAttain, descDrift} {
+	for _, d := range []*prometheus.Desc{descWaiting, descImages, descWorkers, descFree, descReady, descAttain, descPace, descDrift} {
 		ch <- d
 	}
 }
@@ -151,6 +152,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descImages, float64(st.WaitingImages))
 		gauge(descWorkers, float64(st.Workers))
 		gauge(descFree, float64(st.Free))
+		gauge(descPace, st.Pace)
 		gauge(descReady, map[bool]float64{true: 1}[st.Ready])
 		if st.Accounted > 0 {
 			gauge(descAttain, st.Attainment)

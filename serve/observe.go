@@ -15,6 +15,9 @@ type Status struct {
 	// met their deadline. Dropped and refused ones count, withdrawn ones don't.
 	Attainment float64
 	Accounted  int
+	// Pace is how long batches take of late as a multiple of the profile, as the
+	// scheduler sees it and allows for.
+	Pace float64
 	// Drift is, by subnet, the moving average of measured over profiled time
 	// (0: not run yet).
 	Drift []float64
@@ -28,6 +31,7 @@ func (r *Router) Status() Status {
 		Ready:     r.readyLocked(),
 		Workers:   r.up,
 		Free:      r.sched.Free(),
+		Pace:      r.sched.Drift(),
 		Drift:     slices.Clone(r.drift),
 		Accounted: min(r.recent.total, len(r.recent.met)),
 	}

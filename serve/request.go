@@ -54,29 +54,29 @@ func (r *Router) check(req *Request) (subnet int, err error) {
 	values := max(len(req.Images), len(req.Pixels))
 	switch {
 	case req.N < 1:
-		return 0, errorf(Invalid, "the request has %d images: send at least one", req.N)
+		return 0, Errorf(Invalid, "the request has %d images: send at least one", req.N)
 	case req.N > p.MaxBatch:
-		return 0, errorf(Invalid, "the request has %d images and the model takes at most %d at a time: send it in parts", req.N, p.MaxBatch)
+		return 0, Errorf(Invalid, "the request has %d images and the model takes at most %d at a time: send it in parts", req.N, p.MaxBatch)
 	case req.Images != nil && req.Pixels != nil || values != req.N*m.ImageSize():
-		return 0, errorf(Invalid, "the request has %d values for %d images of %dx%dx%d: send exactly %d", values, req.N, m.H, m.W, m.C, req.N*m.ImageSize())
+		return 0, Errorf(Invalid, "the request has %d values for %d images of %dx%dx%d: send exactly %d", values, req.N, m.H, m.W, m.C, req.N*m.ImageSize())
 	case req.Timeout < 0 || req.Timeout > MaxTimeout:
-		return 0, errorf(Invalid, "the timeout is %v: choose one of at most %v", req.Timeout, MaxTimeout)
+		return 0, Errorf(Invalid, "the timeout is %v: choose one of at most %v", req.Timeout, MaxTimeout)
 	case !(req.MinAccuracy >= 0 && req.MinAccuracy <= 1):
-		return 0, errorf(Invalid, "the minimum accuracy is %v: give a fraction in 0..1", req.MinAccuracy)
+		return 0, Errorf(Invalid, "the minimum accuracy is %v: give a fraction in 0..1", req.MinAccuracy)
 	}
 	subnet = sched.AnySubnet
 	if req.Subnet != "" {
 		i, ok := r.subnets[req.Subnet]
 		if !ok {
-			return 0, errorf(Invalid, "subnet %q is unknown: GET /v2/models/%s/subnets lists those of model %s", req.Subnet, m.Name, m.Name)
+			return 0, Errorf(Invalid, "subnet %q is unknown: GET /v2/models/%s/subnets lists those of model %s", req.Subnet, m.Name, m.Name)
 		}
 		if a := p.Subnets[i].Accuracy; a < req.MinAccuracy {
-			return 0, errorf(Invalid, "subnet %s has accuracy %.4f, below the minimum of %.4f: drop one of the two wishes", req.Subnet, a, req.MinAccuracy)
+			return 0, Errorf(Invalid, "subnet %s has accuracy %.4f, below the minimum of %.4f: drop one of the two wishes", req.Subnet, a, req.MinAccuracy)
 		}
 		subnet = i
 	}
 	if best := p.Subnets[len(p.Subnets)-1].Accuracy; best < req.MinAccuracy {
-		return 0, errorf(Invalid, "no subnet has accuracy %.4f, the best has %.4f: lower the minimum", req.MinAccuracy, best)
+		return 0, Errorf(Invalid, "no subnet has accuracy %.4f, the best has %.4f: lower the minimum", req.MinAccuracy, best)
 	}
 	return subnet, nil
 }
@@ -89,7 +89,7 @@ func (resp *Response) label(n, classes int) error {
 		best := 0
 		for j, v := range row {
 			if d := v - v; d != 0 || d != d { // NaN or infinite
-				return errorf(Failed, "the model gave %v for class %d of image %d: the input or the model is damaged", v, j, i)
+				return Errorf(Failed, "the model gave %v for class %d of image %d: the input or the model is damaged", v, j, i)
 			}
 			if v > row[best] {
 				best = j

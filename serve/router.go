@@ -228,7 +228,7 @@ func (r *Router) drop(id uint64, why sched.Reason) {
 	case sched.Lost:
 		c.err = errLost
 	case sched.Invalid:
-		c.err = errorf(Invalid, "the scheduler can not place the request: no subnet meets its wishes")
+		c.err = Errorf(Invalid, "the scheduler can not place the request: no subnet meets its wishes")
 	}
 	if why == sched.Late || why == sched.Full {
 		r.recent.add(false)

@@ -104,12 +104,12 @@ func (w *worker) infer(images int) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			w.router.log.Error("executor panicked", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
-			err = errorf(Failed, "the model panicked: %v", p)
+			err = Errorf(Failed, "the model panicked: %v", p)
 		}
 	}()
 	err = w.exec.Run(w.subnet, w.images[:images*m.ImageSize()], images, w.logits[:images*m.Classes])
 	if err != nil {
-		err = errorf(Failed, "the model failed: %w", err)
+		err = Errorf(Failed, "the model failed: %w", err)
 	}
 	return err
 }
