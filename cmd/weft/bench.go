@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weft/bundle/builtin"
+	"weft/data"
+	"weft/oip"
+	"weft/sched"
+	"weft/serve"
+	"weft/workload"
+)
+
+// benchJob is a load on a server.
+type benchJob struct {
+	url, model, trace string
+	slo               time.Duration
+	images            int
+	seed              uint64
+	subnet, late      string
+	minAccuracy       float64
+	bin               time.Duration
+}
+
+// newBenchCmd returns the bench command.
+func newBenchCmd() *cobra.Command {
+	var (
+		from          dataFlags
+		name          string
+		quiet, asJSON bool
+		job           benchJob
+	)
+	cmd := &cobra.Command{
+		Use:   "bench URL --trace SPEC",
+		Short: "Put load with deadlines on a server and account for every request",
+		Long: `Send the requests of a trace at their times, whatever the server makes of them (open loop), with real images, check
+the answers, and account: how many met their deadline, with what accuracy, how fast.
+
+Traces: poisson:500 · bursty:base=300,var=700,cv2=4,for=60s · ramp:from=300,to=900,accel=50,cv2=8,for=30s · a file
+with one arrival time in seconds a line.`,
+		Example: "  weft bench http://127.0.0.1:8080 --trace bursty:base=300,var=700,cv2=4,for=10s --slo 30ms",
+		Args:    takes("URL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			job.url = args[0]
+			load, err := loadImages(cmd, &from, name)
+			if err != nil {
+				return err
+			}
+			bars := newProgress(cmd.ErrOrStderr(), quiet, time.Now)
+			defer bars.Close()
+			s, err := job.run(cmd.Context(), load, bars, "bench")
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), s)
+			}
+			return printSummary(cmd.OutOrStdout(), s)
+		},
+	}
+	from.add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&job.trace, "trace", "bursty:base=300,var=700,cv2=4,for=10s", "arrivals")
+	f.StringVar(&job.model, "model", "", "model to call (default: the only one)")
+	f.DurationVar(&job.slo, "slo", serve.DefaultSLO, "deadline of each request")
+	f.IntVar(&job.images, "images", 1, "images a request")
+	f.Uint64Var(&job.seed, "seed", 1, "seed of the trace")
+	f.StringVar(&job.subnet, "subnet", "", "pin all requests to one subnet")
+	f.StringVar(&job.late, "late", "reject", "what the server does with requests that it can't answer in time: reject or serve")
+	f.Float64Var(&job.minAccuracy, "min-accuracy", 0, "least profiled accuracy that requests accept, 0..1")
+	f.DurationVar(&job.bin, "bin", 100*time.Millisecond, "width of the timeline's bins, in the JSON")
+	f.StringVar(&name, "data", "", "data set whose test images to send (default: a few dozen Fashion-MNIST images built in)")
+	f.BoolVar(&quiet, "quiet", false, "show no progress")
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// loadImages returns the images to send: a data set's test images, or those built in.
+func loadImages(cmd *cobra.Command, from *dataFlags, name string) (data.Split, error) {
+	if name == "" {
+		images, labels, err := builtin.Samples()
+		return data.Split{Images: images, Labels: labels}, err
+	}
+	set, err := from.load(cmd.Context(), name, cmd.ErrOrStderr(), 0)
+	if err != nil {
+		return data.Split{}, err
+	}
+	return set.Test, nil
+}
+
+// run puts the load on the server and accounts for it.
+func (j *benchJob) run(ctx context.Context, load data.Split, bars *progress, label string) (workload.Summary, error) {
+	trace, err := workload.Parse(j.trace, j.seed)
+	if err != nil {
+		return workload.Summary{}, usagef("--trace: %v", err)
+	}
+	client, err := oip.Dial(j.url)
+	if err != nil {
+		return workload.Summary{}, err
+	}
+	defer client.Close()
+	s, err := newSender(ctx, client, j, load)
+	if err != nil {
+		return workload.Summary{}, err
+	}
+	bar := bars.Start(label, "requests", 0, int64(len(trace.Arrivals)))
+	defer bar.End()
+	shown := 0
+	outcomes, err := workload.Run(ctx, workload.Config{
+		Arrivals: trace.Arrivals, SLO: j.slo, Sender: s,
+		Progress: func(n int) {
+			if n-shown >= 100 || n == len(trace.Arrivals) {
+				bar.Add(int64(n - shown))
+				shown = n
+			}
+		},
+	})
+	return workload.Account(outcomes, j.bin), err
+}
+
+// sender sends the images in turns; it implements workload.Sender.
+type sender struct {
+	model *oip.ClientModel
+	job   *benchJob
+	late  sched.LatePolicy
+	load  data.Split
+	size  int // bytes of an image
+}
+
+func newSender(ctx context.Context, client *oip.Client, j *benchJob, load data.Split) (*sender, error) {
+	s := &sender{job: j, load: load}
+	switch j.late {
+	case "reject":
+		s.late = sched.Reject
+	case "serve":
+		s.late = sched.Serve
+	default:
+		return nil, usagef("--late %q: choose reject or serve", j.late)
+	}
+	name := j.model
+	if name == "" {
+		names, err := client.Models(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if len(names) != 1 {
+			return nil, usagef("%s serves %v: choose one with --model", j.url, names)
+		}
+		name = names[0]
+	}
+	m, err := client.Model(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	s.model, s.size = m, m.H*m.W*m.C
+	if load.N() == 0 || len(load.Images) != load.N()*s.size {
+		return nil, fmt.Errorf("model %s takes images of %dx%dx%d and these have %d bytes; choose others with --data", name, m.H, m.W, m.C, len(load.Images)/max(load.N(), 1))
+	}
+	if j.images < 1 || j.images > load.N() {
+		return nil, usagef("--images %d: choose 1 to %d", j.images, load.N())
+	}
+	return s, nil
+}
+
+// Send sends request i and checks its answer.
+func (s *sender) Send(ctx context.Context, i int, left time.Duration) (workload.Reply, error) {
+	n := s.job.images
+	first := i * n % (s.load.N() - n + 1)
+	req := serve.Request{N: n, Pixels: s.load.Images[first*s.size : (first+n)*s.size], Timeout: max(left, time.Microsecond),
+		MinAccuracy: s.job.minAccuracy, Subnet: s.job.subnet, Late: s.late}
+	reply := workload.Reply{Images: n}
+	var resp serve.Response
+	if err := s.model.InferInto(ctx, &req, &resp); err != nil {
+		switch serve.CodeOf(err) {
+		case serve.Late, serve.Full:
+			reply.Status = workload.Dropped
+			return reply, nil
+		}
+		return reply, err
+	}
+	reply.Subnet, reply.Accuracy, reply.BatchSize = resp.Subnet, resp.Accuracy, resp.Batch
+	reply.Queue, reply.Compute = resp.Queue, resp.Compute
+	for k, label := range resp.Labels {
+		if label == int64(s.load.Labels[first+k]) {
+			reply.Correct++
+		}
+	}
+	return reply, nil
+}
+
+// summaryRow is the outcome of a load as a table shows it.
+type summaryRow struct {
+	Requests   int     `col:"requests"`
+	Attainment float64 `col:"met their deadline,%.4f"`
+	Dropped    int     `col:"dropped"`
+	Late       int     `col:"late"`
+	Failed     int     `col:"failed"`
+	Accuracy   float64 `col:"mean accuracy of the subnets,%.4f"`
+	Answers    float64 `col:"answers that were right,%.4f"`
+	Goodput    float64 `col:"goodput (images/s),%.0f"`
+	P50        float64 `col:"p50 (ms),%.2f"`
+	P99        float64 `col:"p99 (ms),%.2f"`
+}
+
+func printSummary(w io.Writer, s workload.Summary) error {
+	err := printRecord(w, false, summaryRow{
+		s.Sent, s.Attainment, s.Dropped, s.Late, s.Failed, s.MeanAccuracy, s.AnswerAccuracy,
+		s.Goodput, s.LatencyMS.P50, s.LatencyMS.P99,
+	})
+	for _, e := range s.Errors {
+		fmt.Fprintf(w, "%d requests failed: %s\n", e.Count, e.Message)
+	}
+	return err
+}
