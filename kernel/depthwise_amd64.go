@@ -9,12 +9,14 @@ func depthwiseAVX2(d *Depthwise, lo, hi int) {
 		return
 	}
 	var t table
-	size := g.chunk(len(g.Taps) * d.C)
+	size := g.chunk(len(g.Taps) * 16)
 	for ; lo < hi; lo += size {
 		n := min(size, hi-lo)
 		t.fill(g, lo, n, d.X, d.C, d.C)
-		depthwise(&t.pixels[0], &t.offsets[0], n, &g.Taps[0], len(g.Taps), 4*d.C, &d.W[0], 4*d.CMax,
-			&d.Y[0], first(d.Res, 0), first(d.Scale, 0), first(d.Shift, 0), int(d.Act))
+		for ch := 0; ch < d.C; ch += 16 {
+			depthwise(&t.pixels[0], &t.offsets[0], n, min(16, d.C-ch), &g.Taps[0], len(g.Taps), 4*ch,
+				&d.W[ch], 4*d.CMax, &d.Y[ch], first(d.Res, ch), first(d.Scale, ch), first(d.Shift, ch), int(d.Act))
+		}
 	}
 }
 
@@ -25,7 +27,7 @@ func depthwiseGradAVX2(d *DepthwiseGrad, lo, hi int) {
 		return
 	}
 	var t table
-	size := g.chunk(len(g.Taps) * d.C)
+	size := g.chunk(len(g.Taps) * 16)
 	for r, end := lo*g.Rows(), hi*g.Rows(); r < end; r += size {
 		n := min(size, end-r)
 		t.fill(g, r, n, d.X, d.C, d.C)

@@ -4,37 +4,33 @@
 
 #include "textflag.h"
 
-// func depthwise(pixels **float32, offsets *int, n int, taps *int32, ntaps int, channels int, w *float32, wtap int, y *float32, res *float32, scale *float32, shift *float32, act int)
+// func depthwise(pixels **float32, offsets *int, n int, outputs int, taps *int32, ntaps int, ch int, w *float32, wtap int, y *float32, res *float32, scale *float32, shift *float32, act int)
 // Requires: AVX, FMA3
-TEXT ·depthwise(SB), NOSPLIT, $0-104
+TEXT ·depthwise(SB), NOSPLIT, $0-112
+	CMPQ outputs+24(FP), $+8
+	JEQ  half1
 	MOVQ pixels+0(FP), AX
 	MOVQ offsets+8(FP), CX
-	MOVQ ntaps+32(FP), DX
+	MOVQ ntaps+40(FP), DX
 	SHLQ $+3, DX
+	MOVQ ch+48(FP), BX
 
-next2:
-	MOVQ  n+16(FP), BX
-	CMPQ  BX, $+1
-	JEQ   tail3
-	CMPQ  BX, $+2
-	JEQ   tail4
-	CMPQ  BX, $+3
-	JEQ   tail5
-	CMPQ  BX, $+4
-	JEQ   tail6
-	CMPQ  BX, $+5
-	JEQ   tail7
-	TESTQ BX, BX
-	JZ    done1
-	SUBQ  $+6, BX
-	MOVQ  BX, n+16(FP)
-	XORQ  BX, BX
-
-wide8:
-	MOVQ   channels+40(FP), SI
-	SUBQ   BX, SI
-	CMPQ   SI, $+64
-	JLT    narrow9
+next4:
+	MOVQ   n+16(FP), SI
+	CMPQ   SI, $+1
+	JEQ    tail5
+	CMPQ   SI, $+2
+	JEQ    tail6
+	CMPQ   SI, $+3
+	JEQ    tail7
+	CMPQ   SI, $+4
+	JEQ    tail8
+	CMPQ   SI, $+5
+	JEQ    tail9
+	TESTQ  SI, SI
+	JZ     done3
+	SUBQ   $+6, SI
+	MOVQ   SI, n+16(FP)
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -52,13 +48,13 @@ wide8:
 	ADDQ   DX, DI
 	XORQ   R8, R8
 
-tap11:
-	MOVQ        taps+24(FP), R9
+tap10:
+	MOVQ        taps+32(FP), R9
 	MOVLQSX     (R9)(R8*4), R9
-	IMULQ       wtap+56(FP), R9
-	ADDQ        w+48(FP), R9
-	VMOVUPS     (R9)(BX*1), Y12
-	VMOVUPS     32(R9)(BX*1), Y13
+	IMULQ       wtap+64(FP), R9
+	ADDQ        w+56(FP), R9
+	VMOVUPS     (R9), Y12
+	VMOVUPS     32(R9), Y13
 	MOVQ        (SI), R9
 	VFMADD231PS (R9)(BX*1), Y12, Y0
 	VFMADD231PS 32(R9)(BX*1), Y13, Y1
@@ -80,19 +76,19 @@ tap11:
 	ADDQ        $+8, SI
 	ADDQ        $+8, DI
 	INCQ        R8
-	CMPQ        R8, ntaps+32(FP)
-	JLT         tap11
-	MOVQ        scale+80(FP), SI
+	CMPQ        R8, ntaps+40(FP)
+	JLT         tap10
+	MOVQ        scale+88(FP), SI
 	TESTQ       SI, SI
-	JZ          noscale12
-	VMOVUPS     (SI)(BX*1), Y12
+	JZ          noscale11
+	VMOVUPS     (SI), Y12
 	VMULPS      Y12, Y0, Y0
 	VMULPS      Y12, Y2, Y2
 	VMULPS      Y12, Y4, Y4
 	VMULPS      Y12, Y6, Y6
 	VMULPS      Y12, Y8, Y8
 	VMULPS      Y12, Y10, Y10
-	VMOVUPS     32(SI)(BX*1), Y12
+	VMOVUPS     32(SI), Y12
 	VMULPS      Y12, Y1, Y1
 	VMULPS      Y12, Y3, Y3
 	VMULPS      Y12, Y5, Y5
@@ -100,18 +96,18 @@ tap11:
 	VMULPS      Y12, Y9, Y9
 	VMULPS      Y12, Y11, Y11
 
-noscale12:
-	MOVQ    shift+88(FP), SI
+noscale11:
+	MOVQ    shift+96(FP), SI
 	TESTQ   SI, SI
-	JZ      noshift13
-	VMOVUPS (SI)(BX*1), Y12
+	JZ      noshift12
+	VMOVUPS (SI), Y12
 	VADDPS  Y12, Y0, Y0
 	VADDPS  Y12, Y2, Y2
 	VADDPS  Y12, Y4, Y4
 	VADDPS  Y12, Y6, Y6
 	VADDPS  Y12, Y8, Y8
 	VADDPS  Y12, Y10, Y10
-	VMOVUPS 32(SI)(BX*1), Y12
+	VMOVUPS 32(SI), Y12
 	VADDPS  Y12, Y1, Y1
 	VADDPS  Y12, Y3, Y3
 	VADDPS  Y12, Y5, Y5
@@ -119,48 +115,42 @@ noscale12:
 	VADDPS  Y12, Y9, Y9
 	VADDPS  Y12, Y11, Y11
 
-noshift13:
-	MOVQ   res+72(FP), SI
+noshift12:
+	MOVQ   res+80(FP), SI
 	TESTQ  SI, SI
-	JZ     nores14
+	JZ     nores13
 	MOVQ   (CX), DI
-	ADDQ   BX, DI
 	VADDPS (SI)(DI*1), Y0, Y0
 	VADDPS 32(SI)(DI*1), Y1, Y1
 	MOVQ   8(CX), DI
-	ADDQ   BX, DI
 	VADDPS (SI)(DI*1), Y2, Y2
 	VADDPS 32(SI)(DI*1), Y3, Y3
 	MOVQ   16(CX), DI
-	ADDQ   BX, DI
 	VADDPS (SI)(DI*1), Y4, Y4
 	VADDPS 32(SI)(DI*1), Y5, Y5
 	MOVQ   24(CX), DI
-	ADDQ   BX, DI
 	VADDPS (SI)(DI*1), Y6, Y6
 	VADDPS 32(SI)(DI*1), Y7, Y7
 	MOVQ   32(CX), DI
-	ADDQ   BX, DI
 	VADDPS (SI)(DI*1), Y8, Y8
 	VADDPS 32(SI)(DI*1), Y9, Y9
 	MOVQ   40(CX), DI
-	ADDQ   BX, DI
 	VADDPS (SI)(DI*1), Y10, Y10
 	VADDPS 32(SI)(DI*1), Y11, Y11
 
-nores14:
+nores13:
 	VXORPS  Y12, Y12, Y12
 	VMOVUPS splat0<>+0(SB), Y13
-	MOVQ    act+96(FP), SI
+	MOVQ    act+104(FP), SI
 	CMPQ    SI, $+1
-	JEQ     act17
+	JEQ     act16
 	CMPQ    SI, $+2
-	JEQ     act18
+	JEQ     act17
 	CMPQ    SI, $+3
-	JEQ     act19
-	JMP     acted15
+	JEQ     act18
+	JMP     acted14
 
-act17:
+act16:
 	VMAXPS Y12, Y0, Y0
 	VMAXPS Y12, Y1, Y1
 	VMAXPS Y12, Y2, Y2
@@ -173,9 +163,9 @@ act17:
 	VMAXPS Y12, Y9, Y9
 	VMAXPS Y12, Y10, Y10
 	VMAXPS Y12, Y11, Y11
-	JMP    acted15
+	JMP    acted14
 
-act18:
+act17:
 	VADDPS splat1<>+0(SB), Y0, Y14
 	VMAXPS Y14, Y12, Y14
 	VMINPS Y14, Y13, Y14
@@ -236,9 +226,9 @@ act18:
 	VMINPS Y14, Y13, Y14
 	VMULPS splat2<>+0(SB), Y14, Y14
 	VMULPS Y14, Y11, Y11
-	JMP    acted15
+	JMP    acted14
 
-act19:
+act18:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y12, Y0
 	VMINPS Y0, Y13, Y0
@@ -288,296 +278,94 @@ act19:
 	VMINPS Y11, Y13, Y11
 	VMULPS splat2<>+0(SB), Y11, Y11
 
-acted15:
-	MOVQ    y+64(FP), SI
+acted14:
+	MOVQ    y+72(FP), SI
 	MOVQ    (CX), DI
-	ADDQ    BX, DI
 	VMOVUPS Y0, (SI)(DI*1)
 	VMOVUPS Y1, 32(SI)(DI*1)
 	MOVQ    8(CX), DI
-	ADDQ    BX, DI
 	VMOVUPS Y2, (SI)(DI*1)
 	VMOVUPS Y3, 32(SI)(DI*1)
 	MOVQ    16(CX), DI
-	ADDQ    BX, DI
 	VMOVUPS Y4, (SI)(DI*1)
 	VMOVUPS Y5, 32(SI)(DI*1)
 	MOVQ    24(CX), DI
-	ADDQ    BX, DI
 	VMOVUPS Y6, (SI)(DI*1)
 	VMOVUPS Y7, 32(SI)(DI*1)
 	MOVQ    32(CX), DI
-	ADDQ    BX, DI
 	VMOVUPS Y8, (SI)(DI*1)
 	VMOVUPS Y9, 32(SI)(DI*1)
 	MOVQ    40(CX), DI
-	ADDQ    BX, DI
 	VMOVUPS Y10, (SI)(DI*1)
 	VMOVUPS Y11, 32(SI)(DI*1)
-	ADDQ    $+64, BX
-	JMP     wide8
+	IMUL3Q  $+6, DX, SI
+	ADDQ    SI, AX
+	ADDQ    $+48, CX
+	JMP     next4
 
-narrow9:
-	TESTQ  SI, SI
-	JZ     channels10
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   AX, SI
-	LEAQ   (AX)(DX*2), DI
-	ADDQ   DX, DI
-	XORQ   R8, R8
-
-tap20:
-	MOVQ        taps+24(FP), R9
-	MOVLQSX     (R9)(R8*4), R9
-	IMULQ       wtap+56(FP), R9
-	ADDQ        w+48(FP), R9
-	VMOVUPS     (R9)(BX*1), Y6
-	MOVQ        (SI), R9
-	VFMADD231PS (R9)(BX*1), Y6, Y0
-	MOVQ        (SI)(DX*1), R9
-	VFMADD231PS (R9)(BX*1), Y6, Y1
-	MOVQ        (SI)(DX*2), R9
-	VFMADD231PS (R9)(BX*1), Y6, Y2
-	MOVQ        (DI), R9
-	VFMADD231PS (R9)(BX*1), Y6, Y3
-	MOVQ        (DI)(DX*1), R9
-	VFMADD231PS (R9)(BX*1), Y6, Y4
-	MOVQ        (DI)(DX*2), R9
-	VFMADD231PS (R9)(BX*1), Y6, Y5
-	ADDQ        $+8, SI
-	ADDQ        $+8, DI
-	INCQ        R8
-	CMPQ        R8, ntaps+32(FP)
-	JLT         tap20
-	MOVQ        scale+80(FP), SI
-	TESTQ       SI, SI
-	JZ          noscale21
-	VMOVUPS     (SI)(BX*1), Y6
-	VMULPS      Y6, Y0, Y0
-	VMULPS      Y6, Y1, Y1
-	VMULPS      Y6, Y2, Y2
-	VMULPS      Y6, Y3, Y3
-	VMULPS      Y6, Y4, Y4
-	VMULPS      Y6, Y5, Y5
-
-noscale21:
-	MOVQ    shift+88(FP), SI
-	TESTQ   SI, SI
-	JZ      noshift22
-	VMOVUPS (SI)(BX*1), Y6
-	VADDPS  Y6, Y0, Y0
-	VADDPS  Y6, Y1, Y1
-	VADDPS  Y6, Y2, Y2
-	VADDPS  Y6, Y3, Y3
-	VADDPS  Y6, Y4, Y4
-	VADDPS  Y6, Y5, Y5
-
-noshift22:
-	MOVQ   res+72(FP), SI
-	TESTQ  SI, SI
-	JZ     nores23
-	MOVQ   (CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y0, Y0
-	MOVQ   8(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y1, Y1
-	MOVQ   16(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y2, Y2
-	MOVQ   24(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y3, Y3
-	MOVQ   32(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y4, Y4
-	MOVQ   40(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y5, Y5
-
-nores23:
-	VXORPS  Y6, Y6, Y6
-	VMOVUPS splat0<>+0(SB), Y7
-	MOVQ    act+96(FP), SI
-	CMPQ    SI, $+1
-	JEQ     act26
-	CMPQ    SI, $+2
-	JEQ     act27
-	CMPQ    SI, $+3
-	JEQ     act28
-	JMP     acted24
-
-act26:
-	VMAXPS Y6, Y0, Y0
-	VMAXPS Y6, Y1, Y1
-	VMAXPS Y6, Y2, Y2
-	VMAXPS Y6, Y3, Y3
-	VMAXPS Y6, Y4, Y4
-	VMAXPS Y6, Y5, Y5
-	JMP    acted24
-
-act27:
-	VADDPS splat1<>+0(SB), Y0, Y8
-	VMAXPS Y8, Y6, Y8
-	VMINPS Y8, Y7, Y8
-	VMULPS splat2<>+0(SB), Y8, Y8
-	VMULPS Y8, Y0, Y0
-	VADDPS splat1<>+0(SB), Y1, Y8
-	VMAXPS Y8, Y6, Y8
-	VMINPS Y8, Y7, Y8
-	VMULPS splat2<>+0(SB), Y8, Y8
-	VMULPS Y8, Y1, Y1
-	VADDPS splat1<>+0(SB), Y2, Y8
-	VMAXPS Y8, Y6, Y8
-	VMINPS Y8, Y7, Y8
-	VMULPS splat2<>+0(SB), Y8, Y8
-	VMULPS Y8, Y2, Y2
-	VADDPS splat1<>+0(SB), Y3, Y8
-	VMAXPS Y8, Y6, Y8
-	VMINPS Y8, Y7, Y8
-	VMULPS splat2<>+0(SB), Y8, Y8
-	VMULPS Y8, Y3, Y3
-	VADDPS splat1<>+0(SB), Y4, Y8
-	VMAXPS Y8, Y6, Y8
-	VMINPS Y8, Y7, Y8
-	VMULPS splat2<>+0(SB), Y8, Y8
-	VMULPS Y8, Y4, Y4
-	VADDPS splat1<>+0(SB), Y5, Y8
-	VMAXPS Y8, Y6, Y8
-	VMINPS Y8, Y7, Y8
-	VMULPS splat2<>+0(SB), Y8, Y8
-	VMULPS Y8, Y5, Y5
-	JMP    acted24
-
-act28:
-	VADDPS splat1<>+0(SB), Y0, Y0
-	VMAXPS Y0, Y6, Y0
-	VMINPS Y0, Y7, Y0
-	VMULPS splat2<>+0(SB), Y0, Y0
-	VADDPS splat1<>+0(SB), Y1, Y1
-	VMAXPS Y1, Y6, Y1
-	VMINPS Y1, Y7, Y1
-	VMULPS splat2<>+0(SB), Y1, Y1
-	VADDPS splat1<>+0(SB), Y2, Y2
-	VMAXPS Y2, Y6, Y2
-	VMINPS Y2, Y7, Y2
-	VMULPS splat2<>+0(SB), Y2, Y2
-	VADDPS splat1<>+0(SB), Y3, Y3
-	VMAXPS Y3, Y6, Y3
-	VMINPS Y3, Y7, Y3
-	VMULPS splat2<>+0(SB), Y3, Y3
-	VADDPS splat1<>+0(SB), Y4, Y4
-	VMAXPS Y4, Y6, Y4
-	VMINPS Y4, Y7, Y4
-	VMULPS splat2<>+0(SB), Y4, Y4
-	VADDPS splat1<>+0(SB), Y5, Y5
-	VMAXPS Y5, Y6, Y5
-	VMINPS Y5, Y7, Y5
-	VMULPS splat2<>+0(SB), Y5, Y5
-
-acted24:
-	MOVQ    y+64(FP), SI
-	MOVQ    (CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y0, (SI)(DI*1)
-	MOVQ    8(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y1, (SI)(DI*1)
-	MOVQ    16(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y2, (SI)(DI*1)
-	MOVQ    24(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y3, (SI)(DI*1)
-	MOVQ    32(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y4, (SI)(DI*1)
-	MOVQ    40(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y5, (SI)(DI*1)
-
-channels10:
-	IMUL3Q $+6, DX, BX
-	ADDQ   BX, AX
-	ADDQ   $+48, CX
-	JMP    next2
-
-tail3:
-	XORQ BX, BX
-
-wide29:
-	MOVQ   channels+40(FP), SI
-	SUBQ   BX, SI
-	CMPQ   SI, $+64
-	JLT    narrow30
+tail5:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   AX, SI
 	XORQ   DI, DI
 
-tap32:
-	MOVQ        taps+24(FP), R8
+tap19:
+	MOVQ        taps+32(FP), R8
 	MOVLQSX     (R8)(DI*4), R8
-	IMULQ       wtap+56(FP), R8
-	ADDQ        w+48(FP), R8
-	VMOVUPS     (R8)(BX*1), Y2
-	VMOVUPS     32(R8)(BX*1), Y3
+	IMULQ       wtap+64(FP), R8
+	ADDQ        w+56(FP), R8
+	VMOVUPS     (R8), Y2
+	VMOVUPS     32(R8), Y3
 	MOVQ        (SI), R8
 	VFMADD231PS (R8)(BX*1), Y2, Y0
 	VFMADD231PS 32(R8)(BX*1), Y3, Y1
 	ADDQ        $+8, SI
 	INCQ        DI
-	CMPQ        DI, ntaps+32(FP)
-	JLT         tap32
-	MOVQ        scale+80(FP), SI
-	TESTQ       SI, SI
-	JZ          noscale33
-	VMOVUPS     (SI)(BX*1), Y2
+	CMPQ        DI, ntaps+40(FP)
+	JLT         tap19
+	MOVQ        scale+88(FP), BX
+	TESTQ       BX, BX
+	JZ          noscale20
+	VMOVUPS     (BX), Y2
 	VMULPS      Y2, Y0, Y0
-	VMOVUPS     32(SI)(BX*1), Y2
+	VMOVUPS     32(BX), Y2
 	VMULPS      Y2, Y1, Y1
 
-noscale33:
-	MOVQ    shift+88(FP), SI
-	TESTQ   SI, SI
-	JZ      noshift34
-	VMOVUPS (SI)(BX*1), Y2
+noscale20:
+	MOVQ    shift+96(FP), BX
+	TESTQ   BX, BX
+	JZ      noshift21
+	VMOVUPS (BX), Y2
 	VADDPS  Y2, Y0, Y0
-	VMOVUPS 32(SI)(BX*1), Y2
+	VMOVUPS 32(BX), Y2
 	VADDPS  Y2, Y1, Y1
 
-noshift34:
-	MOVQ   res+72(FP), SI
-	TESTQ  SI, SI
-	JZ     nores35
-	MOVQ   (CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y0, Y0
-	VADDPS 32(SI)(DI*1), Y1, Y1
+noshift21:
+	MOVQ   res+80(FP), BX
+	TESTQ  BX, BX
+	JZ     nores22
+	MOVQ   (CX), SI
+	VADDPS (BX)(SI*1), Y0, Y0
+	VADDPS 32(BX)(SI*1), Y1, Y1
 
-nores35:
+nores22:
 	VXORPS  Y2, Y2, Y2
 	VMOVUPS splat0<>+0(SB), Y3
-	MOVQ    act+96(FP), SI
-	CMPQ    SI, $+1
-	JEQ     act38
-	CMPQ    SI, $+2
-	JEQ     act39
-	CMPQ    SI, $+3
-	JEQ     act40
-	JMP     acted36
+	MOVQ    act+104(FP), BX
+	CMPQ    BX, $+1
+	JEQ     act25
+	CMPQ    BX, $+2
+	JEQ     act26
+	CMPQ    BX, $+3
+	JEQ     act27
+	JMP     acted23
 
-act38:
+act25:
 	VMAXPS Y2, Y0, Y0
 	VMAXPS Y2, Y1, Y1
-	JMP    acted36
+	JMP    acted23
 
-act39:
+act26:
 	VADDPS splat1<>+0(SB), Y0, Y4
 	VMAXPS Y4, Y2, Y4
 	VMINPS Y4, Y3, Y4
@@ -588,9 +376,9 @@ act39:
 	VMINPS Y4, Y3, Y4
 	VMULPS splat2<>+0(SB), Y4, Y4
 	VMULPS Y4, Y1, Y1
-	JMP    acted36
+	JMP    acted23
 
-act40:
+act27:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y2, Y0
 	VMINPS Y0, Y3, Y0
@@ -600,105 +388,17 @@ act40:
 	VMINPS Y1, Y3, Y1
 	VMULPS splat2<>+0(SB), Y1, Y1
 
-acted36:
-	MOVQ    y+64(FP), SI
-	MOVQ    (CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y0, (SI)(DI*1)
-	VMOVUPS Y1, 32(SI)(DI*1)
-	ADDQ    $+64, BX
-	JMP     wide29
+acted23:
+	MOVQ    y+72(FP), BX
+	MOVQ    (CX), SI
+	VMOVUPS Y0, (BX)(SI*1)
+	VMOVUPS Y1, 32(BX)(SI*1)
+	IMUL3Q  $+1, DX, DX
+	ADDQ    DX, AX
+	ADDQ    $+8, CX
+	JMP     done3
 
-narrow30:
-	TESTQ  SI, SI
-	JZ     channels31
-	VXORPS Y0, Y0, Y0
-	MOVQ   AX, SI
-	XORQ   DI, DI
-
-tap41:
-	MOVQ        taps+24(FP), R8
-	MOVLQSX     (R8)(DI*4), R8
-	IMULQ       wtap+56(FP), R8
-	ADDQ        w+48(FP), R8
-	VMOVUPS     (R8)(BX*1), Y1
-	MOVQ        (SI), R8
-	VFMADD231PS (R8)(BX*1), Y1, Y0
-	ADDQ        $+8, SI
-	INCQ        DI
-	CMPQ        DI, ntaps+32(FP)
-	JLT         tap41
-	MOVQ        scale+80(FP), SI
-	TESTQ       SI, SI
-	JZ          noscale42
-	VMOVUPS     (SI)(BX*1), Y1
-	VMULPS      Y1, Y0, Y0
-
-noscale42:
-	MOVQ    shift+88(FP), SI
-	TESTQ   SI, SI
-	JZ      noshift43
-	VMOVUPS (SI)(BX*1), Y1
-	VADDPS  Y1, Y0, Y0
-
-noshift43:
-	MOVQ   res+72(FP), SI
-	TESTQ  SI, SI
-	JZ     nores44
-	MOVQ   (CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y0, Y0
-
-nores44:
-	VXORPS  Y1, Y1, Y1
-	VMOVUPS splat0<>+0(SB), Y2
-	MOVQ    act+96(FP), SI
-	CMPQ    SI, $+1
-	JEQ     act47
-	CMPQ    SI, $+2
-	JEQ     act48
-	CMPQ    SI, $+3
-	JEQ     act49
-	JMP     acted45
-
-act47:
-	VMAXPS Y1, Y0, Y0
-	JMP    acted45
-
-act48:
-	VADDPS splat1<>+0(SB), Y0, Y3
-	VMAXPS Y3, Y1, Y3
-	VMINPS Y3, Y2, Y3
-	VMULPS splat2<>+0(SB), Y3, Y3
-	VMULPS Y3, Y0, Y0
-	JMP    acted45
-
-act49:
-	VADDPS splat1<>+0(SB), Y0, Y0
-	VMAXPS Y0, Y1, Y0
-	VMINPS Y0, Y2, Y0
-	VMULPS splat2<>+0(SB), Y0, Y0
-
-acted45:
-	MOVQ    y+64(FP), SI
-	MOVQ    (CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y0, (SI)(DI*1)
-
-channels31:
-	IMUL3Q $+1, DX, DX
-	ADDQ   DX, AX
-	ADDQ   $+8, CX
-	JMP    done1
-
-tail4:
-	XORQ BX, BX
-
-wide50:
-	MOVQ   channels+40(FP), SI
-	SUBQ   BX, SI
-	CMPQ   SI, $+64
-	JLT    narrow51
+tail6:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -706,13 +406,13 @@ wide50:
 	MOVQ   AX, SI
 	XORQ   DI, DI
 
-tap53:
-	MOVQ        taps+24(FP), R8
+tap28:
+	MOVQ        taps+32(FP), R8
 	MOVLQSX     (R8)(DI*4), R8
-	IMULQ       wtap+56(FP), R8
-	ADDQ        w+48(FP), R8
-	VMOVUPS     (R8)(BX*1), Y4
-	VMOVUPS     32(R8)(BX*1), Y5
+	IMULQ       wtap+64(FP), R8
+	ADDQ        w+56(FP), R8
+	VMOVUPS     (R8), Y4
+	VMOVUPS     32(R8), Y5
 	MOVQ        (SI), R8
 	VFMADD231PS (R8)(BX*1), Y4, Y0
 	VFMADD231PS 32(R8)(BX*1), Y5, Y1
@@ -721,62 +421,60 @@ tap53:
 	VFMADD231PS 32(R8)(BX*1), Y5, Y3
 	ADDQ        $+8, SI
 	INCQ        DI
-	CMPQ        DI, ntaps+32(FP)
-	JLT         tap53
-	MOVQ        scale+80(FP), SI
-	TESTQ       SI, SI
-	JZ          noscale54
-	VMOVUPS     (SI)(BX*1), Y4
+	CMPQ        DI, ntaps+40(FP)
+	JLT         tap28
+	MOVQ        scale+88(FP), BX
+	TESTQ       BX, BX
+	JZ          noscale29
+	VMOVUPS     (BX), Y4
 	VMULPS      Y4, Y0, Y0
 	VMULPS      Y4, Y2, Y2
-	VMOVUPS     32(SI)(BX*1), Y4
+	VMOVUPS     32(BX), Y4
 	VMULPS      Y4, Y1, Y1
 	VMULPS      Y4, Y3, Y3
 
-noscale54:
-	MOVQ    shift+88(FP), SI
-	TESTQ   SI, SI
-	JZ      noshift55
-	VMOVUPS (SI)(BX*1), Y4
+noscale29:
+	MOVQ    shift+96(FP), BX
+	TESTQ   BX, BX
+	JZ      noshift30
+	VMOVUPS (BX), Y4
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y4, Y2, Y2
-	VMOVUPS 32(SI)(BX*1), Y4
+	VMOVUPS 32(BX), Y4
 	VADDPS  Y4, Y1, Y1
 	VADDPS  Y4, Y3, Y3
 
-noshift55:
-	MOVQ   res+72(FP), SI
-	TESTQ  SI, SI
-	JZ     nores56
-	MOVQ   (CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y0, Y0
-	VADDPS 32(SI)(DI*1), Y1, Y1
-	MOVQ   8(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y2, Y2
-	VADDPS 32(SI)(DI*1), Y3, Y3
+noshift30:
+	MOVQ   res+80(FP), BX
+	TESTQ  BX, BX
+	JZ     nores31
+	MOVQ   (CX), SI
+	VADDPS (BX)(SI*1), Y0, Y0
+	VADDPS 32(BX)(SI*1), Y1, Y1
+	MOVQ   8(CX), SI
+	VADDPS (BX)(SI*1), Y2, Y2
+	VADDPS 32(BX)(SI*1), Y3, Y3
 
-nores56:
+nores31:
 	VXORPS  Y4, Y4, Y4
 	VMOVUPS splat0<>+0(SB), Y5
-	MOVQ    act+96(FP), SI
-	CMPQ    SI, $+1
-	JEQ     act59
-	CMPQ    SI, $+2
-	JEQ     act60
-	CMPQ    SI, $+3
-	JEQ     act61
-	JMP     acted57
+	MOVQ    act+104(FP), BX
+	CMPQ    BX, $+1
+	JEQ     act34
+	CMPQ    BX, $+2
+	JEQ     act35
+	CMPQ    BX, $+3
+	JEQ     act36
+	JMP     acted32
 
-act59:
+act34:
 	VMAXPS Y4, Y0, Y0
 	VMAXPS Y4, Y1, Y1
 	VMAXPS Y4, Y2, Y2
 	VMAXPS Y4, Y3, Y3
-	JMP    acted57
+	JMP    acted32
 
-act60:
+act35:
 	VADDPS splat1<>+0(SB), Y0, Y6
 	VMAXPS Y6, Y4, Y6
 	VMINPS Y6, Y5, Y6
@@ -797,9 +495,9 @@ act60:
 	VMINPS Y6, Y5, Y6
 	VMULPS splat2<>+0(SB), Y6, Y6
 	VMULPS Y6, Y3, Y3
-	JMP    acted57
+	JMP    acted32
 
-act61:
+act36:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y4, Y0
 	VMINPS Y0, Y5, Y0
@@ -817,130 +515,20 @@ act61:
 	VMINPS Y3, Y5, Y3
 	VMULPS splat2<>+0(SB), Y3, Y3
 
-acted57:
-	MOVQ    y+64(FP), SI
-	MOVQ    (CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y0, (SI)(DI*1)
-	VMOVUPS Y1, 32(SI)(DI*1)
-	MOVQ    8(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y2, (SI)(DI*1)
-	VMOVUPS Y3, 32(SI)(DI*1)
-	ADDQ    $+64, BX
-	JMP     wide50
+acted32:
+	MOVQ    y+72(FP), BX
+	MOVQ    (CX), SI
+	VMOVUPS Y0, (BX)(SI*1)
+	VMOVUPS Y1, 32(BX)(SI*1)
+	MOVQ    8(CX), SI
+	VMOVUPS Y2, (BX)(SI*1)
+	VMOVUPS Y3, 32(BX)(SI*1)
+	IMUL3Q  $+2, DX, DX
+	ADDQ    DX, AX
+	ADDQ    $+16, CX
+	JMP     done3
 
-narrow51:
-	TESTQ  SI, SI
-	JZ     channels52
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	MOVQ   AX, SI
-	XORQ   DI, DI
-
-tap62:
-	MOVQ        taps+24(FP), R8
-	MOVLQSX     (R8)(DI*4), R8
-	IMULQ       wtap+56(FP), R8
-	ADDQ        w+48(FP), R8
-	VMOVUPS     (R8)(BX*1), Y2
-	MOVQ        (SI), R8
-	VFMADD231PS (R8)(BX*1), Y2, Y0
-	MOVQ        (SI)(DX*1), R8
-	VFMADD231PS (R8)(BX*1), Y2, Y1
-	ADDQ        $+8, SI
-	INCQ        DI
-	CMPQ        DI, ntaps+32(FP)
-	JLT         tap62
-	MOVQ        scale+80(FP), SI
-	TESTQ       SI, SI
-	JZ          noscale63
-	VMOVUPS     (SI)(BX*1), Y2
-	VMULPS      Y2, Y0, Y0
-	VMULPS      Y2, Y1, Y1
-
-noscale63:
-	MOVQ    shift+88(FP), SI
-	TESTQ   SI, SI
-	JZ      noshift64
-	VMOVUPS (SI)(BX*1), Y2
-	VADDPS  Y2, Y0, Y0
-	VADDPS  Y2, Y1, Y1
-
-noshift64:
-	MOVQ   res+72(FP), SI
-	TESTQ  SI, SI
-	JZ     nores65
-	MOVQ   (CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y0, Y0
-	MOVQ   8(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y1, Y1
-
-nores65:
-	VXORPS  Y2, Y2, Y2
-	VMOVUPS splat0<>+0(SB), Y3
-	MOVQ    act+96(FP), SI
-	CMPQ    SI, $+1
-	JEQ     act68
-	CMPQ    SI, $+2
-	JEQ     act69
-	CMPQ    SI, $+3
-	JEQ     act70
-	JMP     acted66
-
-act68:
-	VMAXPS Y2, Y0, Y0
-	VMAXPS Y2, Y1, Y1
-	JMP    acted66
-
-act69:
-	VADDPS splat1<>+0(SB), Y0, Y4
-	VMAXPS Y4, Y2, Y4
-	VMINPS Y4, Y3, Y4
-	VMULPS splat2<>+0(SB), Y4, Y4
-	VMULPS Y4, Y0, Y0
-	VADDPS splat1<>+0(SB), Y1, Y4
-	VMAXPS Y4, Y2, Y4
-	VMINPS Y4, Y3, Y4
-	VMULPS splat2<>+0(SB), Y4, Y4
-	VMULPS Y4, Y1, Y1
-	JMP    acted66
-
-act70:
-	VADDPS splat1<>+0(SB), Y0, Y0
-	VMAXPS Y0, Y2, Y0
-	VMINPS Y0, Y3, Y0
-	VMULPS splat2<>+0(SB), Y0, Y0
-	VADDPS splat1<>+0(SB), Y1, Y1
-	VMAXPS Y1, Y2, Y1
-	VMINPS Y1, Y3, Y1
-	VMULPS splat2<>+0(SB), Y1, Y1
-
-acted66:
-	MOVQ    y+64(FP), SI
-	MOVQ    (CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y0, (SI)(DI*1)
-	MOVQ    8(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y1, (SI)(DI*1)
-
-channels52:
-	IMUL3Q $+2, DX, DX
-	ADDQ   DX, AX
-	ADDQ   $+16, CX
-	JMP    done1
-
-tail5:
-	XORQ BX, BX
-
-wide71:
-	MOVQ   channels+40(FP), SI
-	SUBQ   BX, SI
-	CMPQ   SI, $+64
-	JLT    narrow72
+tail7:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -950,13 +538,13 @@ wide71:
 	MOVQ   AX, SI
 	XORQ   DI, DI
 
-tap74:
-	MOVQ        taps+24(FP), R8
+tap37:
+	MOVQ        taps+32(FP), R8
 	MOVLQSX     (R8)(DI*4), R8
-	IMULQ       wtap+56(FP), R8
-	ADDQ        w+48(FP), R8
-	VMOVUPS     (R8)(BX*1), Y6
-	VMOVUPS     32(R8)(BX*1), Y7
+	IMULQ       wtap+64(FP), R8
+	ADDQ        w+56(FP), R8
+	VMOVUPS     (R8), Y6
+	VMOVUPS     32(R8), Y7
 	MOVQ        (SI), R8
 	VFMADD231PS (R8)(BX*1), Y6, Y0
 	VFMADD231PS 32(R8)(BX*1), Y7, Y1
@@ -968,72 +556,69 @@ tap74:
 	VFMADD231PS 32(R8)(BX*1), Y7, Y5
 	ADDQ        $+8, SI
 	INCQ        DI
-	CMPQ        DI, ntaps+32(FP)
-	JLT         tap74
-	MOVQ        scale+80(FP), SI
-	TESTQ       SI, SI
-	JZ          noscale75
-	VMOVUPS     (SI)(BX*1), Y6
+	CMPQ        DI, ntaps+40(FP)
+	JLT         tap37
+	MOVQ        scale+88(FP), BX
+	TESTQ       BX, BX
+	JZ          noscale38
+	VMOVUPS     (BX), Y6
 	VMULPS      Y6, Y0, Y0
 	VMULPS      Y6, Y2, Y2
 	VMULPS      Y6, Y4, Y4
-	VMOVUPS     32(SI)(BX*1), Y6
+	VMOVUPS     32(BX), Y6
 	VMULPS      Y6, Y1, Y1
 	VMULPS      Y6, Y3, Y3
 	VMULPS      Y6, Y5, Y5
 
-noscale75:
-	MOVQ    shift+88(FP), SI
-	TESTQ   SI, SI
-	JZ      noshift76
-	VMOVUPS (SI)(BX*1), Y6
+noscale38:
+	MOVQ    shift+96(FP), BX
+	TESTQ   BX, BX
+	JZ      noshift39
+	VMOVUPS (BX), Y6
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y6, Y2, Y2
 	VADDPS  Y6, Y4, Y4
-	VMOVUPS 32(SI)(BX*1), Y6
+	VMOVUPS 32(BX), Y6
 	VADDPS  Y6, Y1, Y1
 	VADDPS  Y6, Y3, Y3
 	VADDPS  Y6, Y5, Y5
 
-noshift76:
-	MOVQ   res+72(FP), SI
-	TESTQ  SI, SI
-	JZ     nores77
-	MOVQ   (CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y0, Y0
-	VADDPS 32(SI)(DI*1), Y1, Y1
-	MOVQ   8(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y2, Y2
-	VADDPS 32(SI)(DI*1), Y3, Y3
-	MOVQ   16(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y4, Y4
-	VADDPS 32(SI)(DI*1), Y5, Y5
+noshift39:
+	MOVQ   res+80(FP), BX
+	TESTQ  BX, BX
+	JZ     nores40
+	MOVQ   (CX), SI
+	VADDPS (BX)(SI*1), Y0, Y0
+	VADDPS 32(BX)(SI*1), Y1, Y1
+	MOVQ   8(CX), SI
+	VADDPS (BX)(SI*1), Y2, Y2
+	VADDPS 32(BX)(SI*1), Y3, Y3
+	MOVQ   16(CX), SI
+	VADDPS (BX)(SI*1), Y4, Y4
+	VADDPS 32(BX)(SI*1), Y5, Y5
 
-nores77:
+nores40:
 	VXORPS  Y6, Y6, Y6
 	VMOVUPS splat0<>+0(SB), Y7
-	MOVQ    act+96(FP), SI
-	CMPQ    SI, $+1
-	JEQ     act80
-	CMPQ    SI, $+2
-	JEQ     act81
-	CMPQ    SI, $+3
-	JEQ     act82
-	JMP     acted78
+	MOVQ    act+104(FP), BX
+	CMPQ    BX, $+1
+	JEQ     act43
+	CMPQ    BX, $+2
+	JEQ     act44
+	CMPQ    BX, $+3
+	JEQ     act45
+	JMP     acted41
 
-act80:
+act43:
 	VMAXPS Y6, Y0, Y0
 	VMAXPS Y6, Y1, Y1
 	VMAXPS Y6, Y2, Y2
 	VMAXPS Y6, Y3, Y3
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
-	JMP    acted78
+	JMP    acted41
 
-act81:
+act44:
 	VADDPS splat1<>+0(SB), Y0, Y8
 	VMAXPS Y8, Y6, Y8
 	VMINPS Y8, Y7, Y8
@@ -1064,9 +649,9 @@ act81:
 	VMINPS Y8, Y7, Y8
 	VMULPS splat2<>+0(SB), Y8, Y8
 	VMULPS Y8, Y5, Y5
-	JMP    acted78
+	JMP    acted41
 
-act82:
+act45:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y6, Y0
 	VMINPS Y0, Y7, Y0
@@ -1092,155 +677,23 @@ act82:
 	VMINPS Y5, Y7, Y5
 	VMULPS splat2<>+0(SB), Y5, Y5
 
-acted78:
-	MOVQ    y+64(FP), SI
-	MOVQ    (CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y0, (SI)(DI*1)
-	VMOVUPS Y1, 32(SI)(DI*1)
-	MOVQ    8(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y2, (SI)(DI*1)
-	VMOVUPS Y3, 32(SI)(DI*1)
-	MOVQ    16(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y4, (SI)(DI*1)
-	VMOVUPS Y5, 32(SI)(DI*1)
-	ADDQ    $+64, BX
-	JMP     wide71
+acted41:
+	MOVQ    y+72(FP), BX
+	MOVQ    (CX), SI
+	VMOVUPS Y0, (BX)(SI*1)
+	VMOVUPS Y1, 32(BX)(SI*1)
+	MOVQ    8(CX), SI
+	VMOVUPS Y2, (BX)(SI*1)
+	VMOVUPS Y3, 32(BX)(SI*1)
+	MOVQ    16(CX), SI
+	VMOVUPS Y4, (BX)(SI*1)
+	VMOVUPS Y5, 32(BX)(SI*1)
+	IMUL3Q  $+3, DX, DX
+	ADDQ    DX, AX
+	ADDQ    $+24, CX
+	JMP     done3
 
-narrow72:
-	TESTQ  SI, SI
-	JZ     channels73
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	MOVQ   AX, SI
-	XORQ   DI, DI
-
-tap83:
-	MOVQ        taps+24(FP), R8
-	MOVLQSX     (R8)(DI*4), R8
-	IMULQ       wtap+56(FP), R8
-	ADDQ        w+48(FP), R8
-	VMOVUPS     (R8)(BX*1), Y3
-	MOVQ        (SI), R8
-	VFMADD231PS (R8)(BX*1), Y3, Y0
-	MOVQ        (SI)(DX*1), R8
-	VFMADD231PS (R8)(BX*1), Y3, Y1
-	MOVQ        (SI)(DX*2), R8
-	VFMADD231PS (R8)(BX*1), Y3, Y2
-	ADDQ        $+8, SI
-	INCQ        DI
-	CMPQ        DI, ntaps+32(FP)
-	JLT         tap83
-	MOVQ        scale+80(FP), SI
-	TESTQ       SI, SI
-	JZ          noscale84
-	VMOVUPS     (SI)(BX*1), Y3
-	VMULPS      Y3, Y0, Y0
-	VMULPS      Y3, Y1, Y1
-	VMULPS      Y3, Y2, Y2
-
-noscale84:
-	MOVQ    shift+88(FP), SI
-	TESTQ   SI, SI
-	JZ      noshift85
-	VMOVUPS (SI)(BX*1), Y3
-	VADDPS  Y3, Y0, Y0
-	VADDPS  Y3, Y1, Y1
-	VADDPS  Y3, Y2, Y2
-
-noshift85:
-	MOVQ   res+72(FP), SI
-	TESTQ  SI, SI
-	JZ     nores86
-	MOVQ   (CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y0, Y0
-	MOVQ   8(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y1, Y1
-	MOVQ   16(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y2, Y2
-
-nores86:
-	VXORPS  Y3, Y3, Y3
-	VMOVUPS splat0<>+0(SB), Y4
-	MOVQ    act+96(FP), SI
-	CMPQ    SI, $+1
-	JEQ     act89
-	CMPQ    SI, $+2
-	JEQ     act90
-	CMPQ    SI, $+3
-	JEQ     act91
-	JMP     acted87
-
-act89:
-	VMAXPS Y3, Y0, Y0
-	VMAXPS Y3, Y1, Y1
-	VMAXPS Y3, Y2, Y2
-	JMP    acted87
-
-act90:
-	VADDPS splat1<>+0(SB), Y0, Y5
-	VMAXPS Y5, Y3, Y5
-	VMINPS Y5, Y4, Y5
-	VMULPS splat2<>+0(SB), Y5, Y5
-	VMULPS Y5, Y0, Y0
-	VADDPS splat1<>+0(SB), Y1, Y5
-	VMAXPS Y5, Y3, Y5
-	VMINPS Y5, Y4, Y5
-	VMULPS splat2<>+0(SB), Y5, Y5
-	VMULPS Y5, Y1, Y1
-	VADDPS splat1<>+0(SB), Y2, Y5
-	VMAXPS Y5, Y3, Y5
-	VMINPS Y5, Y4, Y5
-	VMULPS splat2<>+0(SB), Y5, Y5
-	VMULPS Y5, Y2, Y2
-	JMP    acted87
-
-act91:
-	VADDPS splat1<>+0(SB), Y0, Y0
-	VMAXPS Y0, Y3, Y0
-	VMINPS Y0, Y4, Y0
-	VMULPS splat2<>+0(SB), Y0, Y0
-	VADDPS splat1<>+0(SB), Y1, Y1
-	VMAXPS Y1, Y3, Y1
-	VMINPS Y1, Y4, Y1
-	VMULPS splat2<>+0(SB), Y1, Y1
-	VADDPS splat1<>+0(SB), Y2, Y2
-	VMAXPS Y2, Y3, Y2
-	VMINPS Y2, Y4, Y2
-	VMULPS splat2<>+0(SB), Y2, Y2
-
-acted87:
-	MOVQ    y+64(FP), SI
-	MOVQ    (CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y0, (SI)(DI*1)
-	MOVQ    8(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y1, (SI)(DI*1)
-	MOVQ    16(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y2, (SI)(DI*1)
-
-channels73:
-	IMUL3Q $+3, DX, DX
-	ADDQ   DX, AX
-	ADDQ   $+24, CX
-	JMP    done1
-
-tail6:
-	XORQ BX, BX
-
-wide92:
-	MOVQ   channels+40(FP), SI
-	SUBQ   BX, SI
-	CMPQ   SI, $+64
-	JLT    narrow93
+tail8:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1254,13 +707,13 @@ wide92:
 	ADDQ   DX, DI
 	XORQ   R8, R8
 
-tap95:
-	MOVQ        taps+24(FP), R9
+tap46:
+	MOVQ        taps+32(FP), R9
 	MOVLQSX     (R9)(R8*4), R9
-	IMULQ       wtap+56(FP), R9
-	ADDQ        w+48(FP), R9
-	VMOVUPS     (R9)(BX*1), Y8
-	VMOVUPS     32(R9)(BX*1), Y9
+	IMULQ       wtap+64(FP), R9
+	ADDQ        w+56(FP), R9
+	VMOVUPS     (R9), Y8
+	VMOVUPS     32(R9), Y9
 	MOVQ        (SI), R9
 	VFMADD231PS (R9)(BX*1), Y8, Y0
 	VFMADD231PS 32(R9)(BX*1), Y9, Y1
@@ -1276,71 +729,67 @@ tap95:
 	ADDQ        $+8, SI
 	ADDQ        $+8, DI
 	INCQ        R8
-	CMPQ        R8, ntaps+32(FP)
-	JLT         tap95
-	MOVQ        scale+80(FP), SI
-	TESTQ       SI, SI
-	JZ          noscale96
-	VMOVUPS     (SI)(BX*1), Y8
+	CMPQ        R8, ntaps+40(FP)
+	JLT         tap46
+	MOVQ        scale+88(FP), BX
+	TESTQ       BX, BX
+	JZ          noscale47
+	VMOVUPS     (BX), Y8
 	VMULPS      Y8, Y0, Y0
 	VMULPS      Y8, Y2, Y2
 	VMULPS      Y8, Y4, Y4
 	VMULPS      Y8, Y6, Y6
-	VMOVUPS     32(SI)(BX*1), Y8
+	VMOVUPS     32(BX), Y8
 	VMULPS      Y8, Y1, Y1
 	VMULPS      Y8, Y3, Y3
 	VMULPS      Y8, Y5, Y5
 	VMULPS      Y8, Y7, Y7
 
-noscale96:
-	MOVQ    shift+88(FP), SI
-	TESTQ   SI, SI
-	JZ      noshift97
-	VMOVUPS (SI)(BX*1), Y8
+noscale47:
+	MOVQ    shift+96(FP), BX
+	TESTQ   BX, BX
+	JZ      noshift48
+	VMOVUPS (BX), Y8
 	VADDPS  Y8, Y0, Y0
 	VADDPS  Y8, Y2, Y2
 	VADDPS  Y8, Y4, Y4
 	VADDPS  Y8, Y6, Y6
-	VMOVUPS 32(SI)(BX*1), Y8
+	VMOVUPS 32(BX), Y8
 	VADDPS  Y8, Y1, Y1
 	VADDPS  Y8, Y3, Y3
 	VADDPS  Y8, Y5, Y5
 	VADDPS  Y8, Y7, Y7
 
-noshift97:
-	MOVQ   res+72(FP), SI
-	TESTQ  SI, SI
-	JZ     nores98
-	MOVQ   (CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y0, Y0
-	VADDPS 32(SI)(DI*1), Y1, Y1
-	MOVQ   8(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y2, Y2
-	VADDPS 32(SI)(DI*1), Y3, Y3
-	MOVQ   16(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y4, Y4
-	VADDPS 32(SI)(DI*1), Y5, Y5
-	MOVQ   24(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y6, Y6
-	VADDPS 32(SI)(DI*1), Y7, Y7
+noshift48:
+	MOVQ   res+80(FP), BX
+	TESTQ  BX, BX
+	JZ     nores49
+	MOVQ   (CX), SI
+	VADDPS (BX)(SI*1), Y0, Y0
+	VADDPS 32(BX)(SI*1), Y1, Y1
+	MOVQ   8(CX), SI
+	VADDPS (BX)(SI*1), Y2, Y2
+	VADDPS 32(BX)(SI*1), Y3, Y3
+	MOVQ   16(CX), SI
+	VADDPS (BX)(SI*1), Y4, Y4
+	VADDPS 32(BX)(SI*1), Y5, Y5
+	MOVQ   24(CX), SI
+	VADDPS (BX)(SI*1), Y6, Y6
+	VADDPS 32(BX)(SI*1), Y7, Y7
 
-nores98:
+nores49:
 	VXORPS  Y8, Y8, Y8
 	VMOVUPS splat0<>+0(SB), Y9
-	MOVQ    act+96(FP), SI
-	CMPQ    SI, $+1
-	JEQ     act101
-	CMPQ    SI, $+2
-	JEQ     act102
-	CMPQ    SI, $+3
-	JEQ     act103
-	JMP     acted99
+	MOVQ    act+104(FP), BX
+	CMPQ    BX, $+1
+	JEQ     act52
+	CMPQ    BX, $+2
+	JEQ     act53
+	CMPQ    BX, $+3
+	JEQ     act54
+	JMP     acted50
 
-act101:
+act52:
 	VMAXPS Y8, Y0, Y0
 	VMAXPS Y8, Y1, Y1
 	VMAXPS Y8, Y2, Y2
@@ -1349,9 +798,9 @@ act101:
 	VMAXPS Y8, Y5, Y5
 	VMAXPS Y8, Y6, Y6
 	VMAXPS Y8, Y7, Y7
-	JMP    acted99
+	JMP    acted50
 
-act102:
+act53:
 	VADDPS splat1<>+0(SB), Y0, Y10
 	VMAXPS Y10, Y8, Y10
 	VMINPS Y10, Y9, Y10
@@ -1392,9 +841,9 @@ act102:
 	VMINPS Y10, Y9, Y10
 	VMULPS splat2<>+0(SB), Y10, Y10
 	VMULPS Y10, Y7, Y7
-	JMP    acted99
+	JMP    acted50
 
-act103:
+act54:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y8, Y0
 	VMINPS Y0, Y9, Y0
@@ -1428,183 +877,26 @@ act103:
 	VMINPS Y7, Y9, Y7
 	VMULPS splat2<>+0(SB), Y7, Y7
 
-acted99:
-	MOVQ    y+64(FP), SI
-	MOVQ    (CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y0, (SI)(DI*1)
-	VMOVUPS Y1, 32(SI)(DI*1)
-	MOVQ    8(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y2, (SI)(DI*1)
-	VMOVUPS Y3, 32(SI)(DI*1)
-	MOVQ    16(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y4, (SI)(DI*1)
-	VMOVUPS Y5, 32(SI)(DI*1)
-	MOVQ    24(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y6, (SI)(DI*1)
-	VMOVUPS Y7, 32(SI)(DI*1)
-	ADDQ    $+64, BX
-	JMP     wide92
+acted50:
+	MOVQ    y+72(FP), BX
+	MOVQ    (CX), SI
+	VMOVUPS Y0, (BX)(SI*1)
+	VMOVUPS Y1, 32(BX)(SI*1)
+	MOVQ    8(CX), SI
+	VMOVUPS Y2, (BX)(SI*1)
+	VMOVUPS Y3, 32(BX)(SI*1)
+	MOVQ    16(CX), SI
+	VMOVUPS Y4, (BX)(SI*1)
+	VMOVUPS Y5, 32(BX)(SI*1)
+	MOVQ    24(CX), SI
+	VMOVUPS Y6, (BX)(SI*1)
+	VMOVUPS Y7, 32(BX)(SI*1)
+	IMUL3Q  $+4, DX, DX
+	ADDQ    DX, AX
+	ADDQ    $+32, CX
+	JMP     done3
 
-narrow93:
-	TESTQ  SI, SI
-	JZ     channels94
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   AX, SI
-	LEAQ   (AX)(DX*2), DI
-	ADDQ   DX, DI
-	XORQ   R8, R8
-
-tap104:
-	MOVQ        taps+24(FP), R9
-	MOVLQSX     (R9)(R8*4), R9
-	IMULQ       wtap+56(FP), R9
-	ADDQ        w+48(FP), R9
-	VMOVUPS     (R9)(BX*1), Y4
-	MOVQ        (SI), R9
-	VFMADD231PS (R9)(BX*1), Y4, Y0
-	MOVQ        (SI)(DX*1), R9
-	VFMADD231PS (R9)(BX*1), Y4, Y1
-	MOVQ        (SI)(DX*2), R9
-	VFMADD231PS (R9)(BX*1), Y4, Y2
-	MOVQ        (DI), R9
-	VFMADD231PS (R9)(BX*1), Y4, Y3
-	ADDQ        $+8, SI
-	ADDQ        $+8, DI
-	INCQ        R8
-	CMPQ        R8, ntaps+32(FP)
-	JLT         tap104
-	MOVQ        scale+80(FP), SI
-	TESTQ       SI, SI
-	JZ          noscale105
-	VMOVUPS     (SI)(BX*1), Y4
-	VMULPS      Y4, Y0, Y0
-	VMULPS      Y4, Y1, Y1
-	VMULPS      Y4, Y2, Y2
-	VMULPS      Y4, Y3, Y3
-
-noscale105:
-	MOVQ    shift+88(FP), SI
-	TESTQ   SI, SI
-	JZ      noshift106
-	VMOVUPS (SI)(BX*1), Y4
-	VADDPS  Y4, Y0, Y0
-	VADDPS  Y4, Y1, Y1
-	VADDPS  Y4, Y2, Y2
-	VADDPS  Y4, Y3, Y3
-
-noshift106:
-	MOVQ   res+72(FP), SI
-	TESTQ  SI, SI
-	JZ     nores107
-	MOVQ   (CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y0, Y0
-	MOVQ   8(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y1, Y1
-	MOVQ   16(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y2, Y2
-	MOVQ   24(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y3, Y3
-
-nores107:
-	VXORPS  Y4, Y4, Y4
-	VMOVUPS splat0<>+0(SB), Y5
-	MOVQ    act+96(FP), SI
-	CMPQ    SI, $+1
-	JEQ     act110
-	CMPQ    SI, $+2
-	JEQ     act111
-	CMPQ    SI, $+3
-	JEQ     act112
-	JMP     acted108
-
-act110:
-	VMAXPS Y4, Y0, Y0
-	VMAXPS Y4, Y1, Y1
-	VMAXPS Y4, Y2, Y2
-	VMAXPS Y4, Y3, Y3
-	JMP    acted108
-
-act111:
-	VADDPS splat1<>+0(SB), Y0, Y6
-	VMAXPS Y6, Y4, Y6
-	VMINPS Y6, Y5, Y6
-	VMULPS splat2<>+0(SB), Y6, Y6
-	VMULPS Y6, Y0, Y0
-	VADDPS splat1<>+0(SB), Y1, Y6
-	VMAXPS Y6, Y4, Y6
-	VMINPS Y6, Y5, Y6
-	VMULPS splat2<>+0(SB), Y6, Y6
-	VMULPS Y6, Y1, Y1
-	VADDPS splat1<>+0(SB), Y2, Y6
-	VMAXPS Y6, Y4, Y6
-	VMINPS Y6, Y5, Y6
-	VMULPS splat2<>+0(SB), Y6, Y6
-	VMULPS Y6, Y2, Y2
-	VADDPS splat1<>+0(SB), Y3, Y6
-	VMAXPS Y6, Y4, Y6
-	VMINPS Y6, Y5, Y6
-	VMULPS splat2<>+0(SB), Y6, Y6
-	VMULPS Y6, Y3, Y3
-	JMP    acted108
-
-act112:
-	VADDPS splat1<>+0(SB), Y0, Y0
-	VMAXPS Y0, Y4, Y0
-	VMINPS Y0, Y5, Y0
-	VMULPS splat2<>+0(SB), Y0, Y0
-	VADDPS splat1<>+0(SB), Y1, Y1
-	VMAXPS Y1, Y4, Y1
-	VMINPS Y1, Y5, Y1
-	VMULPS splat2<>+0(SB), Y1, Y1
-	VADDPS splat1<>+0(SB), Y2, Y2
-	VMAXPS Y2, Y4, Y2
-	VMINPS Y2, Y5, Y2
-	VMULPS splat2<>+0(SB), Y2, Y2
-	VADDPS splat1<>+0(SB), Y3, Y3
-	VMAXPS Y3, Y4, Y3
-	VMINPS Y3, Y5, Y3
-	VMULPS splat2<>+0(SB), Y3, Y3
-
-acted108:
-	MOVQ    y+64(FP), SI
-	MOVQ    (CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y0, (SI)(DI*1)
-	MOVQ    8(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y1, (SI)(DI*1)
-	MOVQ    16(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y2, (SI)(DI*1)
-	MOVQ    24(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y3, (SI)(DI*1)
-
-channels94:
-	IMUL3Q $+4, DX, DX
-	ADDQ   DX, AX
-	ADDQ   $+32, CX
-	JMP    done1
-
-tail7:
-	XORQ BX, BX
-
-wide113:
-	MOVQ   channels+40(FP), SI
-	SUBQ   BX, SI
-	CMPQ   SI, $+64
-	JLT    narrow114
+tail9:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1620,13 +912,13 @@ wide113:
 	ADDQ   DX, DI
 	XORQ   R8, R8
 
-tap116:
-	MOVQ        taps+24(FP), R9
+tap55:
+	MOVQ        taps+32(FP), R9
 	MOVLQSX     (R9)(R8*4), R9
-	IMULQ       wtap+56(FP), R9
-	ADDQ        w+48(FP), R9
-	VMOVUPS     (R9)(BX*1), Y10
-	VMOVUPS     32(R9)(BX*1), Y11
+	IMULQ       wtap+64(FP), R9
+	ADDQ        w+56(FP), R9
+	VMOVUPS     (R9), Y10
+	VMOVUPS     32(R9), Y11
 	MOVQ        (SI), R9
 	VFMADD231PS (R9)(BX*1), Y10, Y0
 	VFMADD231PS 32(R9)(BX*1), Y11, Y1
@@ -1645,79 +937,74 @@ tap116:
 	ADDQ        $+8, SI
 	ADDQ        $+8, DI
 	INCQ        R8
-	CMPQ        R8, ntaps+32(FP)
-	JLT         tap116
-	MOVQ        scale+80(FP), SI
-	TESTQ       SI, SI
-	JZ          noscale117
-	VMOVUPS     (SI)(BX*1), Y10
+	CMPQ        R8, ntaps+40(FP)
+	JLT         tap55
+	MOVQ        scale+88(FP), BX
+	TESTQ       BX, BX
+	JZ          noscale56
+	VMOVUPS     (BX), Y10
 	VMULPS      Y10, Y0, Y0
 	VMULPS      Y10, Y2, Y2
 	VMULPS      Y10, Y4, Y4
 	VMULPS      Y10, Y6, Y6
 	VMULPS      Y10, Y8, Y8
-	VMOVUPS     32(SI)(BX*1), Y10
+	VMOVUPS     32(BX), Y10
 	VMULPS      Y10, Y1, Y1
 	VMULPS      Y10, Y3, Y3
 	VMULPS      Y10, Y5, Y5
 	VMULPS      Y10, Y7, Y7
 	VMULPS      Y10, Y9, Y9
 
-noscale117:
-	MOVQ    shift+88(FP), SI
-	TESTQ   SI, SI
-	JZ      noshift118
-	VMOVUPS (SI)(BX*1), Y10
+noscale56:
+	MOVQ    shift+96(FP), BX
+	TESTQ   BX, BX
+	JZ      noshift57
+	VMOVUPS (BX), Y10
 	VADDPS  Y10, Y0, Y0
 	VADDPS  Y10, Y2, Y2
 	VADDPS  Y10, Y4, Y4
 	VADDPS  Y10, Y6, Y6
 	VADDPS  Y10, Y8, Y8
-	VMOVUPS 32(SI)(BX*1), Y10
+	VMOVUPS 32(BX), Y10
 	VADDPS  Y10, Y1, Y1
 	VADDPS  Y10, Y3, Y3
 	VADDPS  Y10, Y5, Y5
 	VADDPS  Y10, Y7, Y7
 	VADDPS  Y10, Y9, Y9
 
-noshift118:
-	MOVQ   res+72(FP), SI
-	TESTQ  SI, SI
-	JZ     nores119
-	MOVQ   (CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y0, Y0
-	VADDPS 32(SI)(DI*1), Y1, Y1
-	MOVQ   8(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y2, Y2
-	VADDPS 32(SI)(DI*1), Y3, Y3
-	MOVQ   16(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y4, Y4
-	VADDPS 32(SI)(DI*1), Y5, Y5
-	MOVQ   24(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y6, Y6
-	VADDPS 32(SI)(DI*1), Y7, Y7
-	MOVQ   32(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y8, Y8
-	VADDPS 32(SI)(DI*1), Y9, Y9
+noshift57:
+	MOVQ   res+80(FP), BX
+	TESTQ  BX, BX
+	JZ     nores58
+	MOVQ   (CX), SI
+	VADDPS (BX)(SI*1), Y0, Y0
+	VADDPS 32(BX)(SI*1), Y1, Y1
+	MOVQ   8(CX), SI
+	VADDPS (BX)(SI*1), Y2, Y2
+	VADDPS 32(BX)(SI*1), Y3, Y3
+	MOVQ   16(CX), SI
+	VADDPS (BX)(SI*1), Y4, Y4
+	VADDPS 32(BX)(SI*1), Y5, Y5
+	MOVQ   24(CX), SI
+	VADDPS (BX)(SI*1), Y6, Y6
+	VADDPS 32(BX)(SI*1), Y7, Y7
+	MOVQ   32(CX), SI
+	VADDPS (BX)(SI*1), Y8, Y8
+	VADDPS 32(BX)(SI*1), Y9, Y9
 
-nores119:
+nores58:
 	VXORPS  Y10, Y10, Y10
 	VMOVUPS splat0<>+0(SB), Y11
-	MOVQ    act+96(FP), SI
-	CMPQ    SI, $+1
-	JEQ     act122
-	CMPQ    SI, $+2
-	JEQ     act123
-	CMPQ    SI, $+3
-	JEQ     act124
-	JMP     acted120
+	MOVQ    act+104(FP), BX
+	CMPQ    BX, $+1
+	JEQ     act61
+	CMPQ    BX, $+2
+	JEQ     act62
+	CMPQ    BX, $+3
+	JEQ     act63
+	JMP     acted59
 
-act122:
+act61:
 	VMAXPS Y10, Y0, Y0
 	VMAXPS Y10, Y1, Y1
 	VMAXPS Y10, Y2, Y2
@@ -1728,9 +1015,9 @@ act122:
 	VMAXPS Y10, Y7, Y7
 	VMAXPS Y10, Y8, Y8
 	VMAXPS Y10, Y9, Y9
-	JMP    acted120
+	JMP    acted59
 
-act123:
+act62:
 	VADDPS splat1<>+0(SB), Y0, Y12
 	VMAXPS Y12, Y10, Y12
 	VMINPS Y12, Y11, Y12
@@ -1781,9 +1068,9 @@ act123:
 	VMINPS Y12, Y11, Y12
 	VMULPS splat2<>+0(SB), Y12, Y12
 	VMULPS Y12, Y9, Y9
-	JMP    acted120
+	JMP    acted59
 
-act124:
+act63:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y10, Y0
 	VMINPS Y0, Y11, Y0
@@ -1825,34 +1112,648 @@ act124:
 	VMINPS Y9, Y11, Y9
 	VMULPS splat2<>+0(SB), Y9, Y9
 
-acted120:
-	MOVQ    y+64(FP), SI
-	MOVQ    (CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y0, (SI)(DI*1)
-	VMOVUPS Y1, 32(SI)(DI*1)
-	MOVQ    8(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y2, (SI)(DI*1)
-	VMOVUPS Y3, 32(SI)(DI*1)
-	MOVQ    16(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y4, (SI)(DI*1)
-	VMOVUPS Y5, 32(SI)(DI*1)
-	MOVQ    24(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y6, (SI)(DI*1)
-	VMOVUPS Y7, 32(SI)(DI*1)
-	MOVQ    32(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y8, (SI)(DI*1)
-	VMOVUPS Y9, 32(SI)(DI*1)
-	ADDQ    $+64, BX
-	JMP     wide113
+acted59:
+	MOVQ    y+72(FP), BX
+	MOVQ    (CX), SI
+	VMOVUPS Y0, (BX)(SI*1)
+	VMOVUPS Y1, 32(BX)(SI*1)
+	MOVQ    8(CX), SI
+	VMOVUPS Y2, (BX)(SI*1)
+	VMOVUPS Y3, 32(BX)(SI*1)
+	MOVQ    16(CX), SI
+	VMOVUPS Y4, (BX)(SI*1)
+	VMOVUPS Y5, 32(BX)(SI*1)
+	MOVQ    24(CX), SI
+	VMOVUPS Y6, (BX)(SI*1)
+	VMOVUPS Y7, 32(BX)(SI*1)
+	MOVQ    32(CX), SI
+	VMOVUPS Y8, (BX)(SI*1)
+	VMOVUPS Y9, 32(BX)(SI*1)
+	IMUL3Q  $+5, DX, DX
+	ADDQ    DX, AX
+	ADDQ    $+40, CX
 
-narrow114:
+done3:
+	JMP done2
+
+half1:
+	MOVQ pixels+0(FP), AX
+	MOVQ offsets+8(FP), CX
+	MOVQ ntaps+40(FP), DX
+	SHLQ $+3, DX
+	MOVQ ch+48(FP), BX
+
+next65:
+	MOVQ   n+16(FP), SI
+	CMPQ   SI, $+1
+	JEQ    tail66
+	CMPQ   SI, $+2
+	JEQ    tail67
+	CMPQ   SI, $+3
+	JEQ    tail68
+	CMPQ   SI, $+4
+	JEQ    tail69
+	CMPQ   SI, $+5
+	JEQ    tail70
 	TESTQ  SI, SI
-	JZ     channels115
+	JZ     done64
+	SUBQ   $+6, SI
+	MOVQ   SI, n+16(FP)
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   AX, SI
+	LEAQ   (AX)(DX*2), DI
+	ADDQ   DX, DI
+	XORQ   R8, R8
+
+tap71:
+	MOVQ        taps+32(FP), R9
+	MOVLQSX     (R9)(R8*4), R9
+	IMULQ       wtap+64(FP), R9
+	ADDQ        w+56(FP), R9
+	VMOVUPS     (R9), Y6
+	MOVQ        (SI), R9
+	VFMADD231PS (R9)(BX*1), Y6, Y0
+	MOVQ        (SI)(DX*1), R9
+	VFMADD231PS (R9)(BX*1), Y6, Y1
+	MOVQ        (SI)(DX*2), R9
+	VFMADD231PS (R9)(BX*1), Y6, Y2
+	MOVQ        (DI), R9
+	VFMADD231PS (R9)(BX*1), Y6, Y3
+	MOVQ        (DI)(DX*1), R9
+	VFMADD231PS (R9)(BX*1), Y6, Y4
+	MOVQ        (DI)(DX*2), R9
+	VFMADD231PS (R9)(BX*1), Y6, Y5
+	ADDQ        $+8, SI
+	ADDQ        $+8, DI
+	INCQ        R8
+	CMPQ        R8, ntaps+40(FP)
+	JLT         tap71
+	MOVQ        scale+88(FP), SI
+	TESTQ       SI, SI
+	JZ          noscale72
+	VMOVUPS     (SI), Y6
+	VMULPS      Y6, Y0, Y0
+	VMULPS      Y6, Y1, Y1
+	VMULPS      Y6, Y2, Y2
+	VMULPS      Y6, Y3, Y3
+	VMULPS      Y6, Y4, Y4
+	VMULPS      Y6, Y5, Y5
+
+noscale72:
+	MOVQ    shift+96(FP), SI
+	TESTQ   SI, SI
+	JZ      noshift73
+	VMOVUPS (SI), Y6
+	VADDPS  Y6, Y0, Y0
+	VADDPS  Y6, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y6, Y3, Y3
+	VADDPS  Y6, Y4, Y4
+	VADDPS  Y6, Y5, Y5
+
+noshift73:
+	MOVQ   res+80(FP), SI
+	TESTQ  SI, SI
+	JZ     nores74
+	MOVQ   (CX), DI
+	VADDPS (SI)(DI*1), Y0, Y0
+	MOVQ   8(CX), DI
+	VADDPS (SI)(DI*1), Y1, Y1
+	MOVQ   16(CX), DI
+	VADDPS (SI)(DI*1), Y2, Y2
+	MOVQ   24(CX), DI
+	VADDPS (SI)(DI*1), Y3, Y3
+	MOVQ   32(CX), DI
+	VADDPS (SI)(DI*1), Y4, Y4
+	MOVQ   40(CX), DI
+	VADDPS (SI)(DI*1), Y5, Y5
+
+nores74:
+	VXORPS  Y6, Y6, Y6
+	VMOVUPS splat0<>+0(SB), Y7
+	MOVQ    act+104(FP), SI
+	CMPQ    SI, $+1
+	JEQ     act77
+	CMPQ    SI, $+2
+	JEQ     act78
+	CMPQ    SI, $+3
+	JEQ     act79
+	JMP     acted75
+
+act77:
+	VMAXPS Y6, Y0, Y0
+	VMAXPS Y6, Y1, Y1
+	VMAXPS Y6, Y2, Y2
+	VMAXPS Y6, Y3, Y3
+	VMAXPS Y6, Y4, Y4
+	VMAXPS Y6, Y5, Y5
+	JMP    acted75
+
+act78:
+	VADDPS splat1<>+0(SB), Y0, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y3, Y3
+	VADDPS splat1<>+0(SB), Y4, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y4, Y4
+	VADDPS splat1<>+0(SB), Y5, Y8
+	VMAXPS Y8, Y6, Y8
+	VMINPS Y8, Y7, Y8
+	VMULPS splat2<>+0(SB), Y8, Y8
+	VMULPS Y8, Y5, Y5
+	JMP    acted75
+
+act79:
+	VADDPS splat1<>+0(SB), Y0, Y0
+	VMAXPS Y0, Y6, Y0
+	VMINPS Y0, Y7, Y0
+	VMULPS splat2<>+0(SB), Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y1
+	VMAXPS Y1, Y6, Y1
+	VMINPS Y1, Y7, Y1
+	VMULPS splat2<>+0(SB), Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y2
+	VMAXPS Y2, Y6, Y2
+	VMINPS Y2, Y7, Y2
+	VMULPS splat2<>+0(SB), Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y3
+	VMAXPS Y3, Y6, Y3
+	VMINPS Y3, Y7, Y3
+	VMULPS splat2<>+0(SB), Y3, Y3
+	VADDPS splat1<>+0(SB), Y4, Y4
+	VMAXPS Y4, Y6, Y4
+	VMINPS Y4, Y7, Y4
+	VMULPS splat2<>+0(SB), Y4, Y4
+	VADDPS splat1<>+0(SB), Y5, Y5
+	VMAXPS Y5, Y6, Y5
+	VMINPS Y5, Y7, Y5
+	VMULPS splat2<>+0(SB), Y5, Y5
+
+acted75:
+	MOVQ    y+72(FP), SI
+	MOVQ    (CX), DI
+	VMOVUPS Y0, (SI)(DI*1)
+	MOVQ    8(CX), DI
+	VMOVUPS Y1, (SI)(DI*1)
+	MOVQ    16(CX), DI
+	VMOVUPS Y2, (SI)(DI*1)
+	MOVQ    24(CX), DI
+	VMOVUPS Y3, (SI)(DI*1)
+	MOVQ    32(CX), DI
+	VMOVUPS Y4, (SI)(DI*1)
+	MOVQ    40(CX), DI
+	VMOVUPS Y5, (SI)(DI*1)
+	IMUL3Q  $+6, DX, SI
+	ADDQ    SI, AX
+	ADDQ    $+48, CX
+	JMP     next65
+
+tail66:
+	VXORPS Y0, Y0, Y0
+	MOVQ   AX, SI
+	XORQ   DI, DI
+
+tap80:
+	MOVQ        taps+32(FP), R8
+	MOVLQSX     (R8)(DI*4), R8
+	IMULQ       wtap+64(FP), R8
+	ADDQ        w+56(FP), R8
+	VMOVUPS     (R8), Y1
+	MOVQ        (SI), R8
+	VFMADD231PS (R8)(BX*1), Y1, Y0
+	ADDQ        $+8, SI
+	INCQ        DI
+	CMPQ        DI, ntaps+40(FP)
+	JLT         tap80
+	MOVQ        scale+88(FP), BX
+	TESTQ       BX, BX
+	JZ          noscale81
+	VMOVUPS     (BX), Y1
+	VMULPS      Y1, Y0, Y0
+
+noscale81:
+	MOVQ    shift+96(FP), BX
+	TESTQ   BX, BX
+	JZ      noshift82
+	VMOVUPS (BX), Y1
+	VADDPS  Y1, Y0, Y0
+
+noshift82:
+	MOVQ   res+80(FP), BX
+	TESTQ  BX, BX
+	JZ     nores83
+	MOVQ   (CX), SI
+	VADDPS (BX)(SI*1), Y0, Y0
+
+nores83:
+	VXORPS  Y1, Y1, Y1
+	VMOVUPS splat0<>+0(SB), Y2
+	MOVQ    act+104(FP), BX
+	CMPQ    BX, $+1
+	JEQ     act86
+	CMPQ    BX, $+2
+	JEQ     act87
+	CMPQ    BX, $+3
+	JEQ     act88
+	JMP     acted84
+
+act86:
+	VMAXPS Y1, Y0, Y0
+	JMP    acted84
+
+act87:
+	VADDPS splat1<>+0(SB), Y0, Y3
+	VMAXPS Y3, Y1, Y3
+	VMINPS Y3, Y2, Y3
+	VMULPS splat2<>+0(SB), Y3, Y3
+	VMULPS Y3, Y0, Y0
+	JMP    acted84
+
+act88:
+	VADDPS splat1<>+0(SB), Y0, Y0
+	VMAXPS Y0, Y1, Y0
+	VMINPS Y0, Y2, Y0
+	VMULPS splat2<>+0(SB), Y0, Y0
+
+acted84:
+	MOVQ    y+72(FP), BX
+	MOVQ    (CX), SI
+	VMOVUPS Y0, (BX)(SI*1)
+	IMUL3Q  $+1, DX, DX
+	ADDQ    DX, AX
+	ADDQ    $+8, CX
+	JMP     done64
+
+tail67:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   AX, SI
+	XORQ   DI, DI
+
+tap89:
+	MOVQ        taps+32(FP), R8
+	MOVLQSX     (R8)(DI*4), R8
+	IMULQ       wtap+64(FP), R8
+	ADDQ        w+56(FP), R8
+	VMOVUPS     (R8), Y2
+	MOVQ        (SI), R8
+	VFMADD231PS (R8)(BX*1), Y2, Y0
+	MOVQ        (SI)(DX*1), R8
+	VFMADD231PS (R8)(BX*1), Y2, Y1
+	ADDQ        $+8, SI
+	INCQ        DI
+	CMPQ        DI, ntaps+40(FP)
+	JLT         tap89
+	MOVQ        scale+88(FP), BX
+	TESTQ       BX, BX
+	JZ          noscale90
+	VMOVUPS     (BX), Y2
+	VMULPS      Y2, Y0, Y0
+	VMULPS      Y2, Y1, Y1
+
+noscale90:
+	MOVQ    shift+96(FP), BX
+	TESTQ   BX, BX
+	JZ      noshift91
+	VMOVUPS (BX), Y2
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y1
+
+noshift91:
+	MOVQ   res+80(FP), BX
+	TESTQ  BX, BX
+	JZ     nores92
+	MOVQ   (CX), SI
+	VADDPS (BX)(SI*1), Y0, Y0
+	MOVQ   8(CX), SI
+	VADDPS (BX)(SI*1), Y1, Y1
+
+nores92:
+	VXORPS  Y2, Y2, Y2
+	VMOVUPS splat0<>+0(SB), Y3
+	MOVQ    act+104(FP), BX
+	CMPQ    BX, $+1
+	JEQ     act95
+	CMPQ    BX, $+2
+	JEQ     act96
+	CMPQ    BX, $+3
+	JEQ     act97
+	JMP     acted93
+
+act95:
+	VMAXPS Y2, Y0, Y0
+	VMAXPS Y2, Y1, Y1
+	JMP    acted93
+
+act96:
+	VADDPS splat1<>+0(SB), Y0, Y4
+	VMAXPS Y4, Y2, Y4
+	VMINPS Y4, Y3, Y4
+	VMULPS splat2<>+0(SB), Y4, Y4
+	VMULPS Y4, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y4
+	VMAXPS Y4, Y2, Y4
+	VMINPS Y4, Y3, Y4
+	VMULPS splat2<>+0(SB), Y4, Y4
+	VMULPS Y4, Y1, Y1
+	JMP    acted93
+
+act97:
+	VADDPS splat1<>+0(SB), Y0, Y0
+	VMAXPS Y0, Y2, Y0
+	VMINPS Y0, Y3, Y0
+	VMULPS splat2<>+0(SB), Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y1
+	VMAXPS Y1, Y2, Y1
+	VMINPS Y1, Y3, Y1
+	VMULPS splat2<>+0(SB), Y1, Y1
+
+acted93:
+	MOVQ    y+72(FP), BX
+	MOVQ    (CX), SI
+	VMOVUPS Y0, (BX)(SI*1)
+	MOVQ    8(CX), SI
+	VMOVUPS Y1, (BX)(SI*1)
+	IMUL3Q  $+2, DX, DX
+	ADDQ    DX, AX
+	ADDQ    $+16, CX
+	JMP     done64
+
+tail68:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   AX, SI
+	XORQ   DI, DI
+
+tap98:
+	MOVQ        taps+32(FP), R8
+	MOVLQSX     (R8)(DI*4), R8
+	IMULQ       wtap+64(FP), R8
+	ADDQ        w+56(FP), R8
+	VMOVUPS     (R8), Y3
+	MOVQ        (SI), R8
+	VFMADD231PS (R8)(BX*1), Y3, Y0
+	MOVQ        (SI)(DX*1), R8
+	VFMADD231PS (R8)(BX*1), Y3, Y1
+	MOVQ        (SI)(DX*2), R8
+	VFMADD231PS (R8)(BX*1), Y3, Y2
+	ADDQ        $+8, SI
+	INCQ        DI
+	CMPQ        DI, ntaps+40(FP)
+	JLT         tap98
+	MOVQ        scale+88(FP), BX
+	TESTQ       BX, BX
+	JZ          noscale99
+	VMOVUPS     (BX), Y3
+	VMULPS      Y3, Y0, Y0
+	VMULPS      Y3, Y1, Y1
+	VMULPS      Y3, Y2, Y2
+
+noscale99:
+	MOVQ    shift+96(FP), BX
+	TESTQ   BX, BX
+	JZ      noshift100
+	VMOVUPS (BX), Y3
+	VADDPS  Y3, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	VADDPS  Y3, Y2, Y2
+
+noshift100:
+	MOVQ   res+80(FP), BX
+	TESTQ  BX, BX
+	JZ     nores101
+	MOVQ   (CX), SI
+	VADDPS (BX)(SI*1), Y0, Y0
+	MOVQ   8(CX), SI
+	VADDPS (BX)(SI*1), Y1, Y1
+	MOVQ   16(CX), SI
+	VADDPS (BX)(SI*1), Y2, Y2
+
+nores101:
+	VXORPS  Y3, Y3, Y3
+	VMOVUPS splat0<>+0(SB), Y4
+	MOVQ    act+104(FP), BX
+	CMPQ    BX, $+1
+	JEQ     act104
+	CMPQ    BX, $+2
+	JEQ     act105
+	CMPQ    BX, $+3
+	JEQ     act106
+	JMP     acted102
+
+act104:
+	VMAXPS Y3, Y0, Y0
+	VMAXPS Y3, Y1, Y1
+	VMAXPS Y3, Y2, Y2
+	JMP    acted102
+
+act105:
+	VADDPS splat1<>+0(SB), Y0, Y5
+	VMAXPS Y5, Y3, Y5
+	VMINPS Y5, Y4, Y5
+	VMULPS splat2<>+0(SB), Y5, Y5
+	VMULPS Y5, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y5
+	VMAXPS Y5, Y3, Y5
+	VMINPS Y5, Y4, Y5
+	VMULPS splat2<>+0(SB), Y5, Y5
+	VMULPS Y5, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y5
+	VMAXPS Y5, Y3, Y5
+	VMINPS Y5, Y4, Y5
+	VMULPS splat2<>+0(SB), Y5, Y5
+	VMULPS Y5, Y2, Y2
+	JMP    acted102
+
+act106:
+	VADDPS splat1<>+0(SB), Y0, Y0
+	VMAXPS Y0, Y3, Y0
+	VMINPS Y0, Y4, Y0
+	VMULPS splat2<>+0(SB), Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y1
+	VMAXPS Y1, Y3, Y1
+	VMINPS Y1, Y4, Y1
+	VMULPS splat2<>+0(SB), Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y2
+	VMAXPS Y2, Y3, Y2
+	VMINPS Y2, Y4, Y2
+	VMULPS splat2<>+0(SB), Y2, Y2
+
+acted102:
+	MOVQ    y+72(FP), BX
+	MOVQ    (CX), SI
+	VMOVUPS Y0, (BX)(SI*1)
+	MOVQ    8(CX), SI
+	VMOVUPS Y1, (BX)(SI*1)
+	MOVQ    16(CX), SI
+	VMOVUPS Y2, (BX)(SI*1)
+	IMUL3Q  $+3, DX, DX
+	ADDQ    DX, AX
+	ADDQ    $+24, CX
+	JMP     done64
+
+tail69:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   AX, SI
+	LEAQ   (AX)(DX*2), DI
+	ADDQ   DX, DI
+	XORQ   R8, R8
+
+tap107:
+	MOVQ        taps+32(FP), R9
+	MOVLQSX     (R9)(R8*4), R9
+	IMULQ       wtap+64(FP), R9
+	ADDQ        w+56(FP), R9
+	VMOVUPS     (R9), Y4
+	MOVQ        (SI), R9
+	VFMADD231PS (R9)(BX*1), Y4, Y0
+	MOVQ        (SI)(DX*1), R9
+	VFMADD231PS (R9)(BX*1), Y4, Y1
+	MOVQ        (SI)(DX*2), R9
+	VFMADD231PS (R9)(BX*1), Y4, Y2
+	MOVQ        (DI), R9
+	VFMADD231PS (R9)(BX*1), Y4, Y3
+	ADDQ        $+8, SI
+	ADDQ        $+8, DI
+	INCQ        R8
+	CMPQ        R8, ntaps+40(FP)
+	JLT         tap107
+	MOVQ        scale+88(FP), BX
+	TESTQ       BX, BX
+	JZ          noscale108
+	VMOVUPS     (BX), Y4
+	VMULPS      Y4, Y0, Y0
+	VMULPS      Y4, Y1, Y1
+	VMULPS      Y4, Y2, Y2
+	VMULPS      Y4, Y3, Y3
+
+noscale108:
+	MOVQ    shift+96(FP), BX
+	TESTQ   BX, BX
+	JZ      noshift109
+	VMOVUPS (BX), Y4
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y4, Y1, Y1
+	VADDPS  Y4, Y2, Y2
+	VADDPS  Y4, Y3, Y3
+
+noshift109:
+	MOVQ   res+80(FP), BX
+	TESTQ  BX, BX
+	JZ     nores110
+	MOVQ   (CX), SI
+	VADDPS (BX)(SI*1), Y0, Y0
+	MOVQ   8(CX), SI
+	VADDPS (BX)(SI*1), Y1, Y1
+	MOVQ   16(CX), SI
+	VADDPS (BX)(SI*1), Y2, Y2
+	MOVQ   24(CX), SI
+	VADDPS (BX)(SI*1), Y3, Y3
+
+nores110:
+	VXORPS  Y4, Y4, Y4
+	VMOVUPS splat0<>+0(SB), Y5
+	MOVQ    act+104(FP), BX
+	CMPQ    BX, $+1
+	JEQ     act113
+	CMPQ    BX, $+2
+	JEQ     act114
+	CMPQ    BX, $+3
+	JEQ     act115
+	JMP     acted111
+
+act113:
+	VMAXPS Y4, Y0, Y0
+	VMAXPS Y4, Y1, Y1
+	VMAXPS Y4, Y2, Y2
+	VMAXPS Y4, Y3, Y3
+	JMP    acted111
+
+act114:
+	VADDPS splat1<>+0(SB), Y0, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y6
+	VMAXPS Y6, Y4, Y6
+	VMINPS Y6, Y5, Y6
+	VMULPS splat2<>+0(SB), Y6, Y6
+	VMULPS Y6, Y3, Y3
+	JMP    acted111
+
+act115:
+	VADDPS splat1<>+0(SB), Y0, Y0
+	VMAXPS Y0, Y4, Y0
+	VMINPS Y0, Y5, Y0
+	VMULPS splat2<>+0(SB), Y0, Y0
+	VADDPS splat1<>+0(SB), Y1, Y1
+	VMAXPS Y1, Y4, Y1
+	VMINPS Y1, Y5, Y1
+	VMULPS splat2<>+0(SB), Y1, Y1
+	VADDPS splat1<>+0(SB), Y2, Y2
+	VMAXPS Y2, Y4, Y2
+	VMINPS Y2, Y5, Y2
+	VMULPS splat2<>+0(SB), Y2, Y2
+	VADDPS splat1<>+0(SB), Y3, Y3
+	VMAXPS Y3, Y4, Y3
+	VMINPS Y3, Y5, Y3
+	VMULPS splat2<>+0(SB), Y3, Y3
+
+acted111:
+	MOVQ    y+72(FP), BX
+	MOVQ    (CX), SI
+	VMOVUPS Y0, (BX)(SI*1)
+	MOVQ    8(CX), SI
+	VMOVUPS Y1, (BX)(SI*1)
+	MOVQ    16(CX), SI
+	VMOVUPS Y2, (BX)(SI*1)
+	MOVQ    24(CX), SI
+	VMOVUPS Y3, (BX)(SI*1)
+	IMUL3Q  $+4, DX, DX
+	ADDQ    DX, AX
+	ADDQ    $+32, CX
+	JMP     done64
+
+tail70:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1863,12 +1764,12 @@ narrow114:
 	ADDQ   DX, DI
 	XORQ   R8, R8
 
-tap125:
-	MOVQ        taps+24(FP), R9
+tap116:
+	MOVQ        taps+32(FP), R9
 	MOVLQSX     (R9)(R8*4), R9
-	IMULQ       wtap+56(FP), R9
-	ADDQ        w+48(FP), R9
-	VMOVUPS     (R9)(BX*1), Y5
+	IMULQ       wtap+64(FP), R9
+	ADDQ        w+56(FP), R9
+	VMOVUPS     (R9), Y5
 	MOVQ        (SI), R9
 	VFMADD231PS (R9)(BX*1), Y5, Y0
 	MOVQ        (SI)(DX*1), R9
@@ -1882,70 +1783,65 @@ tap125:
 	ADDQ        $+8, SI
 	ADDQ        $+8, DI
 	INCQ        R8
-	CMPQ        R8, ntaps+32(FP)
-	JLT         tap125
-	MOVQ        scale+80(FP), SI
-	TESTQ       SI, SI
-	JZ          noscale126
-	VMOVUPS     (SI)(BX*1), Y5
+	CMPQ        R8, ntaps+40(FP)
+	JLT         tap116
+	MOVQ        scale+88(FP), BX
+	TESTQ       BX, BX
+	JZ          noscale117
+	VMOVUPS     (BX), Y5
 	VMULPS      Y5, Y0, Y0
 	VMULPS      Y5, Y1, Y1
 	VMULPS      Y5, Y2, Y2
 	VMULPS      Y5, Y3, Y3
 	VMULPS      Y5, Y4, Y4
 
-noscale126:
-	MOVQ    shift+88(FP), SI
-	TESTQ   SI, SI
-	JZ      noshift127
-	VMOVUPS (SI)(BX*1), Y5
+noscale117:
+	MOVQ    shift+96(FP), BX
+	TESTQ   BX, BX
+	JZ      noshift118
+	VMOVUPS (BX), Y5
 	VADDPS  Y5, Y0, Y0
 	VADDPS  Y5, Y1, Y1
 	VADDPS  Y5, Y2, Y2
 	VADDPS  Y5, Y3, Y3
 	VADDPS  Y5, Y4, Y4
 
-noshift127:
-	MOVQ   res+72(FP), SI
-	TESTQ  SI, SI
-	JZ     nores128
-	MOVQ   (CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y0, Y0
-	MOVQ   8(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y1, Y1
-	MOVQ   16(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y2, Y2
-	MOVQ   24(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y3, Y3
-	MOVQ   32(CX), DI
-	ADDQ   BX, DI
-	VADDPS (SI)(DI*1), Y4, Y4
+noshift118:
+	MOVQ   res+80(FP), BX
+	TESTQ  BX, BX
+	JZ     nores119
+	MOVQ   (CX), SI
+	VADDPS (BX)(SI*1), Y0, Y0
+	MOVQ   8(CX), SI
+	VADDPS (BX)(SI*1), Y1, Y1
+	MOVQ   16(CX), SI
+	VADDPS (BX)(SI*1), Y2, Y2
+	MOVQ   24(CX), SI
+	VADDPS (BX)(SI*1), Y3, Y3
+	MOVQ   32(CX), SI
+	VADDPS (BX)(SI*1), Y4, Y4
 
-nores128:
+nores119:
 	VXORPS  Y5, Y5, Y5
 	VMOVUPS splat0<>+0(SB), Y6
-	MOVQ    act+96(FP), SI
-	CMPQ    SI, $+1
-	JEQ     act131
-	CMPQ    SI, $+2
-	JEQ     act132
-	CMPQ    SI, $+3
-	JEQ     act133
-	JMP     acted129
+	MOVQ    act+104(FP), BX
+	CMPQ    BX, $+1
+	JEQ     act122
+	CMPQ    BX, $+2
+	JEQ     act123
+	CMPQ    BX, $+3
+	JEQ     act124
+	JMP     acted120
 
-act131:
+act122:
 	VMAXPS Y5, Y0, Y0
 	VMAXPS Y5, Y1, Y1
 	VMAXPS Y5, Y2, Y2
 	VMAXPS Y5, Y3, Y3
 	VMAXPS Y5, Y4, Y4
-	JMP    acted129
+	JMP    acted120
 
-act132:
+act123:
 	VADDPS splat1<>+0(SB), Y0, Y7
 	VMAXPS Y7, Y5, Y7
 	VMINPS Y7, Y6, Y7
@@ -1971,9 +1867,9 @@ act132:
 	VMINPS Y7, Y6, Y7
 	VMULPS splat2<>+0(SB), Y7, Y7
 	VMULPS Y7, Y4, Y4
-	JMP    acted129
+	JMP    acted120
 
-act133:
+act124:
 	VADDPS splat1<>+0(SB), Y0, Y0
 	VMAXPS Y0, Y5, Y0
 	VMINPS Y0, Y6, Y0
@@ -1995,30 +1891,24 @@ act133:
 	VMINPS Y4, Y6, Y4
 	VMULPS splat2<>+0(SB), Y4, Y4
 
-acted129:
-	MOVQ    y+64(FP), SI
-	MOVQ    (CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y0, (SI)(DI*1)
-	MOVQ    8(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y1, (SI)(DI*1)
-	MOVQ    16(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y2, (SI)(DI*1)
-	MOVQ    24(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y3, (SI)(DI*1)
-	MOVQ    32(CX), DI
-	ADDQ    BX, DI
-	VMOVUPS Y4, (SI)(DI*1)
+acted120:
+	MOVQ    y+72(FP), BX
+	MOVQ    (CX), SI
+	VMOVUPS Y0, (BX)(SI*1)
+	MOVQ    8(CX), SI
+	VMOVUPS Y1, (BX)(SI*1)
+	MOVQ    16(CX), SI
+	VMOVUPS Y2, (BX)(SI*1)
+	MOVQ    24(CX), SI
+	VMOVUPS Y3, (BX)(SI*1)
+	MOVQ    32(CX), SI
+	VMOVUPS Y4, (BX)(SI*1)
+	IMUL3Q  $+5, DX, DX
+	ADDQ    DX, AX
+	ADDQ    $+40, CX
 
-channels115:
-	IMUL3Q $+5, DX, DX
-	ADDQ   DX, AX
-	ADDQ   $+40, CX
-
-done1:
+done64:
+done2:
 	VZEROUPPER
 	RET
 
@@ -2056,20 +1946,20 @@ GLOBL splat2<>(SB), RODATA|NOPTR, $32
 // Requires: AVX, FMA3
 TEXT ·depthwiseGrad(SB), NOSPLIT, $0-88
 	CMPQ   vecs+56(FP), $+1
-	JEQ    half134
+	JEQ    half125
 	MOVQ   ntaps+48(FP), AX
 	CMPQ   AX, $+1
-	JEQ    taps137
+	JEQ    taps128
 	CMPQ   AX, $+2
-	JEQ    taps138
+	JEQ    taps129
 	CMPQ   AX, $+3
-	JEQ    taps139
+	JEQ    taps130
 	CMPQ   AX, $+4
-	JEQ    taps140
+	JEQ    taps131
 	CMPQ   AX, $+5
-	JEQ    taps141
+	JEQ    taps132
 	CMPQ   AX, $+6
-	JEQ    taps142
+	JEQ    taps133
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2091,7 +1981,7 @@ TEXT ·depthwiseGrad(SB), NOSPLIT, $0-88
 	MOVQ   pitch+72(FP), SI
 	MOVQ   rows+64(FP), DI
 
-row143:
+row134:
 	VMOVUPS     (DX)(CX*1), Y14
 	VMOVUPS     32(DX)(CX*1), Y15
 	MOVQ        (AX), R8
@@ -2118,7 +2008,7 @@ row143:
 	ADDQ        BX, AX
 	ADDQ        SI, DX
 	DECQ        DI
-	JNZ         row143
+	JNZ         row134
 	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), DX
 	IMULQ       wtap+80(FP), DX
@@ -2169,9 +2059,9 @@ row143:
 	VMOVUPS     Y12, (AX)(CX*1)
 	VADDPS      32(AX)(CX*1), Y13, Y13
 	VMOVUPS     Y13, 32(AX)(CX*1)
-	JMP         done136
+	JMP         done127
 
-taps142:
+taps133:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2191,7 +2081,7 @@ taps142:
 	MOVQ   pitch+72(FP), SI
 	MOVQ   rows+64(FP), DI
 
-row144:
+row135:
 	VMOVUPS     (DX)(CX*1), Y12
 	VMOVUPS     32(DX)(CX*1), Y13
 	MOVQ        (AX), R8
@@ -2215,7 +2105,7 @@ row144:
 	ADDQ        BX, AX
 	ADDQ        SI, DX
 	DECQ        DI
-	JNZ         row144
+	JNZ         row135
 	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), DX
 	IMULQ       wtap+80(FP), DX
@@ -2259,9 +2149,9 @@ row144:
 	VMOVUPS     Y10, (AX)(CX*1)
 	VADDPS      32(AX)(CX*1), Y11, Y11
 	VMOVUPS     Y11, 32(AX)(CX*1)
-	JMP         done136
+	JMP         done127
 
-taps141:
+taps132:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2279,7 +2169,7 @@ taps141:
 	MOVQ   pitch+72(FP), SI
 	MOVQ   rows+64(FP), DI
 
-row145:
+row136:
 	VMOVUPS     (DX)(CX*1), Y10
 	VMOVUPS     32(DX)(CX*1), Y11
 	MOVQ        (AX), R8
@@ -2300,7 +2190,7 @@ row145:
 	ADDQ        BX, AX
 	ADDQ        SI, DX
 	DECQ        DI
-	JNZ         row145
+	JNZ         row136
 	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), DX
 	IMULQ       wtap+80(FP), DX
@@ -2337,9 +2227,9 @@ row145:
 	VMOVUPS     Y8, (AX)(CX*1)
 	VADDPS      32(AX)(CX*1), Y9, Y9
 	VMOVUPS     Y9, 32(AX)(CX*1)
-	JMP         done136
+	JMP         done127
 
-taps140:
+taps131:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2355,7 +2245,7 @@ taps140:
 	MOVQ   pitch+72(FP), SI
 	MOVQ   rows+64(FP), DI
 
-row146:
+row137:
 	VMOVUPS     (DX)(CX*1), Y8
 	VMOVUPS     32(DX)(CX*1), Y9
 	MOVQ        (AX), R8
@@ -2373,7 +2263,7 @@ row146:
 	ADDQ        BX, AX
 	ADDQ        SI, DX
 	DECQ        DI
-	JNZ         row146
+	JNZ         row137
 	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), DX
 	IMULQ       wtap+80(FP), DX
@@ -2403,9 +2293,9 @@ row146:
 	VMOVUPS     Y6, (AX)(CX*1)
 	VADDPS      32(AX)(CX*1), Y7, Y7
 	VMOVUPS     Y7, 32(AX)(CX*1)
-	JMP         done136
+	JMP         done127
 
-taps139:
+taps130:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2419,7 +2309,7 @@ taps139:
 	MOVQ   pitch+72(FP), SI
 	MOVQ   rows+64(FP), DI
 
-row147:
+row138:
 	VMOVUPS     (DX)(CX*1), Y6
 	VMOVUPS     32(DX)(CX*1), Y7
 	MOVQ        (AX), R8
@@ -2434,7 +2324,7 @@ row147:
 	ADDQ        BX, AX
 	ADDQ        SI, DX
 	DECQ        DI
-	JNZ         row147
+	JNZ         row138
 	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), DX
 	IMULQ       wtap+80(FP), DX
@@ -2457,9 +2347,9 @@ row147:
 	VMOVUPS     Y4, (AX)(CX*1)
 	VADDPS      32(AX)(CX*1), Y5, Y5
 	VMOVUPS     Y5, 32(AX)(CX*1)
-	JMP         done136
+	JMP         done127
 
-taps138:
+taps129:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2471,7 +2361,7 @@ taps138:
 	MOVQ   pitch+72(FP), SI
 	MOVQ   rows+64(FP), DI
 
-row148:
+row139:
 	VMOVUPS     (DX)(CX*1), Y4
 	VMOVUPS     32(DX)(CX*1), Y5
 	MOVQ        (AX), R8
@@ -2483,7 +2373,7 @@ row148:
 	ADDQ        BX, AX
 	ADDQ        SI, DX
 	DECQ        DI
-	JNZ         row148
+	JNZ         row139
 	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), DX
 	IMULQ       wtap+80(FP), DX
@@ -2499,9 +2389,9 @@ row148:
 	VMOVUPS     Y2, (AX)(CX*1)
 	VADDPS      32(AX)(CX*1), Y3, Y3
 	VMOVUPS     Y3, 32(AX)(CX*1)
-	JMP         done136
+	JMP         done127
 
-taps137:
+taps128:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   pixels+0(FP), AX
@@ -2511,7 +2401,7 @@ taps137:
 	MOVQ   pitch+72(FP), SI
 	MOVQ   rows+64(FP), DI
 
-row149:
+row140:
 	VMOVUPS     (DX)(CX*1), Y2
 	VMOVUPS     32(DX)(CX*1), Y3
 	MOVQ        (AX), R8
@@ -2520,7 +2410,7 @@ row149:
 	ADDQ        BX, AX
 	ADDQ        SI, DX
 	DECQ        DI
-	JNZ         row149
+	JNZ         row140
 	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), AX
 	IMULQ       wtap+80(FP), AX
@@ -2530,23 +2420,23 @@ row149:
 	VADDPS      32(AX)(CX*1), Y1, Y1
 	VMOVUPS     Y1, 32(AX)(CX*1)
 
-done136:
-	JMP done135
+done127:
+	JMP done126
 
-half134:
+half125:
 	MOVQ   ntaps+48(FP), AX
 	CMPQ   AX, $+1
-	JEQ    taps151
+	JEQ    taps142
 	CMPQ   AX, $+2
-	JEQ    taps152
+	JEQ    taps143
 	CMPQ   AX, $+3
-	JEQ    taps153
+	JEQ    taps144
 	CMPQ   AX, $+4
-	JEQ    taps154
+	JEQ    taps145
 	CMPQ   AX, $+5
-	JEQ    taps155
+	JEQ    taps146
 	CMPQ   AX, $+6
-	JEQ    taps156
+	JEQ    taps147
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2561,7 +2451,7 @@ half134:
 	MOVQ   pitch+72(FP), SI
 	MOVQ   rows+64(FP), DI
 
-row157:
+row148:
 	VMOVUPS     (DX)(CX*1), Y7
 	MOVQ        (AX), R8
 	VFMADD231PS (R8)(CX*1), Y7, Y0
@@ -2580,7 +2470,7 @@ row157:
 	ADDQ        BX, AX
 	ADDQ        SI, DX
 	DECQ        DI
-	JNZ         row157
+	JNZ         row148
 	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), DX
 	IMULQ       wtap+80(FP), DX
@@ -2617,9 +2507,9 @@ row157:
 	ADDQ        dw+32(FP), AX
 	VADDPS      (AX)(CX*1), Y6, Y6
 	VMOVUPS     Y6, (AX)(CX*1)
-	JMP         done150
+	JMP         done141
 
-taps156:
+taps147:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2633,7 +2523,7 @@ taps156:
 	MOVQ   pitch+72(FP), SI
 	MOVQ   rows+64(FP), DI
 
-row158:
+row149:
 	VMOVUPS     (DX)(CX*1), Y6
 	MOVQ        (AX), R8
 	VFMADD231PS (R8)(CX*1), Y6, Y0
@@ -2650,7 +2540,7 @@ row158:
 	ADDQ        BX, AX
 	ADDQ        SI, DX
 	DECQ        DI
-	JNZ         row158
+	JNZ         row149
 	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), DX
 	IMULQ       wtap+80(FP), DX
@@ -2682,9 +2572,9 @@ row158:
 	ADDQ        dw+32(FP), AX
 	VADDPS      (AX)(CX*1), Y5, Y5
 	VMOVUPS     Y5, (AX)(CX*1)
-	JMP         done150
+	JMP         done141
 
-taps155:
+taps146:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2697,7 +2587,7 @@ taps155:
 	MOVQ   pitch+72(FP), SI
 	MOVQ   rows+64(FP), DI
 
-row159:
+row150:
 	VMOVUPS     (DX)(CX*1), Y5
 	MOVQ        (AX), R8
 	VFMADD231PS (R8)(CX*1), Y5, Y0
@@ -2712,7 +2602,7 @@ row159:
 	ADDQ        BX, AX
 	ADDQ        SI, DX
 	DECQ        DI
-	JNZ         row159
+	JNZ         row150
 	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), DX
 	IMULQ       wtap+80(FP), DX
@@ -2739,9 +2629,9 @@ row159:
 	ADDQ        dw+32(FP), AX
 	VADDPS      (AX)(CX*1), Y4, Y4
 	VMOVUPS     Y4, (AX)(CX*1)
-	JMP         done150
+	JMP         done141
 
-taps154:
+taps145:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2753,7 +2643,7 @@ taps154:
 	MOVQ   pitch+72(FP), SI
 	MOVQ   rows+64(FP), DI
 
-row160:
+row151:
 	VMOVUPS     (DX)(CX*1), Y4
 	MOVQ        (AX), R8
 	VFMADD231PS (R8)(CX*1), Y4, Y0
@@ -2766,7 +2656,7 @@ row160:
 	ADDQ        BX, AX
 	ADDQ        SI, DX
 	DECQ        DI
-	JNZ         row160
+	JNZ         row151
 	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), DX
 	IMULQ       wtap+80(FP), DX
@@ -2788,9 +2678,9 @@ row160:
 	ADDQ        dw+32(FP), AX
 	VADDPS      (AX)(CX*1), Y3, Y3
 	VMOVUPS     Y3, (AX)(CX*1)
-	JMP         done150
+	JMP         done141
 
-taps153:
+taps144:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2801,7 +2691,7 @@ taps153:
 	MOVQ   pitch+72(FP), SI
 	MOVQ   rows+64(FP), DI
 
-row161:
+row152:
 	VMOVUPS     (DX)(CX*1), Y3
 	MOVQ        (AX), R8
 	VFMADD231PS (R8)(CX*1), Y3, Y0
@@ -2812,7 +2702,7 @@ row161:
 	ADDQ        BX, AX
 	ADDQ        SI, DX
 	DECQ        DI
-	JNZ         row161
+	JNZ         row152
 	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), DX
 	IMULQ       wtap+80(FP), DX
@@ -2829,9 +2719,9 @@ row161:
 	ADDQ        dw+32(FP), AX
 	VADDPS      (AX)(CX*1), Y2, Y2
 	VMOVUPS     Y2, (AX)(CX*1)
-	JMP         done150
+	JMP         done141
 
-taps152:
+taps143:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   pixels+0(FP), AX
@@ -2841,7 +2731,7 @@ taps152:
 	MOVQ   pitch+72(FP), SI
 	MOVQ   rows+64(FP), DI
 
-row162:
+row153:
 	VMOVUPS     (DX)(CX*1), Y2
 	MOVQ        (AX), R8
 	VFMADD231PS (R8)(CX*1), Y2, Y0
@@ -2850,7 +2740,7 @@ row162:
 	ADDQ        BX, AX
 	ADDQ        SI, DX
 	DECQ        DI
-	JNZ         row162
+	JNZ         row153
 	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), DX
 	IMULQ       wtap+80(FP), DX
@@ -2862,9 +2752,9 @@ row162:
 	ADDQ        dw+32(FP), AX
 	VADDPS      (AX)(CX*1), Y1, Y1
 	VMOVUPS     Y1, (AX)(CX*1)
-	JMP         done150
+	JMP         done141
 
-taps151:
+taps142:
 	VXORPS Y0, Y0, Y0
 	MOVQ   pixels+0(FP), AX
 	MOVQ   ch+16(FP), CX
@@ -2873,14 +2763,14 @@ taps151:
 	MOVQ   pitch+72(FP), SI
 	MOVQ   rows+64(FP), DI
 
-row163:
+row154:
 	VMOVUPS     (DX)(CX*1), Y1
 	MOVQ        (AX), R8
 	VFMADD231PS (R8)(CX*1), Y1, Y0
 	ADDQ        BX, AX
 	ADDQ        SI, DX
 	DECQ        DI
-	JNZ         row163
+	JNZ         row154
 	MOVQ        taps+40(FP), AX
 	MOVLQSX     (AX), AX
 	IMULQ       wtap+80(FP), AX
@@ -2888,7 +2778,7 @@ row163:
 	VADDPS      (AX)(CX*1), Y0, Y0
 	VMOVUPS     Y0, (AX)(CX*1)
 
-done150:
-done135:
+done141:
+done126:
 	VZEROUPPER
 	RET

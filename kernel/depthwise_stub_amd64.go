@@ -4,11 +4,11 @@
 
 package kernel
 
-// depthwise computes n rows of a multiple of 8 channels; channels is their bytes. pixels, offsets and wtap
-// are as in convIndirect.
+// depthwise computes 16 or 8 channels, which begin ch bytes into a pixel of the inputs, of n rows. pixels,
+// offsets and wtap are as in convIndirect; w, y, res, scale and shift point to the first channel.
 //
 //go:noescape
-func depthwise(pixels **float32, offsets *int, n int, taps *int32, ntaps int, channels int, w *float32, wtap int, y *float32, res *float32, scale *float32, shift *float32, act int)
+func depthwise(pixels **float32, offsets *int, n int, outputs int, taps *int32, ntaps int, ch int, w *float32, wtap int, y *float32, res *float32, scale *float32, shift *float32, act int)
 
 // depthwiseGrad adds to the gradients of up to 7 taps of vecs·8 (8 or 16) channels, which begin ch bytes into
 // a pixel. pixels lists the inputs of each row, next bytes behind those of the last; pitch is the

@@ -162,13 +162,7 @@ func convTile(a *asm, table, row, offsets reg.GPVirtual, rows, cols int) {
 	a.JLT(operand.LabelRef(loop))
 	a.Label(done)
 	t.fold(a)
-	t.epilogue(a, nil, func(f func(int, reg.Register)) {
-		for i := range rows {
-			off := a.GP64()
-			a.MOVQ(at(offsets, 8*i), off)
-			f(i, off)
-		}
-	})
+	t.epilogue(a, offsets)
 }
 
 // inputs accumulates over all inputs of one tap: x are the rows' pixels, w the weights,
@@ -230,7 +224,7 @@ func convLinearTile(a *asm, x, off reg.GPVirtual, rows, cols int) {
 	t.fold(a)
 	a.MOVQ(p[rows-1], x)
 	a.ADDQ(a.arg("pitch"), x)
-	t.epilogue(a, nil, func(f func(int, reg.Register)) {
+	t.epilogueAt(a, func(f func(int, reg.Register)) {
 		o := a.GP64()
 		a.MOVQ(off, o)
 		for i := range rows {

@@ -14,66 +14,40 @@ func depthwiseFile(a *asm) {
 	depthwiseGrad(a)
 }
 
-// depthwise goes through the channels of a tile sixteen at a time.
+// depthwise: one or two vectors of channels for n rows.
 func depthwise(a *asm) {
 	a.function("depthwise",
-		"computes n rows of a multiple of 8 channels; channels is their bytes. pixels, offsets and wtap\n"+
-			"are as in convIndirect.",
-		"pixels **float32, offsets *int, n int, taps *int32, ntaps, channels int, w *float32, wtap int, "+
+		"computes 16 or 8 channels, which begin ch bytes into a pixel of the inputs, of n rows. pixels,\n"+
+			"offsets and wtap are as in convIndirect; w, y, res, scale and shift point to the first channel.",
+		"pixels **float32, offsets *int, n, outputs int, taps *int32, ntaps, ch int, w *float32, wtap int, "+
 			"y, res, scale, shift *float32, act int")
-	table, offsets, row := a.load("pixels"), a.load("offsets"), a.loadRow()
-	tiles(a, func(rows int) {
-		ch, left := a.GP64(), a.GP64()
-		a.XORQ(ch, ch)
-		wide, narrow, done := a.label("wide"), a.label("narrow"), a.label("channels")
-		a.Label(wide)
-		a.MOVQ(a.arg("channels"), left)
-		a.SUBQ(ch, left)
-		a.CMPQ(left, imm(64))
-		a.JLT(operand.LabelRef(narrow))
-		a.channels(table, row, offsets, ch, rows, 2)
-		a.ADDQ(imm(64), ch)
-		a.JMP(operand.LabelRef(wide))
-		a.Label(narrow)
-		a.TESTQ(left, left)
-		a.JZ(operand.LabelRef(done))
-		a.channels(table, row, offsets, ch, rows, 1)
-		a.Label(done)
-		a.skipTile(table, offsets, row, rows)
-	})
-	a.end()
-}
-
-// channels computes vecs vectors of channels, from byte ch on, of a tile.
-func (a *asm) channels(table, row, offsets, ch reg.GPVirtual, rows, vecs int) {
-	t := a.newTile(rows, vecs, 1)
-	p, tap := a.newRowPointers(table, row, rows), a.GP64()
-	a.XORQ(tap, tap)
-	loop := a.label("tap")
-	a.Label(loop)
-	w := a.tapWeights(tap)
-	wv := make([]reg.VecVirtual, vecs)
-	for v := range wv {
-		wv[v] = a.YMM()
-		a.VMOVUPS(idx(w, ch, 1, 32*v), wv[v])
-	}
-	for i := range rows {
-		x := p.load(a, i)
-		for v := range wv {
-			a.VFMADD231PS(idx(x, ch, 1, 32*v), wv[v], t.acc[i][v])
-		}
-	}
-	p.next(a, rows)
-	a.INCQ(tap)
-	a.CMPQ(tap, a.arg("ntaps"))
-	a.JLT(operand.LabelRef(loop))
-	t.epilogue(a, ch, func(f func(int, reg.Register)) {
-		for i := range rows {
-			off := a.GP64()
-			a.MOVQ(at(offsets, 8*i), off)
-			a.ADDQ(ch, off)
-			f(i, off)
-		}
+	widths(a, func(cols int) {
+		table, offsets, row, ch := a.load("pixels"), a.load("offsets"), a.loadRow(), a.load("ch")
+		tiles(a, func(rows int) {
+			t := a.newTile(rows, cols/8, 1)
+			p, tap := a.newRowPointers(table, row, rows), a.GP64()
+			a.XORQ(tap, tap)
+			loop := a.label("tap")
+			a.Label(loop)
+			w := a.tapWeights(tap)
+			wv := make([]reg.VecVirtual, t.vecs)
+			for v := range wv {
+				wv[v] = a.YMM()
+				a.VMOVUPS(at(w, 32*v), wv[v])
+			}
+			for i := range rows {
+				x := p.load(a, i)
+				for v := range wv {
+					a.VFMADD231PS(idx(x, ch, 1, 32*v), wv[v], t.acc[i][v])
+				}
+			}
+			p.next(a, rows)
+			a.INCQ(tap)
+			a.CMPQ(tap, a.arg("ntaps"))
+			a.JLT(operand.LabelRef(loop))
+			t.epilogue(a, offsets)
+			a.skipTile(table, offsets, row, rows)
+		})
 	})
 }
 

@@ -58,23 +58,27 @@ func (t *tile) outer(a *asm, s int, x func(i int) operand.Mem, w func(v int) ope
 	}
 }
 
-// epilogue applies scale, shift, residual and activation to the first copy and stores it.
-// It reads the parameters y, res, scale, shift and act; vector is the byte offset of the
-// channels in scale and shift, or nil; offsets yields, row after row, the byte offset of
-// a row in y and res.
-func (t *tile) epilogue(a *asm, vector reg.Register, offsets func(func(i int, off reg.Register))) {
-	acc := t.acc[:t.rows]
-	vec := func(base reg.Register, v int) operand.Mem {
-		if vector != nil {
-			return idx(base, vector, 1, 32*v)
+// epilogue is epilogueAt for rows whose offsets are in a list.
+func (t *tile) epilogue(a *asm, list reg.Register) {
+	t.epilogueAt(a, func(f func(int, reg.Register)) {
+		for i := range t.rows {
+			off := a.GP64()
+			a.MOVQ(at(list, 8*i), off)
+			f(i, off)
 		}
-		return at(base, 32*v)
-	}
+	})
+}
+
+// epilogueAt applies scale, shift, residual and activation to the first copy and stores
+// it. It reads the parameters y, res, scale, shift and act; offsets yields, row after
+// row, the byte offset of a row in y and res.
+func (t *tile) epilogueAt(a *asm, offsets func(func(i int, off reg.Register))) {
+	acc := t.acc[:t.rows]
 	noScale, noShift, noRes := a.label("noscale"), a.label("noshift"), a.label("nores")
 	p := a.skipZero("scale", noScale)
 	for v := range t.vecs {
 		s := a.YMM()
-		a.VMOVUPS(vec(p, v), s)
+		a.VMOVUPS(at(p, 32*v), s)
 		for _, r := range acc {
 			a.VMULPS(s, r[v], r[v])
 		}
@@ -83,7 +87,7 @@ func (t *tile) epilogue(a *asm, vector reg.Register, offsets func(func(i int, of
 	p = a.skipZero("shift", noShift)
 	for v := range t.vecs {
 		s := a.YMM()
-		a.VMOVUPS(vec(p, v), s)
+		a.VMOVUPS(at(p, 32*v), s)
 		for _, r := range acc {
 			a.VADDPS(s, r[v], r[v])
 		}
