@@ -2,9 +2,10 @@
 
 package kernel
 
-// gradRows returns how many rows one block of a weight gradient takes, so that their
-// inputs and one panel of their output gradients stay in the first-level cache.
-func gradRows(cin int) int { return min(512, max(64, 28<<10/(4*cin+4*Panel))) }
+// gradRows returns about how many rows one block of a weight gradient takes, so that
+// their inputs and one panel of their output gradients stay in the first-level cache
+// while all taps go through them.
+func gradRows(cin int) int { return min(512, max(48, 16<<10/(4*cin+4*Panel))) }
 
 func convGradAVX2(c *ConvGrad, lo, hi int) {
 	g := c.G
@@ -13,19 +14,21 @@ func convGradAVX2(c *ConvGrad, lo, hi int) {
 	case g.Out != nil:
 		convGradGeneric(c, lo, hi)
 	case g.In == nil:
+		size *= 2 // one tap: less to keep
 		for r := lo * rows; r < hi*rows; r += size {
 			c.block(r, min(size, hi*rows-r), 0, r, nil)
 		}
-	case rows <= size:
-		per := size / rows
+	case rows <= size+size/2:
+		per := max(1, size/rows)
 		for n := lo; n < hi; n += per {
 			c.block(n*g.InPix, rows, min(per, hi-n), n*g.OutPix, g.In)
 		}
 	default:
-		for n := lo; n < hi; n++ {
-			for r := 0; r < rows; r += size {
-				c.block(n*g.InPix, min(size, rows-r), 1, n*g.OutPix+r, g.In[r*len(g.Taps):])
-			}
+		parts := (rows + size - 1) / size
+		for i := range (hi - lo) * parts {
+			n, part := lo+i/parts, i%parts
+			from, to := rows*part/parts, rows*(part+1)/parts
+			c.block(n*g.InPix, to-from, 1, n*g.OutPix+from, g.In[from*len(g.Taps):])
 		}
 	}
 }
