@@ -194,6 +194,8 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 	switch {
 	case status == http.StatusRequestEntityTooLarge:
 		w.Header().Set("Connection", "close") // the rest of the body is not worth reading
+	case serve.CodeOf(err) == serve.Draining:
+		w.Header().Set("Connection", "close") // the next request had better go elsewhere
 	case serve.CodeOf(err) == serve.Full:
 		w.Header().Set("Retry-After", "1")
 	}

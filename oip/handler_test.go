@@ -326,7 +326,7 @@ func TestStatusesOfTheScheduler(t *testing.T) {
 		t.Fatal(err)
 	}
 	w = do(h, "POST", inferPath, request(``))
-	if text := errorText(t, w); w.Code != 503 || !strings.Contains(text, "shutting down") {
+	if text := errorText(t, w); w.Code != 503 || w.Header().Get("Retry-After") != "" || !strings.Contains(text, "shutting down") {
 		t.Errorf("draining: %d %s", w.Code, text)
 	}
 	for _, path := range []string{"/v2/health/ready", "/v2/models/toy/ready"} {

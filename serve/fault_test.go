@@ -206,6 +206,23 @@ func counter(t *testing.T, s *serve.Server, name, label string) (sum float64) {
 	return sum
 }
 
+// batchImages returns the sum over the batches of their images.
+func batchImages(t *testing.T, s *serve.Server) (sum float64) {
+	t.Helper()
+	families, err := s.Registry().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "weft_batch_images" {
+				sum += m.GetHistogram().GetSampleSum()
+			}
+		}
+	}
+	return sum
+}
+
 func hasLabel(m *dto.Metric, value string) bool {
 	for _, l := range m.GetLabel() {
 		if l.GetValue() == value {
@@ -254,6 +271,14 @@ func TestStress(t *testing.T) {
 	wg.Wait()
 	if got := counter(t, s, "weft_requests_total", ""); got != clients*each {
 		t.Errorf("weft_requests_total is %v for %d requests", got, clients*each)
+	}
+	// Each image of an answer ran in a batch; those of failed batches ran too.
+	ran, answered := batchImages(t, s), counter(t, s, "weft_images_total", "")
+	if failed := counter(t, s, "weft_requests_total", "failed"); ran < answered || failed == 0 && ran != answered {
+		t.Errorf("%v images ran in batches, %v were answered", ran, answered)
+	}
+	if batches := counter(t, s, "weft_batches_total", ""); batches != counter(t, s, "weft_batch_images", "") {
+		t.Errorf("weft_batches_total is %v, weft_batch_images has %v samples", batches, counter(t, s, "weft_batch_images", ""))
 	}
 	st := r.Status()
 	if st.WaitingRequests != 0 || st.Free != 3 {

@@ -11,6 +11,18 @@ import (
 	"weft/serve"
 )
 
+// Triton's Python client, where it is installed, finds nothing strange.
+func TestTritonClient(t *testing.T) {
+	if err := exec.Command("python3", "-c", "import tritonclient.http").Run(); err != nil {
+		t.Skip("python3 has no tritonclient here")
+	}
+	base, _, _ := listen(t, serve.Options{}, digits(t, linear{size: 28 * 28, classes: 10}))
+	out, err := exec.Command("python3", "testdata/triton_client.py", strings.TrimPrefix(base, "http://")).CombinedOutput()
+	if err != nil || !strings.HasSuffix(string(out), "answered 44\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // The examples of docs/http.md run as they stand there, but for the address.
 func TestDocumentedClients(t *testing.T) {
 	page, err := os.ReadFile("../docs/http.md")
