@@ -10,6 +10,8 @@ import (
 	"weft/safetensors"
 )
 
+//go:generate go run makesamples.go
+
 //go:embed fashion.weft
 var model []byte
 
