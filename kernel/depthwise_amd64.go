@@ -4,8 +4,12 @@ package kernel
 
 func depthwiseAVX2(d *Depthwise, lo, hi int) {
 	g := d.G
-	if len(g.Taps) == 0 || !g.fits(d.C) {
+	switch {
+	case len(g.Taps) == 0 || !g.fits(d.C):
 		depthwiseGeneric(d, lo, hi)
+		return
+	case g.slide != nil && 3 <= g.slide.k && g.slide.k <= mostSlide:
+		slideAVX2(d, lo, hi)
 		return
 	}
 	var t table

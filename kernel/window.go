@@ -43,6 +43,24 @@ type Gather struct {
 	Taps          []int32 // number of the weight tap behind each column of In
 	Out           []int32 // output pixel that row i writes; nil means i
 	In            []int32 // [rows][len(Taps)] input pixel, or -1 for padding; nil means the identity with one tap
+
+	slide *slide // nil if neighbours share no inputs
+}
+
+// slide describes a gather with stride 1 that computes every pixel, in order, from images
+// of the same size: a row's inputs but the leftmost are those of the row to its left.
+type slide struct {
+	width, k int
+	columns  []int // columns of In by where their input pixels lie, raster order
+}
+
+// newSlide orders the taps; sign is 1 when the input is at output + tap, −1 at output − tap.
+func newSlide(width, k int, taps []Tap, sign int) *slide {
+	s := &slide{width: width, k: k, columns: make([]int, len(taps))}
+	for i, t := range taps {
+		s.columns[(sign*t.DY+k/2)*k+sign*t.DX+k/2] = i
+	}
+	return s
 }
 
 // Rows returns how many output pixels of one image the gather computes.
@@ -82,10 +100,17 @@ func NewWindow(h, w, k, stride int, taps []Tap) *Window {
 		return win
 	}
 	win.Fwd = win.forward(taps)
+	slides := stride == 1 && k%2 == 1 && len(taps) == k*k
+	if slides {
+		win.Fwd.slide = newSlide(w, k, taps, 1)
+	}
 	for py := range stride {
 		for px := range stride {
 			win.Bwd = append(win.Bwd, win.backward(taps, py, px))
 		}
+	}
+	if slides {
+		win.Bwd[0].slide = newSlide(w, k, taps, -1)
 	}
 	return win
 }

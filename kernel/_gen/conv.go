@@ -224,7 +224,7 @@ func convLinearTile(a *asm, x, off reg.GPVirtual, rows, cols int) {
 	t.fold(a)
 	a.MOVQ(p[rows-1], x)
 	a.ADDQ(a.arg("pitch"), x)
-	t.epilogueAt(a, func(f func(int, reg.Register)) {
+	t.epilogueAt(a, nil, func(f func(int, reg.Register)) {
 		o := a.GP64()
 		a.MOVQ(off, o)
 		for i := range rows {

@@ -42,6 +42,7 @@ var files = map[string]func(*asm){
 	"lookup":     lookUpFile,
 	"spin":       spinFile,
 	"windowpool": windowPoolFile,
+	"slide":      slideFile,
 	"transpose":  transposeFile,
 	"peak/peak":  peakFile,
 }

@@ -60,7 +60,7 @@ func (t *tile) outer(a *asm, s int, x func(i int) operand.Mem, w func(v int) ope
 
 // epilogue is epilogueAt for rows whose offsets are in a list.
 func (t *tile) epilogue(a *asm, list reg.Register) {
-	t.epilogueAt(a, func(f func(int, reg.Register)) {
+	t.epilogueAt(a, nil, func(f func(int, reg.Register)) {
 		for i := range t.rows {
 			off := a.GP64()
 			a.MOVQ(at(list, 8*i), off)
@@ -71,14 +71,21 @@ func (t *tile) epilogue(a *asm, list reg.Register) {
 
 // epilogueAt applies scale, shift, residual and activation to the first copy and stores
 // it. It reads the parameters y, res, scale, shift and act; offsets yields, row after
-// row, the byte offset of a row in y and res.
-func (t *tile) epilogueAt(a *asm, offsets func(func(i int, off reg.Register))) {
+// row, the byte offset of a row in y and res; ch is the byte offset of the first channel
+// in scale and shift, nil for 0.
+func (t *tile) epilogueAt(a *asm, ch reg.Register, offsets func(func(i int, off reg.Register))) {
 	acc := t.acc[:t.rows]
+	vec := func(p reg.Register, v int) operand.Mem {
+		if ch != nil {
+			return idx(p, ch, 1, 32*v)
+		}
+		return at(p, 32*v)
+	}
 	noScale, noShift, noRes := a.label("noscale"), a.label("noshift"), a.label("nores")
 	p := a.skipZero("scale", noScale)
 	for v := range t.vecs {
 		s := a.YMM()
-		a.VMOVUPS(at(p, 32*v), s)
+		a.VMOVUPS(vec(p, v), s)
 		for _, r := range acc {
 			a.VMULPS(s, r[v], r[v])
 		}
@@ -87,7 +94,7 @@ func (t *tile) epilogueAt(a *asm, offsets func(func(i int, off reg.Register))) {
 	p = a.skipZero("shift", noShift)
 	for v := range t.vecs {
 		s := a.YMM()
-		a.VMOVUPS(at(p, 32*v), s)
+		a.VMOVUPS(vec(p, v), s)
 		for _, r := range acc {
 			a.VADDPS(s, r[v], r[v])
 		}
