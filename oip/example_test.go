@@ -33,6 +33,7 @@ func Example() {
 	}
 	handler := oip.NewHandler(server, oip.Options{Version: "1.0"})
 	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- handler.Serve(ctx, ln, handler) }()
 
