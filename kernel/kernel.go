@@ -16,7 +16,8 @@
 // Kernels work on the range of rows or images that the caller names and never start a
 // goroutine; Pool spreads ranges over threads. Numbers of channels are multiples of 8
 // for outputs (the first layer may have any number of inputs). A shape that does not
-// fit its slice is a programmer's error and panics.
+// fit its slice is a programmer's error and panics with a ShapeError. Slices may
+// begin anywhere; those that begin at a multiple of 32 bytes are the fastest.
 package kernel
 
 // Panel is how many output channels one panel of packed weights holds.
@@ -37,7 +38,7 @@ func PackedIndex(taps, inMax, out, tap, in int) int {
 type Act uint8
 
 // Activation functions. HSigmoid(x) = clamp(x+3, 0, 6)/6 and HSwish(x) = x·HSigmoid(x)
-// (MobileNetV3, section 5.2).
+// (MobileNetV3, section 5.2). ReLU turns a NaN into 0, the others pass it on.
 const (
 	Linear Act = iota
 	ReLU

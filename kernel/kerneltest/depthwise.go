@@ -102,6 +102,8 @@ func depthwiseCases() []Case {
 		{n: 1, h: 8, w: 9, k: 5, stride: 1, c: 32, res: true, act: kernel.HSigmoid},
 		{n: 2, h: 11, w: 9, k: 7, stride: 1, c: 56, shift: true, cMax: 64},
 		{n: 1, h: 14, w: 13, k: 7, stride: 2, c: 8},
+		{n: 2, h: 3, w: 37, k: 3, stride: 1, c: 16, act: kernel.ReLU},
+		{n: 1, h: 2, w: 67, k: 5, stride: 1, c: 8, scale: true},
 		{n: 3, h: 7, w: 6, k: 1, stride: 2, c: 8},
 		{n: 3, h: 2, w: 3, k: 1, stride: 1, c: 24, shift: true},
 	} {
