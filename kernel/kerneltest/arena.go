@@ -19,7 +19,7 @@ const (
 type arena struct {
 	rng     *rand.Rand
 	special bool // sprinkle NaN and infinities over inputs
-	aligned bool // begin buffers at cache lines, as large allocations do
+	timed   bool // begin buffers at cache lines, as large allocations do
 	bufs    []*buffer
 }
 
@@ -36,7 +36,7 @@ func newArena(seed uint64, special bool) *arena {
 
 func (a *arena) alloc(name string, n int, readOnly bool) []float32 {
 	b := &buffer{name: name, all: make([]float32, n+2*guard), readOnly: readOnly}
-	if a.aligned {
+	if a.timed {
 		all := make([]float32, n+2*guard+line)
 		skip := (2*line - guard - int(uintptr(unsafe.Pointer(&all[0]))/float%line)) % line
 		b.all = all[skip : skip+n+2*guard]

@@ -58,7 +58,7 @@ func BenchmarkOps(b *testing.B) {
 	for _, c := range SpeedCases() {
 		b.Run(c.String(), func(b *testing.B) {
 			a := newArena(1, false)
-			a.aligned = true
+			a.timed = true
 			w := c.setup(a)
 			for b.Loop() {
 				w.run(0, w.units)

@@ -83,6 +83,11 @@ func scaleShift(a *arena, rows, c int, act kernel.Act, withRes bool) work {
 func normGrad(a *arena, rows, c int, act kernel.Act) work {
 	dy, y, x := a.output("dy", rows*c), a.input("y", rows*c), a.input("x", rows*c)
 	scale, shift, mean := a.param("scale", c), a.param("shift", c), a.param("mean", c)
+	if a.timed { // derivatives of 0 or 1 keep dy, run after run, from becoming denormal
+		for i := range c {
+			scale[i], shift[i] = 0, 4
+		}
+	}
 	sumDZ, sumDZX := a.output("sumDZ", c), a.output("sumDZX", c)
 	arrays := 3.0 // dy read and written, x
 	if act == kernel.ReLU {

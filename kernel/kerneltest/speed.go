@@ -57,7 +57,7 @@ func (s *spread) Do(i, _ int) { s.run(s.units*i/s.pieces, s.units*(i+1)/s.pieces
 
 func (c Case) measure(pool *kernel.Pool) sample {
 	a := newArena(1, false)
-	a.aligned = true
+	a.timed = true
 	wk := c.setup(a)
 	pieces := 1
 	if pool.Threads() > 1 && !wk.serial {
