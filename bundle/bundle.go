@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -74,59 +75,75 @@ const (
 	weightPrefix = "weights."
 )
 
+// maxHalf is the largest value that F16 holds.
+const maxHalf = 65504
+
 // Encode returns the bundle as a file. half stores weights as F16, at half the size;
-// statistics stay F32.
+// statistics stay F32. It refuses what Decode would refuse.
 func (b *Bundle) Encode(half bool) (*safetensors.File, error) {
-	info := b.Info
-	info.Format = Version
+	out := Bundle{Info: b.Info, Net: b.Net, Norms: b.Norms}
+	out.Format, out.Mean, out.Std = Version, b.Net.Mean, b.Net.Std
 	var err error
-	if info.Space, err = json.Marshal(b.Net.Space); err != nil {
+	if out.Space, err = json.Marshal(b.Net.Space); err != nil {
 		return nil, err
 	}
-	info.Mean, info.Std = b.Net.Mean, b.Net.Std
-	meta, err := json.Marshal(info)
+	if err := out.check(); err != nil {
+		return nil, err
+	}
+	meta, err := json.Marshal(out.Info)
 	if err != nil {
 		return nil, err
 	}
 	f := &safetensors.File{Metadata: map[string]string{metaKey: string(meta)}}
-	w := b.Net.W
+	if f.Tensors, err = encodeWeights(b.Net.W, half); err != nil {
+		return nil, err
+	}
+	norms, err := encodeNorms(b.Norms)
+	f.Tensors = append(f.Tensors, norms...)
+	return f, err
+}
+
+func encodeWeights(w *nn.Weights, half bool) ([]safetensors.Tensor, error) {
+	limit, encode := float32(math.MaxFloat32), safetensors.NewF32
+	if half {
+		limit, encode = maxHalf, safetensors.NewF16
+	}
+	tensors := make([]safetensors.Tensor, len(w.Params))
 	for i := range w.Params {
 		p := &w.Params[i]
 		vals := w.Canonical(w.Data, i)
 		for _, v := range vals {
-			if half && !(math.Abs(float64(v)) <= 65504) || v-v != 0 {
-				return nil, fmt.Errorf("weight of %s is %v, which the file cannot hold; the training run diverged", p.Name, v)
+			switch {
+			case v-v != 0:
+				return nil, fmt.Errorf("weight %s holds %v: the training run diverged; train again with a lower --lr", p.Name, v)
+			case max(v, -v) > limit:
+				return nil, fmt.Errorf("weight %s holds %v, more than fp16 can (%v); write the bundle without --half", p.Name, v, limit)
 			}
 		}
-		if half {
-			f.Tensors = append(f.Tensors, safetensors.NewF16(weightPrefix+p.Name, p.Shape, vals))
-		} else {
-			f.Tensors = append(f.Tensors, safetensors.NewF32(weightPrefix+p.Name, p.Shape, vals))
-		}
+		tensors[i] = encode(weightPrefix+p.Name, p.Shape, vals)
 	}
-	f.Tensors = append(f.Tensors, encodeNorms(b.Norms)...)
-	return f, nil
+	return tensors, nil
 }
 
-func encodeNorms(norms supernet.Norms) []safetensors.Tensor {
-	keys := make([]nn.NormKey, 0, len(norms))
-	for k := range norms {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
+func encodeNorms(norms supernet.Norms) ([]safetensors.Tensor, error) {
+	keys := slices.Sorted(maps.Keys(norms))
 	ids, channels := make([]int64, len(keys)), make([]int32, len(keys))
 	var mean, variance []float32
 	for i, k := range keys {
-		ids[i], channels[i] = int64(k), int32(len(norms[k].Mean))
-		mean = append(mean, norms[k].Mean...)
-		variance = append(variance, norms[k].Var...)
+		st := norms[k]
+		if err := checkStats(st); err != nil {
+			return nil, fmt.Errorf("normalisation entry %d: %w", i, err)
+		}
+		ids[i], channels[i] = int64(k), int32(len(st.Mean))
+		mean = append(mean, st.Mean...)
+		variance = append(variance, st.Var...)
 	}
 	return []safetensors.Tensor{
 		safetensors.NewI64(normKeys, []int{len(ids)}, ids),
 		safetensors.NewI32(normChannels, []int{len(channels)}, channels),
 		safetensors.NewF32(normMean, []int{len(mean)}, mean),
 		safetensors.NewF32(normVar, []int{len(variance)}, variance),
-	}
+	}, nil
 }
 
 // Write writes the bundle to path, whole or not at all.
@@ -151,67 +168,68 @@ func Read(path string) (*Bundle, error) {
 	return b, nil
 }
 
-// Decode reads a bundle from its tensors and checks that every served subnet is complete.
+// Decode reads a bundle from a file that package safetensors read, and checks that every
+// served subnet is complete.
 func Decode(f *safetensors.File) (*Bundle, error) {
-	meta, ok := f.Metadata[metaKey]
-	if !ok {
-		return nil, errors.New("this is a safetensors file but not a bundle of weft: its metadata has no \"weft\"")
-	}
 	b := &Bundle{}
-	if err := json.Unmarshal([]byte(meta), &b.Info); err != nil {
-		return nil, fmt.Errorf("read the bundle's description: %w", err)
-	}
-	if b.Format < 1 || b.Format > Version {
-		return nil, fmt.Errorf("bundle has format %d and this weft reads up to %d; use a newer weft", b.Format, Version)
+	if err := b.Info.decode(f.Metadata); err != nil {
+		return nil, err
 	}
 	space, err := supernet.Decode(b.Space)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.checkInfo(space); err != nil {
+	tensors := f.ByName()
+	if err := checkSizes(space.Layers(), tensors); err != nil {
 		return nil, err
 	}
 	b.Net = &supernet.Supernet{Space: space, W: nn.NewWeights(space.Layers()), Mean: b.Mean, Std: b.Std}
-	tensors := f.ByName()
-	if err := b.readWeights(tensors); err != nil {
+	if err := readWeights(b.Net.W, tensors); err != nil {
 		return nil, err
 	}
 	if b.Norms, err = decodeNorms(tensors); err != nil {
 		return nil, err
 	}
-	return b, b.checkSubnets()
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
-// checkInfo checks the description against the space.
-func (b *Bundle) checkInfo(space *supernet.Space) error {
-	c := space.Input.C
-	if len(b.Mean) != c || len(b.Std) != c {
-		return fmt.Errorf("%d means and %d deviations for images of %d channels", len(b.Mean), len(b.Std), c)
+// decode reads the description; its version first, since a newer one may differ in all
+// else.
+func (d *Info) decode(metadata map[string]string) error {
+	text, ok := metadata[metaKey]
+	if !ok {
+		return fmt.Errorf("this is a safetensors file but not a bundle of weft: its metadata has no %q", metaKey)
 	}
-	for i := range c {
-		if !(b.Std[i] > 0) || b.Mean[i]-b.Mean[i] != 0 || b.Std[i]-b.Std[i] != 0 {
-			return fmt.Errorf("channel %d is normalised by mean %v and deviation %v", i, b.Mean[i], b.Std[i])
-		}
+	var version struct {
+		Format int `json:"format"`
 	}
-	if len(b.ClassNames) != space.Classes {
-		return fmt.Errorf("%d class names for %d classes", len(b.ClassNames), space.Classes)
+	if err := json.Unmarshal([]byte(text), &version); err != nil {
+		return fmt.Errorf("the bundle's description is damaged: %w", err)
 	}
-	if len(b.Subnets) == 0 {
-		return errors.New("bundle names no subnet to serve; write it again with weft search")
+	switch {
+	case version.Format < 1:
+		return errors.New("the bundle's description is damaged: it names no format")
+	case version.Format > Version:
+		return fmt.Errorf("the bundle has format %d and this weft reads up to %d; use a newer weft", version.Format, Version)
+	}
+	if err := json.Unmarshal([]byte(text), d); err != nil {
+		return fmt.Errorf("the bundle's description is damaged: %w", err)
 	}
 	return nil
 }
 
-func (b *Bundle) readWeights(tensors map[string]*safetensors.Tensor) error {
-	w := b.Net.W
+func readWeights(w *nn.Weights, tensors map[string]*safetensors.Tensor) error {
 	for i := range w.Params {
 		p := &w.Params[i]
 		t := tensors[weightPrefix+p.Name]
 		if t == nil {
-			return fmt.Errorf("tensor %s%s is missing; the bundle does not belong to its space", weightPrefix, p.Name)
+			return missing(weightPrefix + p.Name)
 		}
 		if !slices.Equal(t.Shape, p.Shape) {
-			return fmt.Errorf("tensor %s has shape %v instead of %v", t.Name, t.Shape, p.Shape)
+			return fmt.Errorf("tensor %s has shape %v and the bundle's space asks for %v; write the bundle again with weft search", t.Name, t.Shape, p.Shape)
 		}
 		vals, err := t.F32()
 		if err != nil {
@@ -225,10 +243,18 @@ func (b *Bundle) readWeights(tensors map[string]*safetensors.Tensor) error {
 	return nil
 }
 
+func missing(name string) error {
+	return fmt.Errorf("tensor %s is missing; write the bundle again with weft search", name)
+}
+
 func decodeNorms(tensors map[string]*safetensors.Tensor) (supernet.Norms, error) {
 	for _, name := range []string{normKeys, normChannels, normMean, normVar} {
-		if tensors[name] == nil {
-			return nil, fmt.Errorf("tensor %s is missing; the bundle has no normalisation statistics", name)
+		t := tensors[name]
+		if t == nil {
+			return nil, missing(name)
+		}
+		if len(t.Shape) != 1 {
+			return nil, fmt.Errorf("tensor %s has shape %v instead of one dimension; the bundle is damaged", name, t.Shape)
 		}
 	}
 	keys, err := tensors[normKeys].I64()
@@ -248,52 +274,27 @@ func decodeNorms(tensors map[string]*safetensors.Tensor) (supernet.Norms, error)
 		return nil, err
 	}
 	if len(keys) != len(channels) || len(mean) != len(variance) {
-		return nil, errors.New("the tensors of the normalisation statistics differ in length")
+		return nil, fmt.Errorf("the normalisation statistics have %d keys for %d entries and %d means for %d variances; the bundle is damaged",
+			len(keys), len(channels), len(mean), len(variance))
 	}
 	norms := make(supernet.Norms, len(keys))
 	for i, k := range keys {
 		c := int(channels[i])
 		if c < 1 || c > len(mean) {
-			return nil, fmt.Errorf("normalisation entry %d has %d channels and %d values are left", i, c, len(mean))
+			return nil, fmt.Errorf("normalisation entry %d has %d channels and %d values are left; the bundle is damaged", i, c, len(mean))
 		}
 		st := supernet.Stats{Mean: mean[:c:c], Var: variance[:c:c]}
-		for j := range c {
-			if st.Mean[j]-st.Mean[j] != 0 || !(st.Var[j] >= 0) || st.Var[j]-st.Var[j] != 0 {
-				return nil, fmt.Errorf("normalisation entry %d has mean %v and variance %v", i, st.Mean[j], st.Var[j])
-			}
+		if err := checkStats(st); err != nil {
+			return nil, fmt.Errorf("normalisation entry %d: %w; the bundle is damaged", i, err)
+		}
+		if _, twice := norms[nn.NormKey(k)]; twice {
+			return nil, fmt.Errorf("normalisation entry %d has the key of another one; the bundle is damaged", i)
 		}
 		norms[nn.NormKey(k)] = st
 		mean, variance = mean[c:], variance[c:]
 	}
 	if len(mean) != 0 {
-		return nil, fmt.Errorf("%d values of normalisation statistics belong to no entry", len(mean))
+		return nil, fmt.Errorf("%d values of the normalisation statistics belong to no entry; the bundle is damaged", len(mean))
 	}
 	return norms, nil
-}
-
-// checkSubnets makes sure that every served subnet exists and has its statistics.
-func (b *Bundle) checkSubnets() error {
-	for _, s := range b.Subnets {
-		if !(s.Accuracy >= 0 && s.Accuracy <= 1) {
-			return fmt.Errorf("subnet %s has accuracy %v", s.Arch, s.Accuracy)
-		}
-		a, err := b.Net.Space.Parse(s.Arch)
-		if err != nil {
-			return err
-		}
-		g, err := b.Net.Space.Lower(a)
-		if err != nil {
-			return err
-		}
-		for i, k := range g.NormKeys() {
-			if k == 0 {
-				continue
-			}
-			st, ok := b.Norms[k]
-			if c := g.Values[g.Ops[i].Out].C; !ok || len(st.Mean) != c {
-				return fmt.Errorf("subnet %s has no statistics for layer %s; write the bundle again with weft search", s.Arch, g.Layers[g.Ops[i].Layer].Name)
-			}
-		}
-	}
-	return nil
 }

@@ -64,28 +64,59 @@ func readSidecar(path string) (*sidecar, error) {
 		return &sidecar{}, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the latencies: %w", err)
 	}
-	var s sidecar
-	if err := json.Unmarshal(b, &s); err != nil {
-		return nil, fmt.Errorf("%s is damaged (%w); remove it, it will be measured again", path, err)
+	s, err := parseSidecar(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s %w; remove it, it will be measured again", path, err)
+	}
+	return s, nil
+}
+
+func parseSidecar(b []byte) (*sidecar, error) {
+	s := &sidecar{}
+	if err := json.Unmarshal(b, s); err != nil {
+		return nil, fmt.Errorf("is damaged (%w)", err)
 	}
 	if s.Format != ProfileVersion {
-		return nil, fmt.Errorf("%s has format %d and this weft reads %d; remove it, it will be measured again", path, s.Format, ProfileVersion)
+		return nil, fmt.Errorf("has format %d and this weft reads %d", s.Format, ProfileVersion)
 	}
-	for _, p := range s.Profiles {
-		for _, t := range p.Subnets {
-			if len(t.LatencyUS) == 0 || slices.ContainsFunc(t.LatencyUS, func(v float64) bool { return !(v > 0 && v < 1e12) }) {
-				return nil, fmt.Errorf("%s holds no sensible latencies for subnet %s; remove it, it will be measured again", path, t.Arch)
+	for i := range s.Profiles {
+		if err := s.Profiles[i].check(); err != nil {
+			return nil, fmt.Errorf("is damaged (%w)", err)
+		}
+	}
+	return s, nil
+}
+
+// maxLatencyUS is longer than any latency that was really measured: eleven days.
+const maxLatencyUS = 1e12
+
+// check reports the first subnet without sensible latencies.
+func (p *Profile) check() error {
+	if len(p.Subnets) == 0 {
+		return errors.New("a profile without subnets")
+	}
+	for _, t := range p.Subnets {
+		if len(t.LatencyUS) == 0 {
+			return fmt.Errorf("no latencies for subnet %s", t.Arch)
+		}
+		for b, v := range t.LatencyUS {
+			if !(v > 0 && v < maxLatencyUS) {
+				return fmt.Errorf("subnet %s takes %v µs for a batch of %d", t.Arch, v, b+1)
 			}
 		}
 	}
-	return &s, nil
+	return nil
 }
 
 // WriteProfile puts the profile into the sidecar at path, in place of an older one of the
 // same machine. Profiles of other digests are dropped: the bundle beside them is gone.
+// A damaged sidecar is replaced.
 func WriteProfile(path string, p *Profile) error {
+	if err := p.check(); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
 	s, err := readSidecar(path)
 	if err != nil {
 		s = &sidecar{}
