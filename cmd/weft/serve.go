@@ -82,7 +82,10 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 		return err
 	}
 	defer ln.Close()
-	var models []serve.Model
+	var (
+		models  []serve.Model
+		closers []func()
+	)
 	bars := newProgress(errw, j.quiet, time.Now)
 	for _, path := range paths {
 		m, closeModel, err := j.load(ctx, path, bars, errw)
@@ -90,7 +93,7 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 			bars.Close()
 			return err
 		}
-		defer closeModel()
+		closers = append(closers, closeModel)
 		models = append(models, m)
 	}
 	bars.Close()
@@ -109,7 +112,13 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 		fmt.Fprintf(out, "Serving %s on http://%s: %d subnets of %.2f to %.2f %%, policy %s, %d workers of %d threads\n",
 			m.Name, ln.Addr(), len(p), 100*p[0].Accuracy, 100*p[len(p)-1].Accuracy, s.Router(m.Name).Policy(), j.workers, j.threads)
 	}
-	return h.Serve(ctx, ln, h)
+	if err := h.Serve(ctx, ln, h); err != nil {
+		return err // a batch may still run on the pools
+	}
+	for _, c := range closers {
+		c()
+	}
+	return nil
 }
 
 // load reads a bundle, measures it where needed and warns where its latencies are not what the policies rely on.
