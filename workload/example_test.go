@@ -7,6 +7,23 @@ import (
 	"weft/workload"
 )
 
+// A bursty trace is a stream of constant gaps merged with one of gamma gaps, whose squared
+// coefficient of variation is cv2. The same spec and seed always give the same arrivals.
+func ExampleParse() {
+	trace, err := workload.Parse("bursty:base=300,var=700,cv2=4,for=10s", 1)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("%d arrivals, the first at %v, %.0f/s, CV² of the whole %.1f\n",
+		len(trace.Arrivals), trace.Arrivals[0].Round(time.Microsecond), trace.Rate(), trace.CV2())
+	_, err = workload.Parse("bursty:base=300", 1)
+	fmt.Println(err)
+	// Output:
+	// 9978 arrivals, the first at 26µs, 998/s, CV² of the whole 1.3
+	// trace bursty:base=300: var=: give a number, 0 or more
+}
+
 func ExampleAccount() {
 	trace, err := workload.Parse("bursty:base=300,var=700,cv2=4,for=10s", 1)
 	if err != nil {
