@@ -2,6 +2,14 @@
 
 package kernel
 
+// tileRows is how many rows the assembly computes together. Rows are taken from that many
+// images at a time where tiles go by padding, so that the corners of the images fill a
+// tile; with fewer than fewImages, tiles would be too small to pay.
+const (
+	tileRows  = 6
+	fewImages = 4
+)
+
 func convAVX2(c *Conv, lo, hi int) {
 	g := c.G
 	if g.In == nil && g.Out == nil && g.InPix == g.OutPix {
@@ -13,6 +21,24 @@ func convAVX2(c *Conv, lo, hi int) {
 		return
 	}
 	var t table
+	rows := g.Rows()
+	from, to := (lo+rows-1)/rows, hi/rows // whole images
+	if g.parts == nil || to-from < fewImages {
+		c.rows(&t, g, lo, hi)
+		return
+	}
+	c.rows(&t, g, lo, from*rows)
+	for ; from < to; from += tileRows {
+		for i := range g.parts {
+			p := &g.parts[i]
+			c.rows(&t, p, from*p.Rows(), min(from+tileRows, to)*p.Rows())
+		}
+	}
+	c.rows(&t, g, to*rows, hi)
+}
+
+// rows computes rows of a gather that is c.G or a part of it.
+func (c *Conv) rows(t *table, g *Gather, lo, hi int) {
 	size := g.chunk(len(g.Taps) * c.Cin * Panel)
 	for ; lo < hi; lo += size {
 		n := min(size, hi-lo)

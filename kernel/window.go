@@ -44,7 +44,69 @@ type Gather struct {
 	Out           []int32 // output pixel that row i writes; nil means i
 	In            []int32 // [rows][len(Taps)] input pixel, or -1 for padding; nil means the identity with one tap
 
-	slide *slide // nil if neighbours share no inputs
+	slide *slide   // nil if neighbours share no inputs
+	parts []Gather // the rows by which taps are padding, without those taps; nil if few are
+}
+
+// Step returns how many rows to hand to Conv.Rows at a time when about so many make a
+// good chunk of work for a thread, given the number of images: whole tiles of 6, or, where
+// padding is worth skipping and there are plenty of images, groups of 6 whole images. It
+// depends on shapes alone, so that results do not depend on the number of threads.
+func (g *Gather) Step(rows, images int) int {
+	if group := 6 * g.Rows(); g.parts != nil && images >= 4*6 {
+		return max(1, rows/group) * group
+	}
+	return max(1, rows/48) * 48
+}
+
+// split sets parts where padding makes up at least a twenty-fifth of In.
+func (g *Gather) split() {
+	taps, pads := len(g.Taps), 0
+	var order []uint64 // the sets of taps that occur
+	rows := map[uint64][]int{}
+	for r := range g.Rows() {
+		var set uint64
+		for j, p := range g.In[r*taps : r*taps+taps] {
+			if p >= 0 {
+				set |= 1 << j
+			} else {
+				pads++
+			}
+		}
+		if rows[set] == nil {
+			order = append(order, set)
+		}
+		rows[set] = append(rows[set], r)
+	}
+	if pads*25 < len(g.In) {
+		return
+	}
+	for _, set := range order {
+		g.parts = append(g.parts, g.part(set, rows[set]))
+	}
+}
+
+// part returns the gather of some rows and the taps of a set.
+func (g *Gather) part(set uint64, rows []int) Gather {
+	p := Gather{InPix: g.InPix, OutPix: g.OutPix}
+	for j, t := range g.Taps {
+		if set>>j&1 == 1 {
+			p.Taps = append(p.Taps, t)
+		}
+	}
+	for _, r := range rows {
+		out := int32(r)
+		if g.Out != nil {
+			out = g.Out[r]
+		}
+		p.Out = append(p.Out, out)
+		for j, in := range g.In[r*len(g.Taps):][:len(g.Taps)] {
+			if set>>j&1 == 1 {
+				p.In = append(p.In, in)
+			}
+		}
+	}
+	return p
 }
 
 // slide describes a gather with stride 1 that computes every pixel, in order, from images
@@ -100,13 +162,16 @@ func NewWindow(h, w, k, stride int, taps []Tap) *Window {
 		return win
 	}
 	win.Fwd = win.forward(taps)
+	win.Fwd.split()
 	slides := stride == 1 && k%2 == 1 && len(taps) == k*k
 	if slides {
 		win.Fwd.slide = newSlide(w, k, taps, 1)
 	}
 	for py := range stride {
 		for px := range stride {
-			win.Bwd = append(win.Bwd, win.backward(taps, py, px))
+			g := win.backward(taps, py, px)
+			g.split()
+			win.Bwd = append(win.Bwd, g)
 		}
 	}
 	if slides {

@@ -136,6 +136,9 @@ func convCases() []Case {
 		{n: 4, h: 1, w: 1, k: 1, stride: 1, cin: 10, cout: 8},
 		{n: 5, h: 1, w: 1, k: 1, stride: 1, cin: 7, cout: 24, res: true},
 		{n: 211, h: 1, w: 1, k: 1, stride: 1, cin: 16, cout: 24, shift: true},
+		{n: 14, h: 4, w: 3, k: 3, stride: 1, cin: 8, cout: 24, res: true, act: kernel.ReLU},
+		{n: 20, h: 4, w: 5, k: 3, stride: 2, cin: 16, cout: 16, inPlace: true},
+		{n: 13, h: 3, w: 3, k: 5, stride: 1, cin: 8, cout: 16},
 		{n: 1, h: 20, w: 20, k: 3, stride: 1, cin: 104, cout: 8},
 		{n: 1, h: 14, w: 13, k: 7, stride: 2, cin: 3, cout: 24, scale: true},
 	} {
@@ -159,7 +162,7 @@ func convCases() []Case {
 func convSpeed() []Case {
 	var cs []Case
 	for _, s := range []struct{ hw, ch int }{
-		{32, 16}, {32, 32}, {32, 64}, {32, 128}, {28, 16}, {28, 24}, {14, 32}, {14, 48}, {14, 64}, {14, 128}, {7, 64}, {7, 96}, {4, 96},
+		{32, 16}, {32, 32}, {32, 64}, {32, 128}, {28, 16}, {28, 24}, {14, 32}, {14, 48}, {14, 64}, {14, 128}, {7, 32}, {7, 64}, {7, 96}, {4, 96},
 	} {
 		for _, k := range []int{3, 1} {
 			c := conv{n: 8, h: s.hw, w: s.hw, k: k, stride: 1, cin: s.ch, cout: s.ch, scale: true, shift: true, act: kernel.ReLU}
