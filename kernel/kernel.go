@@ -151,9 +151,9 @@ func PackTransposed(dst, w []float32, outMax, taps, inMax int) {
 	active.packTransposed(dst, w, outMax, taps, inMax)
 }
 
-// Moments adds to sum[c] and sumsq[c] the sums of x and of (x−pivot)² … of each channel
-// over rows: sum[c] += Σ (x−pivot[c]), sumsq[c] += Σ (x−pivot[c])². A pivot near the mean
-// keeps the variance from cancelling in float32.
+// Moments adds up each channel of x over rows, around a pivot:
+// sum[c] += Σ (x−pivot[c]), sumsq[c] += Σ (x−pivot[c])². A pivot near the mean keeps the
+// variance from cancelling in float32.
 func Moments(x []float32, rows, c int, pivot, sum, sumsq []float32) {
 	const op = "moments"
 	checkRows(op, rows, c, x)

@@ -55,7 +55,8 @@ type opState struct {
 	gate, pre   []float32
 }
 
-// NewExec returns an Exec on the weights; grad may be nil when only Forward is used.
+// NewExec returns an Exec on the weights. Without training it has no Grad and runs Forward
+// alone.
 func NewExec(w *Weights, pool *kernel.Pool, training bool) *Exec {
 	e := &Exec{W: w, pool: pool, windows: map[windowKey]*kernel.Window{},
 		derived: map[derivedKey][]float32{}, derivedDW: map[derivedKey][]float32{}}

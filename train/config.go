@@ -13,7 +13,7 @@ import (
 	"weft/supernet"
 )
 
-// Config says how to train; it is stored with the run. Zero fields mean Defaults.
+// Config says how to train; it is stored with the run. Defaults returns a complete one.
 type Config struct {
 	Recipe    string  `json:"recipe"`     // deps or max
 	Space     string  `json:"space"`      // name of a supernet.Space

@@ -38,7 +38,7 @@ type Metrics struct {
 // NetEval is the accuracy of one subnet on the validation images, in evaluation mode
 // after recalibration.
 type NetEval struct {
-	Net      string  `json:"net"` // max, middle or min
+	Net      string  `json:"net"` // max or min
 	Subnet   string  `json:"subnet"`
 	MACs     int     `json:"macs"`
 	Accuracy float64 `json:"accuracy"`
@@ -57,8 +57,8 @@ type Trainer struct {
 	Observe func(Metrics)
 	// Every says how many steps a line of metrics covers; 0 means 20.
 	Every int
-	// Probe, if positive, evaluates the largest subnet every so many steps from one epoch
-	// before the ramp to one epoch after the switch.
+	// Probe, if positive, evaluates every so many steps from one epoch before the ramp to
+	// one epoch after the switch.
 	Probe int
 
 	pool     *kernel.Pool
@@ -245,8 +245,8 @@ func (t *Trainer) report(m *meter, steps int, eval bool) error {
 	return nil
 }
 
-// evaluate measures the largest subnet on the validation images, and from the switch on
-// also the smallest and one in the middle.
+// evaluate measures the largest subnet on the validation images, and from the ramp on
+// also the smallest.
 func (t *Trainer) evaluate(steps int) ([]NetEval, error) {
 	space := t.Net.Space
 	nets := []NetEval{{Net: "max", Subnet: space.Format(space.Max())}}
