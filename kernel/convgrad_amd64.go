@@ -2,6 +2,8 @@
 
 package kernel
 
+import "slices"
+
 // gradRows returns about how many rows one block of a weight gradient takes, so that
 // their inputs and one panel of their output gradients stay in the first-level cache
 // while all taps go through them.
@@ -11,52 +13,83 @@ func convGradAVX2(c *ConvGrad, lo, hi int) {
 	g := c.G
 	rows, size := g.Rows(), gradRows(c.Cin)
 	switch {
-	case g.Out != nil:
-		convGradGeneric(c, lo, hi)
-	case g.In == nil:
+	case g.In == nil && g.Out == nil && g.InPix == g.OutPix:
 		size *= 2 // one tap: less to keep
 		for r := lo * rows; r < hi*rows; r += size {
-			c.block(r, min(size, hi*rows-r), 0, r, nil)
+			c.linear(r, min(size, hi*rows-r))
 		}
+	case g.Out != nil || g.In == nil:
+		convGradGeneric(c, lo, hi)
 	case rows <= size+size/2:
 		per := max(1, size/rows)
 		for n := lo; n < hi; n += per {
-			c.block(n*g.InPix, rows, min(per, hi-n), n*g.OutPix, g.In)
+			c.block(n, min(per, hi-n), 0, rows)
 		}
 	default:
 		parts := (rows + size - 1) / size
 		for i := range (hi - lo) * parts {
-			n, part := lo+i/parts, i%parts
-			from, to := rows*part/parts, rows*(part+1)/parts
-			c.block(n*g.InPix, to-from, 1, n*g.OutPix+from, g.In[from*len(g.Taps):])
+			c.block(lo+i/parts, 1, rows*(i%parts)/parts, rows*(i%parts+1)/parts)
 		}
 	}
 }
 
-// block accumulates over rows of each of several images, whose inputs begin at pixel xPix
-// and whose output gradients follow each other from pixel yPix on.
-func (c *ConvGrad) block(xPix, rows, images, yPix int, in []int32) {
-	most := 6
-	tap, pitch, ypitch := 4*len(c.G.Taps), 4*c.XPitch, 4*c.YPitch
+// block accumulates over the outputs [from, to) of each of several images; more than one
+// are taken whole.
+func (c *ConvGrad) block(image, images, from, to int) {
+	g := c.G
+	pitch, ypitch := 4*c.XPitch, 4*c.YPitch
+	x, dy := c.X[image*g.InPix*c.XPitch:], c.DY[image*g.OutPix*c.YPitch:]
 	for co := 0; co < c.Cout; co += Panel {
-		outputs := min(Panel, c.Cout-co)
-		if outputs < Panel {
-			most = 12
-		}
-		parts := (c.Cin + most - 1) / most
-		dy := &c.DY[yPix*c.YPitch+co]
-		for j, t := range c.G.Taps {
-			for p, ci := 0, 0; p < parts; p++ {
-				inputs := (c.Cin - ci) / (parts - p)
-				x, dw := &c.X[xPix*c.XPitch+ci], &c.DW[PackedIndex(c.Taps, c.InMax, co, int(t), ci)]
-				if in == nil {
-					convGradLinear(x, dy, dw, inputs, outputs, rows, pitch, ypitch)
-				} else {
-					convGradIndirect(x, dy, dw, inputs, outputs, rows, pitch, ypitch,
-						images, pitch*c.G.InPix, &in[j], tap, &zeros[0])
-				}
-				ci += inputs
+		for j := range g.Taps {
+			if g.taps == nil {
+				dy, in, tap := &dy[from*c.YPitch+co], &g.In[from*len(g.Taps)+j], 4*len(g.Taps)
+				c.tiles(co, j, func(outputs, ci, inputs int, dw *float32) {
+					convGradIndirect(&x[ci], dy, dw, inputs, outputs, to-from, pitch, ypitch,
+						images, pitch*g.InPix, in, tap, &zeros[0])
+				})
+				continue
 			}
+			in, out := g.taps[j].within(from, to)
+			if len(in) == 0 {
+				continue
+			}
+			c.tiles(co, j, func(outputs, ci, inputs int, dw *float32) {
+				convGradListed(&x[ci], &dy[co], dw, inputs, outputs, len(in), pitch, ypitch,
+					images, pitch*g.InPix, ypitch*g.OutPix, &in[0], &out[0])
+			})
 		}
+	}
+}
+
+// within returns the rows whose outputs are in [from, to).
+func (t *tapRows) within(from, to int) (in, out []int32) {
+	i, _ := slices.BinarySearch(t.out, int32(from))
+	end, _ := slices.BinarySearch(t.out, int32(to))
+	return t.in[i:end], t.out[i:end]
+}
+
+// linear accumulates over n rows from row r on whose inputs and outputs follow each other.
+func (c *ConvGrad) linear(r, n int) {
+	x, dy := c.X[r*c.XPitch:], c.DY[r*c.YPitch:]
+	for co := 0; co < c.Cout; co += Panel {
+		c.tiles(co, 0, func(outputs, ci, inputs int, dw *float32) {
+			convGradLinear(&x[ci], &dy[co], dw, inputs, outputs, n, 4*c.XPitch, 4*c.YPitch)
+		})
+	}
+}
+
+// tiles calls f for the blocks of inputs that the assembly takes at a time, for the panel
+// of output co and column j of the gather: up to 6 inputs for 16 outputs, up to 12 for 8,
+// as even as possible.
+func (c *ConvGrad) tiles(co, j int, f func(outputs, ci, inputs int, dw *float32)) {
+	outputs, most := Panel, 6
+	if c.Cout-co < Panel {
+		outputs, most = 8, 12
+	}
+	parts := (c.Cin + most - 1) / most
+	for p, ci := 0, 0; p < parts; p++ {
+		inputs := (c.Cin - ci) / (parts - p)
+		f(outputs, ci, inputs, &c.DW[PackedIndex(c.Taps, c.InMax, co, int(c.G.Taps[j]), ci)])
+		ci += inputs
 	}
 }

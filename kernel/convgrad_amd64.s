@@ -49,8 +49,10 @@ one12:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y12
-	VMOVUPS      32(CX), Y13
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y12
+	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (R10), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -69,7 +71,6 @@ one12:
 	VBROADCASTSS 20(R10), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one12
 	ADDQ         image+72(FP), AX
@@ -130,8 +131,10 @@ one17:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y10
-	VMOVUPS      32(CX), Y11
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y10
+	VMOVUPS      32(R9), Y11
 	VBROADCASTSS (R10), Y12
 	VFMADD231PS  Y12, Y10, Y0
 	VFMADD231PS  Y12, Y11, Y1
@@ -147,7 +150,6 @@ one17:
 	VBROADCASTSS 16(R10), Y12
 	VFMADD231PS  Y12, Y10, Y8
 	VFMADD231PS  Y12, Y11, Y9
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one17
 	ADDQ         image+72(FP), AX
@@ -202,8 +204,10 @@ one22:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
 	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -216,7 +220,6 @@ one22:
 	VBROADCASTSS 12(R10), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one22
 	ADDQ         image+72(FP), AX
@@ -273,8 +276,10 @@ main25:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y12
-	VMOVUPS      32(CX), Y13
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y12
+	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (R10), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -284,15 +289,16 @@ main25:
 	VBROADCASTSS 8(R10), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y12
-	VMOVUPS      32(CX), Y13
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y12
+	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (R10), Y14
 	VFMADD231PS  Y14, Y12, Y6
 	VFMADD231PS  Y14, Y13, Y7
@@ -302,7 +308,6 @@ main25:
 	VBROADCASTSS 8(R10), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         ypitch+56(FP), CX
 	SUBQ         $+2, R8
 	JGE          main25
 
@@ -317,8 +322,10 @@ one27:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y12
-	VMOVUPS      32(CX), Y13
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y12
+	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (R10), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -328,7 +335,6 @@ one27:
 	VBROADCASTSS 8(R10), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one27
 
@@ -385,30 +391,32 @@ main30:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
 	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
 	VBROADCASTSS 4(R10), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
 	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
 	VBROADCASTSS 4(R10), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         ypitch+56(FP), CX
 	SUBQ         $+2, R8
 	JGE          main30
 
@@ -423,15 +431,16 @@ one32:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
 	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
 	VBROADCASTSS 4(R10), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one32
 
@@ -482,48 +491,52 @@ main35:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
 	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
 	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
 	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
 	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         ypitch+56(FP), CX
 	SUBQ         $+4, R8
 	JGE          main35
 
@@ -538,12 +551,13 @@ one37:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
 	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one37
 
@@ -619,7 +633,9 @@ one54:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y12
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y12
 	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y0
 	VBROADCASTSS 4(R10), Y13
@@ -644,7 +660,6 @@ one54:
 	VFMADD231PS  Y13, Y12, Y10
 	VBROADCASTSS 44(R10), Y13
 	VFMADD231PS  Y13, Y12, Y11
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one54
 	ADDQ         image+72(FP), AX
@@ -706,7 +721,9 @@ one59:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y11
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y11
 	VBROADCASTSS (R10), Y12
 	VFMADD231PS  Y12, Y11, Y0
 	VBROADCASTSS 4(R10), Y12
@@ -729,7 +746,6 @@ one59:
 	VFMADD231PS  Y12, Y11, Y9
 	VBROADCASTSS 40(R10), Y12
 	VFMADD231PS  Y12, Y11, Y10
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one59
 	ADDQ         image+72(FP), AX
@@ -788,7 +804,9 @@ one64:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y10
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y10
 	VBROADCASTSS (R10), Y11
 	VFMADD231PS  Y11, Y10, Y0
 	VBROADCASTSS 4(R10), Y11
@@ -809,7 +827,6 @@ one64:
 	VFMADD231PS  Y11, Y10, Y8
 	VBROADCASTSS 36(R10), Y11
 	VFMADD231PS  Y11, Y10, Y9
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one64
 	ADDQ         image+72(FP), AX
@@ -865,7 +882,9 @@ one69:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y9
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y9
 	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y9, Y0
 	VBROADCASTSS 4(R10), Y10
@@ -884,7 +903,6 @@ one69:
 	VFMADD231PS  Y10, Y9, Y7
 	VBROADCASTSS 32(R10), Y10
 	VFMADD231PS  Y10, Y9, Y8
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one69
 	ADDQ         image+72(FP), AX
@@ -937,7 +955,9 @@ one74:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
 	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y0
 	VBROADCASTSS 4(R10), Y9
@@ -954,7 +974,6 @@ one74:
 	VFMADD231PS  Y9, Y8, Y6
 	VBROADCASTSS 28(R10), Y9
 	VFMADD231PS  Y9, Y8, Y7
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one74
 	ADDQ         image+72(FP), AX
@@ -1004,7 +1023,9 @@ one79:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y7
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y7
 	VBROADCASTSS (R10), Y8
 	VFMADD231PS  Y8, Y7, Y0
 	VBROADCASTSS 4(R10), Y8
@@ -1019,7 +1040,6 @@ one79:
 	VFMADD231PS  Y8, Y7, Y5
 	VBROADCASTSS 24(R10), Y8
 	VFMADD231PS  Y8, Y7, Y6
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one79
 	ADDQ         image+72(FP), AX
@@ -1074,7 +1094,9 @@ main82:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y12
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y12
 	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y0
 	VBROADCASTSS 4(R10), Y13
@@ -1087,14 +1109,15 @@ main82:
 	VFMADD231PS  Y13, Y12, Y4
 	VBROADCASTSS 20(R10), Y13
 	VFMADD231PS  Y13, Y12, Y5
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y12
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y12
 	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y6
 	VBROADCASTSS 4(R10), Y13
@@ -1107,7 +1130,6 @@ main82:
 	VFMADD231PS  Y13, Y12, Y10
 	VBROADCASTSS 20(R10), Y13
 	VFMADD231PS  Y13, Y12, Y11
-	ADDQ         ypitch+56(FP), CX
 	SUBQ         $+2, R8
 	JGE          main82
 
@@ -1122,7 +1144,9 @@ one84:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y12
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y12
 	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y0
 	VBROADCASTSS 4(R10), Y13
@@ -1135,7 +1159,6 @@ one84:
 	VFMADD231PS  Y13, Y12, Y4
 	VBROADCASTSS 20(R10), Y13
 	VFMADD231PS  Y13, Y12, Y5
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one84
 
@@ -1194,7 +1217,9 @@ main87:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y10
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y10
 	VBROADCASTSS (R10), Y11
 	VFMADD231PS  Y11, Y10, Y0
 	VBROADCASTSS 4(R10), Y11
@@ -1205,14 +1230,15 @@ main87:
 	VFMADD231PS  Y11, Y10, Y3
 	VBROADCASTSS 16(R10), Y11
 	VFMADD231PS  Y11, Y10, Y4
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y10
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y10
 	VBROADCASTSS (R10), Y11
 	VFMADD231PS  Y11, Y10, Y5
 	VBROADCASTSS 4(R10), Y11
@@ -1223,7 +1249,6 @@ main87:
 	VFMADD231PS  Y11, Y10, Y8
 	VBROADCASTSS 16(R10), Y11
 	VFMADD231PS  Y11, Y10, Y9
-	ADDQ         ypitch+56(FP), CX
 	SUBQ         $+2, R8
 	JGE          main87
 
@@ -1238,7 +1263,9 @@ one89:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y10
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y10
 	VBROADCASTSS (R10), Y11
 	VFMADD231PS  Y11, Y10, Y0
 	VBROADCASTSS 4(R10), Y11
@@ -1249,7 +1276,6 @@ one89:
 	VFMADD231PS  Y11, Y10, Y3
 	VBROADCASTSS 16(R10), Y11
 	VFMADD231PS  Y11, Y10, Y4
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one89
 
@@ -1303,7 +1329,9 @@ main92:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
 	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y0
 	VBROADCASTSS 4(R10), Y9
@@ -1312,14 +1340,15 @@ main92:
 	VFMADD231PS  Y9, Y8, Y2
 	VBROADCASTSS 12(R10), Y9
 	VFMADD231PS  Y9, Y8, Y3
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
 	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y4
 	VBROADCASTSS 4(R10), Y9
@@ -1328,7 +1357,6 @@ main92:
 	VFMADD231PS  Y9, Y8, Y6
 	VBROADCASTSS 12(R10), Y9
 	VFMADD231PS  Y9, Y8, Y7
-	ADDQ         ypitch+56(FP), CX
 	SUBQ         $+2, R8
 	JGE          main92
 
@@ -1343,7 +1371,9 @@ one94:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
 	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y0
 	VBROADCASTSS 4(R10), Y9
@@ -1352,7 +1382,6 @@ one94:
 	VFMADD231PS  Y9, Y8, Y2
 	VBROADCASTSS 12(R10), Y9
 	VFMADD231PS  Y9, Y8, Y3
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one94
 
@@ -1407,56 +1436,60 @@ main97:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y12
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y12
 	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y0
 	VBROADCASTSS 4(R10), Y13
 	VFMADD231PS  Y13, Y12, Y1
 	VBROADCASTSS 8(R10), Y13
 	VFMADD231PS  Y13, Y12, Y2
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y12
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y12
 	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y3
 	VBROADCASTSS 4(R10), Y13
 	VFMADD231PS  Y13, Y12, Y4
 	VBROADCASTSS 8(R10), Y13
 	VFMADD231PS  Y13, Y12, Y5
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y12
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y12
 	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y6
 	VBROADCASTSS 4(R10), Y13
 	VFMADD231PS  Y13, Y12, Y7
 	VBROADCASTSS 8(R10), Y13
 	VFMADD231PS  Y13, Y12, Y8
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y12
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y12
 	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y9
 	VBROADCASTSS 4(R10), Y13
 	VFMADD231PS  Y13, Y12, Y10
 	VBROADCASTSS 8(R10), Y13
 	VFMADD231PS  Y13, Y12, Y11
-	ADDQ         ypitch+56(FP), CX
 	SUBQ         $+4, R8
 	JGE          main97
 
@@ -1471,14 +1504,15 @@ one99:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y12
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y12
 	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y0
 	VBROADCASTSS 4(R10), Y13
 	VFMADD231PS  Y13, Y12, Y1
 	VBROADCASTSS 8(R10), Y13
 	VFMADD231PS  Y13, Y12, Y2
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one99
 
@@ -1532,48 +1566,52 @@ main102:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
 	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y0
 	VBROADCASTSS 4(R10), Y9
 	VFMADD231PS  Y9, Y8, Y1
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
 	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y2
 	VBROADCASTSS 4(R10), Y9
 	VFMADD231PS  Y9, Y8, Y3
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
 	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y4
 	VBROADCASTSS 4(R10), Y9
 	VFMADD231PS  Y9, Y8, Y5
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
 	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y6
 	VBROADCASTSS 4(R10), Y9
 	VFMADD231PS  Y9, Y8, Y7
-	ADDQ         ypitch+56(FP), CX
 	SUBQ         $+4, R8
 	JGE          main102
 
@@ -1588,12 +1626,13 @@ one104:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y8
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y8
 	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y0
 	VBROADCASTSS 4(R10), Y9
 	VFMADD231PS  Y9, Y8, Y1
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one104
 
@@ -1638,40 +1677,44 @@ main107:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y4
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y4
 	VBROADCASTSS (R10), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y4
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y4
 	VBROADCASTSS (R10), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y4
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y4
 	VBROADCASTSS (R10), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	ADDQ         ypitch+56(FP), CX
 	MOVLQSX      (DI), R9
 	ADDQ         BX, DI
 	IMULQ        pitch+48(FP), R9
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y4
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y4
 	VBROADCASTSS (R10), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         ypitch+56(FP), CX
 	SUBQ         $+4, R8
 	JGE          main107
 
@@ -1686,10 +1729,11 @@ one109:
 	LEAQ         (AX)(R9*1), R10
 	TESTQ        R9, R9
 	CMOVQLT      DX, R10
-	VMOVUPS      (CX), Y4
+	MOVQ         CX, R9
+	ADDQ         ypitch+56(FP), CX
+	VMOVUPS      (R9), Y4
 	VBROADCASTSS (R10), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	ADDQ         ypitch+56(FP), CX
 	DECQ         R8
 	JNZ          one109
 
@@ -1709,9 +1753,9 @@ done2:
 	VZEROUPPER
 	RET
 
-// func convGradLinear(x *float32, dy *float32, dw *float32, inputs int, outputs int, rows int, pitch int, ypitch int)
+// func convGradListed(x *float32, dy *float32, dw *float32, inputs int, outputs int, rows int, pitch int, ypitch int, images int, image int, yimage int, in *int32, out *int32)
 // Requires: AVX, FMA3
-TEXT ·convGradLinear(SB), NOSPLIT, $0-64
+TEXT ·convGradListed(SB), NOSPLIT, $0-104
 	CMPQ   outputs+32(FP), $+8
 	JEQ    half111
 	MOVQ   inputs+24(FP), AX
@@ -1739,35 +1783,50 @@ TEXT ·convGradLinear(SB), NOSPLIT, $0-64
 	VXORPS Y11, Y11, Y11
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-one121:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y12
-	VMOVUPS      32(CX), Y13
-	VBROADCASTSS (SI), Y14
+image119:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+
+one122:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y12
+	VMOVUPS      32(R11), Y13
+	VBROADCASTSS (R10), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
-	VBROADCASTSS 4(SI), Y14
+	VBROADCASTSS 4(R10), Y14
 	VFMADD231PS  Y14, Y12, Y2
 	VFMADD231PS  Y14, Y13, Y3
-	VBROADCASTSS 8(SI), Y14
+	VBROADCASTSS 8(R10), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	VBROADCASTSS 12(SI), Y14
+	VBROADCASTSS 12(R10), Y14
 	VFMADD231PS  Y14, Y12, Y6
 	VFMADD231PS  Y14, Y13, Y7
-	VBROADCASTSS 16(SI), Y14
+	VBROADCASTSS 16(R10), Y14
 	VFMADD231PS  Y14, Y12, Y8
 	VFMADD231PS  Y14, Y13, Y9
-	VBROADCASTSS 20(SI), Y14
+	VBROADCASTSS 20(R10), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one121
+	DECQ         R9
+	JNZ          one122
+	ADDQ         image+72(FP), AX
+	ADDQ         yimage+80(FP), CX
+	DECQ         DX
+	JNZ          image119
 	MOVQ         dw+16(FP), AX
 	VADDPS       (AX), Y0, Y0
 	VMOVUPS      Y0, (AX)
@@ -1808,32 +1867,47 @@ inputs118:
 	VXORPS Y9, Y9, Y9
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-one125:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y10
-	VMOVUPS      32(CX), Y11
-	VBROADCASTSS (SI), Y12
+image124:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+
+one127:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y10
+	VMOVUPS      32(R11), Y11
+	VBROADCASTSS (R10), Y12
 	VFMADD231PS  Y12, Y10, Y0
 	VFMADD231PS  Y12, Y11, Y1
-	VBROADCASTSS 4(SI), Y12
+	VBROADCASTSS 4(R10), Y12
 	VFMADD231PS  Y12, Y10, Y2
 	VFMADD231PS  Y12, Y11, Y3
-	VBROADCASTSS 8(SI), Y12
+	VBROADCASTSS 8(R10), Y12
 	VFMADD231PS  Y12, Y10, Y4
 	VFMADD231PS  Y12, Y11, Y5
-	VBROADCASTSS 12(SI), Y12
+	VBROADCASTSS 12(R10), Y12
 	VFMADD231PS  Y12, Y10, Y6
 	VFMADD231PS  Y12, Y11, Y7
-	VBROADCASTSS 16(SI), Y12
+	VBROADCASTSS 16(R10), Y12
 	VFMADD231PS  Y12, Y10, Y8
 	VFMADD231PS  Y12, Y11, Y9
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one125
+	DECQ         R9
+	JNZ          one127
+	ADDQ         image+72(FP), AX
+	ADDQ         yimage+80(FP), CX
+	DECQ         DX
+	JNZ          image124
 	MOVQ         dw+16(FP), AX
 	VADDPS       (AX), Y0, Y0
 	VMOVUPS      Y0, (AX)
@@ -1868,29 +1942,44 @@ inputs117:
 	VXORPS Y7, Y7, Y7
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-one129:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
-	VBROADCASTSS (SI), Y10
+image129:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+
+one132:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VMOVUPS      32(R11), Y9
+	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 4(SI), Y10
+	VBROADCASTSS 4(R10), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	VBROADCASTSS 8(SI), Y10
+	VBROADCASTSS 8(R10), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS 12(SI), Y10
+	VBROADCASTSS 12(R10), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one129
+	DECQ         R9
+	JNZ          one132
+	ADDQ         image+72(FP), AX
+	ADDQ         yimage+80(FP), CX
+	DECQ         DX
+	JNZ          image129
 	MOVQ         dw+16(FP), AX
 	VADDPS       (AX), Y0, Y0
 	VMOVUPS      Y0, (AX)
@@ -1925,66 +2014,91 @@ inputs116:
 	VXORPS Y11, Y11, Y11
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
-	SUBQ   $+2, BX
-	JLT    rest132
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-main131:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y12
-	VMOVUPS      32(CX), Y13
-	VBROADCASTSS (SI), Y14
+image134:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+	SUBQ $+2, R9
+	JLT  rest136
+
+main135:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y12
+	VMOVUPS      32(R11), Y13
+	VBROADCASTSS (R10), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
-	VBROADCASTSS 4(SI), Y14
+	VBROADCASTSS 4(R10), Y14
 	VFMADD231PS  Y14, Y12, Y2
 	VFMADD231PS  Y14, Y13, Y3
-	VBROADCASTSS 8(SI), Y14
+	VBROADCASTSS 8(R10), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y12
-	VMOVUPS      32(CX), Y13
-	VBROADCASTSS (SI), Y14
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y12
+	VMOVUPS      32(R11), Y13
+	VBROADCASTSS (R10), Y14
 	VFMADD231PS  Y14, Y12, Y6
 	VFMADD231PS  Y14, Y13, Y7
-	VBROADCASTSS 4(SI), Y14
+	VBROADCASTSS 4(R10), Y14
 	VFMADD231PS  Y14, Y12, Y8
 	VFMADD231PS  Y14, Y13, Y9
-	VBROADCASTSS 8(SI), Y14
+	VBROADCASTSS 8(R10), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         ypitch+56(FP), CX
-	SUBQ         $+2, BX
-	JGE          main131
+	SUBQ         $+2, R9
+	JGE          main135
 
-rest132:
-	ADDQ $+2, BX
-	JZ   rows134
+rest136:
+	ADDQ $+2, R9
+	JZ   rows138
 
-one133:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y12
-	VMOVUPS      32(CX), Y13
-	VBROADCASTSS (SI), Y14
+one137:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y12
+	VMOVUPS      32(R11), Y13
+	VBROADCASTSS (R10), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
-	VBROADCASTSS 4(SI), Y14
+	VBROADCASTSS 4(R10), Y14
 	VFMADD231PS  Y14, Y12, Y2
 	VFMADD231PS  Y14, Y13, Y3
-	VBROADCASTSS 8(SI), Y14
+	VBROADCASTSS 8(R10), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one133
+	DECQ         R9
+	JNZ          one137
 
-rows134:
+rows138:
+	ADDQ    image+72(FP), AX
+	ADDQ    yimage+80(FP), CX
+	DECQ    DX
+	JNZ     image134
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y7, Y1, Y1
 	VADDPS  Y8, Y2, Y2
@@ -2017,57 +2131,82 @@ inputs115:
 	VXORPS Y7, Y7, Y7
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
-	SUBQ   $+2, BX
-	JLT    rest136
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-main135:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
-	VBROADCASTSS (SI), Y10
+image139:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+	SUBQ $+2, R9
+	JLT  rest141
+
+main140:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VMOVUPS      32(R11), Y9
+	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 4(SI), Y10
+	VBROADCASTSS 4(R10), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
-	VBROADCASTSS (SI), Y10
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VMOVUPS      32(R11), Y9
+	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS 4(SI), Y10
+	VBROADCASTSS 4(R10), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         ypitch+56(FP), CX
-	SUBQ         $+2, BX
-	JGE          main135
+	SUBQ         $+2, R9
+	JGE          main140
 
-rest136:
-	ADDQ $+2, BX
-	JZ   rows138
+rest141:
+	ADDQ $+2, R9
+	JZ   rows143
 
-one137:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
-	VBROADCASTSS (SI), Y10
+one142:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VMOVUPS      32(R11), Y9
+	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 4(SI), Y10
+	VBROADCASTSS 4(R10), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one137
+	DECQ         R9
+	JNZ          one142
 
-rows138:
+rows143:
+	ADDQ    image+72(FP), AX
+	ADDQ    yimage+80(FP), CX
+	DECQ    DX
+	JNZ     image139
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y5, Y1, Y1
 	VADDPS  Y6, Y2, Y2
@@ -2094,64 +2233,99 @@ inputs114:
 	VXORPS Y7, Y7, Y7
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
-	SUBQ   $+4, BX
-	JLT    rest140
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-main139:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
-	VBROADCASTSS (SI), Y10
+image144:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+	SUBQ $+4, R9
+	JLT  rest146
+
+main145:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VMOVUPS      32(R11), Y9
+	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
-	VBROADCASTSS (SI), Y10
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VMOVUPS      32(R11), Y9
+	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
-	VBROADCASTSS (SI), Y10
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VMOVUPS      32(R11), Y9
+	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
-	VBROADCASTSS (SI), Y10
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VMOVUPS      32(R11), Y9
+	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         ypitch+56(FP), CX
-	SUBQ         $+4, BX
-	JGE          main139
+	SUBQ         $+4, R9
+	JGE          main145
 
-rest140:
-	ADDQ $+4, BX
-	JZ   rows142
+rest146:
+	ADDQ $+4, R9
+	JZ   rows148
 
-one141:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
-	VBROADCASTSS (SI), Y10
+one147:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VMOVUPS      32(R11), Y9
+	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one141
+	DECQ         R9
+	JNZ          one147
 
-rows142:
+rows148:
+	ADDQ    image+72(FP), AX
+	ADDQ    yimage+80(FP), CX
+	DECQ    DX
+	JNZ     image144
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y5, Y1, Y1
 	VADDPS  Y6, Y2, Y2
@@ -2170,27 +2344,27 @@ done113:
 half111:
 	MOVQ   inputs+24(FP), AX
 	CMPQ   AX, $+1
-	JEQ    inputs144
-	CMPQ   AX, $+2
-	JEQ    inputs145
-	CMPQ   AX, $+3
-	JEQ    inputs146
-	CMPQ   AX, $+4
-	JEQ    inputs147
-	CMPQ   AX, $+5
-	JEQ    inputs148
-	CMPQ   AX, $+6
-	JEQ    inputs149
-	CMPQ   AX, $+7
 	JEQ    inputs150
-	CMPQ   AX, $+8
+	CMPQ   AX, $+2
 	JEQ    inputs151
-	CMPQ   AX, $+9
+	CMPQ   AX, $+3
 	JEQ    inputs152
-	CMPQ   AX, $+10
+	CMPQ   AX, $+4
 	JEQ    inputs153
-	CMPQ   AX, $+11
+	CMPQ   AX, $+5
 	JEQ    inputs154
+	CMPQ   AX, $+6
+	JEQ    inputs155
+	CMPQ   AX, $+7
+	JEQ    inputs156
+	CMPQ   AX, $+8
+	JEQ    inputs157
+	CMPQ   AX, $+9
+	JEQ    inputs158
+	CMPQ   AX, $+10
+	JEQ    inputs159
+	CMPQ   AX, $+11
+	JEQ    inputs160
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2205,40 +2379,55 @@ half111:
 	VXORPS Y11, Y11, Y11
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-one157:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y12
-	VBROADCASTSS (SI), Y13
+image161:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+
+one164:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y12
+	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y0
-	VBROADCASTSS 4(SI), Y13
+	VBROADCASTSS 4(R10), Y13
 	VFMADD231PS  Y13, Y12, Y1
-	VBROADCASTSS 8(SI), Y13
+	VBROADCASTSS 8(R10), Y13
 	VFMADD231PS  Y13, Y12, Y2
-	VBROADCASTSS 12(SI), Y13
+	VBROADCASTSS 12(R10), Y13
 	VFMADD231PS  Y13, Y12, Y3
-	VBROADCASTSS 16(SI), Y13
+	VBROADCASTSS 16(R10), Y13
 	VFMADD231PS  Y13, Y12, Y4
-	VBROADCASTSS 20(SI), Y13
+	VBROADCASTSS 20(R10), Y13
 	VFMADD231PS  Y13, Y12, Y5
-	VBROADCASTSS 24(SI), Y13
+	VBROADCASTSS 24(R10), Y13
 	VFMADD231PS  Y13, Y12, Y6
-	VBROADCASTSS 28(SI), Y13
+	VBROADCASTSS 28(R10), Y13
 	VFMADD231PS  Y13, Y12, Y7
-	VBROADCASTSS 32(SI), Y13
+	VBROADCASTSS 32(R10), Y13
 	VFMADD231PS  Y13, Y12, Y8
-	VBROADCASTSS 36(SI), Y13
+	VBROADCASTSS 36(R10), Y13
 	VFMADD231PS  Y13, Y12, Y9
-	VBROADCASTSS 40(SI), Y13
+	VBROADCASTSS 40(R10), Y13
 	VFMADD231PS  Y13, Y12, Y10
-	VBROADCASTSS 44(SI), Y13
+	VBROADCASTSS 44(R10), Y13
 	VFMADD231PS  Y13, Y12, Y11
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one157
+	DECQ         R9
+	JNZ          one164
+	ADDQ         image+72(FP), AX
+	ADDQ         yimage+80(FP), CX
+	DECQ         DX
+	JNZ          image161
 	MOVQ         dw+16(FP), AX
 	VADDPS       (AX), Y0, Y0
 	VMOVUPS      Y0, (AX)
@@ -2264,9 +2453,9 @@ one157:
 	VMOVUPS      Y10, 640(AX)
 	VADDPS       704(AX), Y11, Y11
 	VMOVUPS      Y11, 704(AX)
-	JMP          done143
+	JMP          done149
 
-inputs154:
+inputs160:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2280,38 +2469,53 @@ inputs154:
 	VXORPS Y10, Y10, Y10
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-one161:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y11
-	VBROADCASTSS (SI), Y12
+image166:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+
+one169:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y11
+	VBROADCASTSS (R10), Y12
 	VFMADD231PS  Y12, Y11, Y0
-	VBROADCASTSS 4(SI), Y12
+	VBROADCASTSS 4(R10), Y12
 	VFMADD231PS  Y12, Y11, Y1
-	VBROADCASTSS 8(SI), Y12
+	VBROADCASTSS 8(R10), Y12
 	VFMADD231PS  Y12, Y11, Y2
-	VBROADCASTSS 12(SI), Y12
+	VBROADCASTSS 12(R10), Y12
 	VFMADD231PS  Y12, Y11, Y3
-	VBROADCASTSS 16(SI), Y12
+	VBROADCASTSS 16(R10), Y12
 	VFMADD231PS  Y12, Y11, Y4
-	VBROADCASTSS 20(SI), Y12
+	VBROADCASTSS 20(R10), Y12
 	VFMADD231PS  Y12, Y11, Y5
-	VBROADCASTSS 24(SI), Y12
+	VBROADCASTSS 24(R10), Y12
 	VFMADD231PS  Y12, Y11, Y6
-	VBROADCASTSS 28(SI), Y12
+	VBROADCASTSS 28(R10), Y12
 	VFMADD231PS  Y12, Y11, Y7
-	VBROADCASTSS 32(SI), Y12
+	VBROADCASTSS 32(R10), Y12
 	VFMADD231PS  Y12, Y11, Y8
-	VBROADCASTSS 36(SI), Y12
+	VBROADCASTSS 36(R10), Y12
 	VFMADD231PS  Y12, Y11, Y9
-	VBROADCASTSS 40(SI), Y12
+	VBROADCASTSS 40(R10), Y12
 	VFMADD231PS  Y12, Y11, Y10
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one161
+	DECQ         R9
+	JNZ          one169
+	ADDQ         image+72(FP), AX
+	ADDQ         yimage+80(FP), CX
+	DECQ         DX
+	JNZ          image166
 	MOVQ         dw+16(FP), AX
 	VADDPS       (AX), Y0, Y0
 	VMOVUPS      Y0, (AX)
@@ -2335,9 +2539,9 @@ one161:
 	VMOVUPS      Y9, 576(AX)
 	VADDPS       640(AX), Y10, Y10
 	VMOVUPS      Y10, 640(AX)
-	JMP          done143
+	JMP          done149
 
-inputs153:
+inputs159:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2350,36 +2554,51 @@ inputs153:
 	VXORPS Y9, Y9, Y9
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-one165:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y10
-	VBROADCASTSS (SI), Y11
+image171:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+
+one174:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y10
+	VBROADCASTSS (R10), Y11
 	VFMADD231PS  Y11, Y10, Y0
-	VBROADCASTSS 4(SI), Y11
+	VBROADCASTSS 4(R10), Y11
 	VFMADD231PS  Y11, Y10, Y1
-	VBROADCASTSS 8(SI), Y11
+	VBROADCASTSS 8(R10), Y11
 	VFMADD231PS  Y11, Y10, Y2
-	VBROADCASTSS 12(SI), Y11
+	VBROADCASTSS 12(R10), Y11
 	VFMADD231PS  Y11, Y10, Y3
-	VBROADCASTSS 16(SI), Y11
+	VBROADCASTSS 16(R10), Y11
 	VFMADD231PS  Y11, Y10, Y4
-	VBROADCASTSS 20(SI), Y11
+	VBROADCASTSS 20(R10), Y11
 	VFMADD231PS  Y11, Y10, Y5
-	VBROADCASTSS 24(SI), Y11
+	VBROADCASTSS 24(R10), Y11
 	VFMADD231PS  Y11, Y10, Y6
-	VBROADCASTSS 28(SI), Y11
+	VBROADCASTSS 28(R10), Y11
 	VFMADD231PS  Y11, Y10, Y7
-	VBROADCASTSS 32(SI), Y11
+	VBROADCASTSS 32(R10), Y11
 	VFMADD231PS  Y11, Y10, Y8
-	VBROADCASTSS 36(SI), Y11
+	VBROADCASTSS 36(R10), Y11
 	VFMADD231PS  Y11, Y10, Y9
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one165
+	DECQ         R9
+	JNZ          one174
+	ADDQ         image+72(FP), AX
+	ADDQ         yimage+80(FP), CX
+	DECQ         DX
+	JNZ          image171
 	MOVQ         dw+16(FP), AX
 	VADDPS       (AX), Y0, Y0
 	VMOVUPS      Y0, (AX)
@@ -2401,9 +2620,9 @@ one165:
 	VMOVUPS      Y8, 512(AX)
 	VADDPS       576(AX), Y9, Y9
 	VMOVUPS      Y9, 576(AX)
-	JMP          done143
+	JMP          done149
 
-inputs152:
+inputs158:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2415,34 +2634,49 @@ inputs152:
 	VXORPS Y8, Y8, Y8
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-one169:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y9
-	VBROADCASTSS (SI), Y10
+image176:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+
+one179:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y9
+	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y10, Y9, Y0
-	VBROADCASTSS 4(SI), Y10
+	VBROADCASTSS 4(R10), Y10
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 8(SI), Y10
+	VBROADCASTSS 8(R10), Y10
 	VFMADD231PS  Y10, Y9, Y2
-	VBROADCASTSS 12(SI), Y10
+	VBROADCASTSS 12(R10), Y10
 	VFMADD231PS  Y10, Y9, Y3
-	VBROADCASTSS 16(SI), Y10
+	VBROADCASTSS 16(R10), Y10
 	VFMADD231PS  Y10, Y9, Y4
-	VBROADCASTSS 20(SI), Y10
+	VBROADCASTSS 20(R10), Y10
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS 24(SI), Y10
+	VBROADCASTSS 24(R10), Y10
 	VFMADD231PS  Y10, Y9, Y6
-	VBROADCASTSS 28(SI), Y10
+	VBROADCASTSS 28(R10), Y10
 	VFMADD231PS  Y10, Y9, Y7
-	VBROADCASTSS 32(SI), Y10
+	VBROADCASTSS 32(R10), Y10
 	VFMADD231PS  Y10, Y9, Y8
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one169
+	DECQ         R9
+	JNZ          one179
+	ADDQ         image+72(FP), AX
+	ADDQ         yimage+80(FP), CX
+	DECQ         DX
+	JNZ          image176
 	MOVQ         dw+16(FP), AX
 	VADDPS       (AX), Y0, Y0
 	VMOVUPS      Y0, (AX)
@@ -2462,9 +2696,9 @@ one169:
 	VMOVUPS      Y7, 448(AX)
 	VADDPS       512(AX), Y8, Y8
 	VMOVUPS      Y8, 512(AX)
-	JMP          done143
+	JMP          done149
 
-inputs151:
+inputs157:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2475,32 +2709,47 @@ inputs151:
 	VXORPS Y7, Y7, Y7
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-one173:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VBROADCASTSS (SI), Y9
+image181:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+
+one184:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y0
-	VBROADCASTSS 4(SI), Y9
+	VBROADCASTSS 4(R10), Y9
 	VFMADD231PS  Y9, Y8, Y1
-	VBROADCASTSS 8(SI), Y9
+	VBROADCASTSS 8(R10), Y9
 	VFMADD231PS  Y9, Y8, Y2
-	VBROADCASTSS 12(SI), Y9
+	VBROADCASTSS 12(R10), Y9
 	VFMADD231PS  Y9, Y8, Y3
-	VBROADCASTSS 16(SI), Y9
+	VBROADCASTSS 16(R10), Y9
 	VFMADD231PS  Y9, Y8, Y4
-	VBROADCASTSS 20(SI), Y9
+	VBROADCASTSS 20(R10), Y9
 	VFMADD231PS  Y9, Y8, Y5
-	VBROADCASTSS 24(SI), Y9
+	VBROADCASTSS 24(R10), Y9
 	VFMADD231PS  Y9, Y8, Y6
-	VBROADCASTSS 28(SI), Y9
+	VBROADCASTSS 28(R10), Y9
 	VFMADD231PS  Y9, Y8, Y7
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one173
+	DECQ         R9
+	JNZ          one184
+	ADDQ         image+72(FP), AX
+	ADDQ         yimage+80(FP), CX
+	DECQ         DX
+	JNZ          image181
 	MOVQ         dw+16(FP), AX
 	VADDPS       (AX), Y0, Y0
 	VMOVUPS      Y0, (AX)
@@ -2518,9 +2767,9 @@ one173:
 	VMOVUPS      Y6, 384(AX)
 	VADDPS       448(AX), Y7, Y7
 	VMOVUPS      Y7, 448(AX)
-	JMP          done143
+	JMP          done149
 
-inputs150:
+inputs156:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2530,30 +2779,45 @@ inputs150:
 	VXORPS Y6, Y6, Y6
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-one177:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y7
-	VBROADCASTSS (SI), Y8
+image186:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+
+one189:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y7
+	VBROADCASTSS (R10), Y8
 	VFMADD231PS  Y8, Y7, Y0
-	VBROADCASTSS 4(SI), Y8
+	VBROADCASTSS 4(R10), Y8
 	VFMADD231PS  Y8, Y7, Y1
-	VBROADCASTSS 8(SI), Y8
+	VBROADCASTSS 8(R10), Y8
 	VFMADD231PS  Y8, Y7, Y2
-	VBROADCASTSS 12(SI), Y8
+	VBROADCASTSS 12(R10), Y8
 	VFMADD231PS  Y8, Y7, Y3
-	VBROADCASTSS 16(SI), Y8
+	VBROADCASTSS 16(R10), Y8
 	VFMADD231PS  Y8, Y7, Y4
-	VBROADCASTSS 20(SI), Y8
+	VBROADCASTSS 20(R10), Y8
 	VFMADD231PS  Y8, Y7, Y5
-	VBROADCASTSS 24(SI), Y8
+	VBROADCASTSS 24(R10), Y8
 	VFMADD231PS  Y8, Y7, Y6
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one177
+	DECQ         R9
+	JNZ          one189
+	ADDQ         image+72(FP), AX
+	ADDQ         yimage+80(FP), CX
+	DECQ         DX
+	JNZ          image186
 	MOVQ         dw+16(FP), AX
 	VADDPS       (AX), Y0, Y0
 	VMOVUPS      Y0, (AX)
@@ -2569,9 +2833,9 @@ one177:
 	VMOVUPS      Y5, 320(AX)
 	VADDPS       384(AX), Y6, Y6
 	VMOVUPS      Y6, 384(AX)
-	JMP          done143
+	JMP          done149
 
-inputs149:
+inputs155:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2586,72 +2850,97 @@ inputs149:
 	VXORPS Y11, Y11, Y11
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
-	SUBQ   $+2, BX
-	JLT    rest180
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-main179:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y12
-	VBROADCASTSS (SI), Y13
+image191:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+	SUBQ $+2, R9
+	JLT  rest193
+
+main192:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y12
+	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y0
-	VBROADCASTSS 4(SI), Y13
+	VBROADCASTSS 4(R10), Y13
 	VFMADD231PS  Y13, Y12, Y1
-	VBROADCASTSS 8(SI), Y13
+	VBROADCASTSS 8(R10), Y13
 	VFMADD231PS  Y13, Y12, Y2
-	VBROADCASTSS 12(SI), Y13
+	VBROADCASTSS 12(R10), Y13
 	VFMADD231PS  Y13, Y12, Y3
-	VBROADCASTSS 16(SI), Y13
+	VBROADCASTSS 16(R10), Y13
 	VFMADD231PS  Y13, Y12, Y4
-	VBROADCASTSS 20(SI), Y13
+	VBROADCASTSS 20(R10), Y13
 	VFMADD231PS  Y13, Y12, Y5
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y12
-	VBROADCASTSS (SI), Y13
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y12
+	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y6
-	VBROADCASTSS 4(SI), Y13
+	VBROADCASTSS 4(R10), Y13
 	VFMADD231PS  Y13, Y12, Y7
-	VBROADCASTSS 8(SI), Y13
+	VBROADCASTSS 8(R10), Y13
 	VFMADD231PS  Y13, Y12, Y8
-	VBROADCASTSS 12(SI), Y13
+	VBROADCASTSS 12(R10), Y13
 	VFMADD231PS  Y13, Y12, Y9
-	VBROADCASTSS 16(SI), Y13
+	VBROADCASTSS 16(R10), Y13
 	VFMADD231PS  Y13, Y12, Y10
-	VBROADCASTSS 20(SI), Y13
+	VBROADCASTSS 20(R10), Y13
 	VFMADD231PS  Y13, Y12, Y11
-	ADDQ         ypitch+56(FP), CX
-	SUBQ         $+2, BX
-	JGE          main179
+	SUBQ         $+2, R9
+	JGE          main192
 
-rest180:
-	ADDQ $+2, BX
-	JZ   rows182
+rest193:
+	ADDQ $+2, R9
+	JZ   rows195
 
-one181:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y12
-	VBROADCASTSS (SI), Y13
+one194:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y12
+	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y0
-	VBROADCASTSS 4(SI), Y13
+	VBROADCASTSS 4(R10), Y13
 	VFMADD231PS  Y13, Y12, Y1
-	VBROADCASTSS 8(SI), Y13
+	VBROADCASTSS 8(R10), Y13
 	VFMADD231PS  Y13, Y12, Y2
-	VBROADCASTSS 12(SI), Y13
+	VBROADCASTSS 12(R10), Y13
 	VFMADD231PS  Y13, Y12, Y3
-	VBROADCASTSS 16(SI), Y13
+	VBROADCASTSS 16(R10), Y13
 	VFMADD231PS  Y13, Y12, Y4
-	VBROADCASTSS 20(SI), Y13
+	VBROADCASTSS 20(R10), Y13
 	VFMADD231PS  Y13, Y12, Y5
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one181
+	DECQ         R9
+	JNZ          one194
 
-rows182:
+rows195:
+	ADDQ    image+72(FP), AX
+	ADDQ    yimage+80(FP), CX
+	DECQ    DX
+	JNZ     image191
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y7, Y1, Y1
 	VADDPS  Y8, Y2, Y2
@@ -2671,9 +2960,9 @@ rows182:
 	VMOVUPS Y4, 256(AX)
 	VADDPS  320(AX), Y5, Y5
 	VMOVUPS Y5, 320(AX)
-	JMP     done143
+	JMP     done149
 
-inputs148:
+inputs154:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2686,66 +2975,91 @@ inputs148:
 	VXORPS Y9, Y9, Y9
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
-	SUBQ   $+2, BX
-	JLT    rest184
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-main183:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y10
-	VBROADCASTSS (SI), Y11
+image196:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+	SUBQ $+2, R9
+	JLT  rest198
+
+main197:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y10
+	VBROADCASTSS (R10), Y11
 	VFMADD231PS  Y11, Y10, Y0
-	VBROADCASTSS 4(SI), Y11
+	VBROADCASTSS 4(R10), Y11
 	VFMADD231PS  Y11, Y10, Y1
-	VBROADCASTSS 8(SI), Y11
+	VBROADCASTSS 8(R10), Y11
 	VFMADD231PS  Y11, Y10, Y2
-	VBROADCASTSS 12(SI), Y11
+	VBROADCASTSS 12(R10), Y11
 	VFMADD231PS  Y11, Y10, Y3
-	VBROADCASTSS 16(SI), Y11
+	VBROADCASTSS 16(R10), Y11
 	VFMADD231PS  Y11, Y10, Y4
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y10
-	VBROADCASTSS (SI), Y11
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y10
+	VBROADCASTSS (R10), Y11
 	VFMADD231PS  Y11, Y10, Y5
-	VBROADCASTSS 4(SI), Y11
+	VBROADCASTSS 4(R10), Y11
 	VFMADD231PS  Y11, Y10, Y6
-	VBROADCASTSS 8(SI), Y11
+	VBROADCASTSS 8(R10), Y11
 	VFMADD231PS  Y11, Y10, Y7
-	VBROADCASTSS 12(SI), Y11
+	VBROADCASTSS 12(R10), Y11
 	VFMADD231PS  Y11, Y10, Y8
-	VBROADCASTSS 16(SI), Y11
+	VBROADCASTSS 16(R10), Y11
 	VFMADD231PS  Y11, Y10, Y9
-	ADDQ         ypitch+56(FP), CX
-	SUBQ         $+2, BX
-	JGE          main183
+	SUBQ         $+2, R9
+	JGE          main197
 
-rest184:
-	ADDQ $+2, BX
-	JZ   rows186
+rest198:
+	ADDQ $+2, R9
+	JZ   rows200
 
-one185:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y10
-	VBROADCASTSS (SI), Y11
+one199:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y10
+	VBROADCASTSS (R10), Y11
 	VFMADD231PS  Y11, Y10, Y0
-	VBROADCASTSS 4(SI), Y11
+	VBROADCASTSS 4(R10), Y11
 	VFMADD231PS  Y11, Y10, Y1
-	VBROADCASTSS 8(SI), Y11
+	VBROADCASTSS 8(R10), Y11
 	VFMADD231PS  Y11, Y10, Y2
-	VBROADCASTSS 12(SI), Y11
+	VBROADCASTSS 12(R10), Y11
 	VFMADD231PS  Y11, Y10, Y3
-	VBROADCASTSS 16(SI), Y11
+	VBROADCASTSS 16(R10), Y11
 	VFMADD231PS  Y11, Y10, Y4
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one185
+	DECQ         R9
+	JNZ          one199
 
-rows186:
+rows200:
+	ADDQ    image+72(FP), AX
+	ADDQ    yimage+80(FP), CX
+	DECQ    DX
+	JNZ     image196
 	VADDPS  Y5, Y0, Y0
 	VADDPS  Y6, Y1, Y1
 	VADDPS  Y7, Y2, Y2
@@ -2762,9 +3076,9 @@ rows186:
 	VMOVUPS Y3, 192(AX)
 	VADDPS  256(AX), Y4, Y4
 	VMOVUPS Y4, 256(AX)
-	JMP     done143
+	JMP     done149
 
-inputs147:
+inputs153:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2775,60 +3089,85 @@ inputs147:
 	VXORPS Y7, Y7, Y7
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
-	SUBQ   $+2, BX
-	JLT    rest188
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-main187:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VBROADCASTSS (SI), Y9
+image201:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+	SUBQ $+2, R9
+	JLT  rest203
+
+main202:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y0
-	VBROADCASTSS 4(SI), Y9
+	VBROADCASTSS 4(R10), Y9
 	VFMADD231PS  Y9, Y8, Y1
-	VBROADCASTSS 8(SI), Y9
+	VBROADCASTSS 8(R10), Y9
 	VFMADD231PS  Y9, Y8, Y2
-	VBROADCASTSS 12(SI), Y9
+	VBROADCASTSS 12(R10), Y9
 	VFMADD231PS  Y9, Y8, Y3
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VBROADCASTSS (SI), Y9
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y4
-	VBROADCASTSS 4(SI), Y9
+	VBROADCASTSS 4(R10), Y9
 	VFMADD231PS  Y9, Y8, Y5
-	VBROADCASTSS 8(SI), Y9
+	VBROADCASTSS 8(R10), Y9
 	VFMADD231PS  Y9, Y8, Y6
-	VBROADCASTSS 12(SI), Y9
+	VBROADCASTSS 12(R10), Y9
 	VFMADD231PS  Y9, Y8, Y7
-	ADDQ         ypitch+56(FP), CX
-	SUBQ         $+2, BX
-	JGE          main187
+	SUBQ         $+2, R9
+	JGE          main202
 
-rest188:
-	ADDQ $+2, BX
-	JZ   rows190
+rest203:
+	ADDQ $+2, R9
+	JZ   rows205
 
-one189:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VBROADCASTSS (SI), Y9
+one204:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y0
-	VBROADCASTSS 4(SI), Y9
+	VBROADCASTSS 4(R10), Y9
 	VFMADD231PS  Y9, Y8, Y1
-	VBROADCASTSS 8(SI), Y9
+	VBROADCASTSS 8(R10), Y9
 	VFMADD231PS  Y9, Y8, Y2
-	VBROADCASTSS 12(SI), Y9
+	VBROADCASTSS 12(R10), Y9
 	VFMADD231PS  Y9, Y8, Y3
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one189
+	DECQ         R9
+	JNZ          one204
 
-rows190:
+rows205:
+	ADDQ    image+72(FP), AX
+	ADDQ    yimage+80(FP), CX
+	DECQ    DX
+	JNZ     image201
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y5, Y1, Y1
 	VADDPS  Y6, Y2, Y2
@@ -2842,9 +3181,9 @@ rows190:
 	VMOVUPS Y2, 128(AX)
 	VADDPS  192(AX), Y3, Y3
 	VMOVUPS Y3, 192(AX)
-	JMP     done143
+	JMP     done149
 
-inputs146:
+inputs152:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2859,74 +3198,109 @@ inputs146:
 	VXORPS Y11, Y11, Y11
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
-	SUBQ   $+4, BX
-	JLT    rest192
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-main191:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y12
-	VBROADCASTSS (SI), Y13
+image206:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+	SUBQ $+4, R9
+	JLT  rest208
+
+main207:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y12
+	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y0
-	VBROADCASTSS 4(SI), Y13
+	VBROADCASTSS 4(R10), Y13
 	VFMADD231PS  Y13, Y12, Y1
-	VBROADCASTSS 8(SI), Y13
+	VBROADCASTSS 8(R10), Y13
 	VFMADD231PS  Y13, Y12, Y2
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y12
-	VBROADCASTSS (SI), Y13
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y12
+	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y3
-	VBROADCASTSS 4(SI), Y13
+	VBROADCASTSS 4(R10), Y13
 	VFMADD231PS  Y13, Y12, Y4
-	VBROADCASTSS 8(SI), Y13
+	VBROADCASTSS 8(R10), Y13
 	VFMADD231PS  Y13, Y12, Y5
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y12
-	VBROADCASTSS (SI), Y13
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y12
+	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y6
-	VBROADCASTSS 4(SI), Y13
+	VBROADCASTSS 4(R10), Y13
 	VFMADD231PS  Y13, Y12, Y7
-	VBROADCASTSS 8(SI), Y13
+	VBROADCASTSS 8(R10), Y13
 	VFMADD231PS  Y13, Y12, Y8
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y12
-	VBROADCASTSS (SI), Y13
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y12
+	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y9
-	VBROADCASTSS 4(SI), Y13
+	VBROADCASTSS 4(R10), Y13
 	VFMADD231PS  Y13, Y12, Y10
-	VBROADCASTSS 8(SI), Y13
+	VBROADCASTSS 8(R10), Y13
 	VFMADD231PS  Y13, Y12, Y11
-	ADDQ         ypitch+56(FP), CX
-	SUBQ         $+4, BX
-	JGE          main191
+	SUBQ         $+4, R9
+	JGE          main207
 
-rest192:
-	ADDQ $+4, BX
-	JZ   rows194
+rest208:
+	ADDQ $+4, R9
+	JZ   rows210
 
-one193:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y12
-	VBROADCASTSS (SI), Y13
+one209:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y12
+	VBROADCASTSS (R10), Y13
 	VFMADD231PS  Y13, Y12, Y0
-	VBROADCASTSS 4(SI), Y13
+	VBROADCASTSS 4(R10), Y13
 	VFMADD231PS  Y13, Y12, Y1
-	VBROADCASTSS 8(SI), Y13
+	VBROADCASTSS 8(R10), Y13
 	VFMADD231PS  Y13, Y12, Y2
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one193
+	DECQ         R9
+	JNZ          one209
 
-rows194:
+rows210:
+	ADDQ    image+72(FP), AX
+	ADDQ    yimage+80(FP), CX
+	DECQ    DX
+	JNZ     image206
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y7, Y1, Y1
 	VADDPS  Y8, Y2, Y2
@@ -2943,9 +3317,9 @@ rows194:
 	VMOVUPS Y1, 64(AX)
 	VADDPS  128(AX), Y2, Y2
 	VMOVUPS Y2, 128(AX)
-	JMP     done143
+	JMP     done149
 
-inputs145:
+inputs151:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2956,64 +3330,99 @@ inputs145:
 	VXORPS Y7, Y7, Y7
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
-	SUBQ   $+4, BX
-	JLT    rest196
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-main195:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VBROADCASTSS (SI), Y9
+image211:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+	SUBQ $+4, R9
+	JLT  rest213
+
+main212:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y0
-	VBROADCASTSS 4(SI), Y9
+	VBROADCASTSS 4(R10), Y9
 	VFMADD231PS  Y9, Y8, Y1
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VBROADCASTSS (SI), Y9
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y2
-	VBROADCASTSS 4(SI), Y9
+	VBROADCASTSS 4(R10), Y9
 	VFMADD231PS  Y9, Y8, Y3
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VBROADCASTSS (SI), Y9
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y4
-	VBROADCASTSS 4(SI), Y9
+	VBROADCASTSS 4(R10), Y9
 	VFMADD231PS  Y9, Y8, Y5
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VBROADCASTSS (SI), Y9
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y6
-	VBROADCASTSS 4(SI), Y9
+	VBROADCASTSS 4(R10), Y9
 	VFMADD231PS  Y9, Y8, Y7
-	ADDQ         ypitch+56(FP), CX
-	SUBQ         $+4, BX
-	JGE          main195
+	SUBQ         $+4, R9
+	JGE          main212
 
-rest196:
-	ADDQ $+4, BX
-	JZ   rows198
+rest213:
+	ADDQ $+4, R9
+	JZ   rows215
 
-one197:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y8
-	VBROADCASTSS (SI), Y9
+one214:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y8
+	VBROADCASTSS (R10), Y9
 	VFMADD231PS  Y9, Y8, Y0
-	VBROADCASTSS 4(SI), Y9
+	VBROADCASTSS 4(R10), Y9
 	VFMADD231PS  Y9, Y8, Y1
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one197
+	DECQ         R9
+	JNZ          one214
 
-rows198:
+rows215:
+	ADDQ    image+72(FP), AX
+	ADDQ    yimage+80(FP), CX
+	DECQ    DX
+	JNZ     image211
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y5, Y1, Y1
 	VADDPS  Y6, Y2, Y2
@@ -3025,63 +3434,98 @@ rows198:
 	VMOVUPS Y0, (AX)
 	VADDPS  64(AX), Y1, Y1
 	VMOVUPS Y1, 64(AX)
-	JMP     done143
+	JMP     done149
 
-inputs144:
+inputs150:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	MOVQ   x+0(FP), AX
 	MOVQ   dy+8(FP), CX
-	MOVQ   pitch+48(FP), DX
-	MOVQ   rows+40(FP), BX
-	SUBQ   $+4, BX
-	JLT    rest200
+	MOVQ   images+64(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   ypitch+56(FP), SI
 
-main199:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y4
-	VBROADCASTSS (SI), Y5
+image216:
+	MOVQ in+88(FP), DI
+	MOVQ out+96(FP), R8
+	MOVQ rows+40(FP), R9
+	SUBQ $+4, R9
+	JLT  rest218
+
+main217:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y4
+	VBROADCASTSS (R10), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y4
-	VBROADCASTSS (SI), Y5
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y4
+	VBROADCASTSS (R10), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y4
-	VBROADCASTSS (SI), Y5
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y4
+	VBROADCASTSS (R10), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	ADDQ         ypitch+56(FP), CX
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y4
-	VBROADCASTSS (SI), Y5
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y4
+	VBROADCASTSS (R10), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         ypitch+56(FP), CX
-	SUBQ         $+4, BX
-	JGE          main199
+	SUBQ         $+4, R9
+	JGE          main217
 
-rest200:
-	ADDQ $+4, BX
-	JZ   rows202
+rest218:
+	ADDQ $+4, R9
+	JZ   rows220
 
-one201:
-	MOVQ         AX, SI
-	ADDQ         DX, AX
-	VMOVUPS      (CX), Y4
-	VBROADCASTSS (SI), Y5
+one219:
+	MOVLQSX      (DI), R10
+	ADDQ         $+4, DI
+	IMULQ        BX, R10
+	ADDQ         AX, R10
+	MOVLQSX      (R8), R11
+	ADDQ         $+4, R8
+	IMULQ        SI, R11
+	ADDQ         CX, R11
+	VMOVUPS      (R11), Y4
+	VBROADCASTSS (R10), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	ADDQ         ypitch+56(FP), CX
-	DECQ         BX
-	JNZ          one201
+	DECQ         R9
+	JNZ          one219
 
-rows202:
+rows220:
+	ADDQ    image+72(FP), AX
+	ADDQ    yimage+80(FP), CX
+	DECQ    DX
+	JNZ     image216
 	VADDPS  Y2, Y0, Y0
 	VADDPS  Y3, Y1, Y1
 	VADDPS  Y1, Y0, Y0
@@ -3089,7 +3533,1454 @@ rows202:
 	VADDPS  (AX), Y0, Y0
 	VMOVUPS Y0, (AX)
 
-done143:
+done149:
 done112:
+	VZEROUPPER
+	RET
+
+// func convGradLinear(x *float32, dy *float32, dw *float32, inputs int, outputs int, rows int, pitch int, ypitch int)
+// Requires: AVX, FMA3
+TEXT ·convGradLinear(SB), NOSPLIT, $0-64
+	CMPQ   outputs+32(FP), $+8
+	JEQ    half221
+	MOVQ   inputs+24(FP), AX
+	CMPQ   AX, $+1
+	JEQ    inputs224
+	CMPQ   AX, $+2
+	JEQ    inputs225
+	CMPQ   AX, $+3
+	JEQ    inputs226
+	CMPQ   AX, $+4
+	JEQ    inputs227
+	CMPQ   AX, $+5
+	JEQ    inputs228
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+
+one231:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y12
+	VMOVUPS      32(R8), Y13
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS 4(DI), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS 8(DI), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS 12(DI), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS 16(DI), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS 20(DI), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	DECQ         SI
+	JNZ          one231
+	MOVQ         dw+16(FP), AX
+	VADDPS       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       32(AX), Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VADDPS       64(AX), Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VADDPS       96(AX), Y3, Y3
+	VMOVUPS      Y3, 96(AX)
+	VADDPS       128(AX), Y4, Y4
+	VMOVUPS      Y4, 128(AX)
+	VADDPS       160(AX), Y5, Y5
+	VMOVUPS      Y5, 160(AX)
+	VADDPS       192(AX), Y6, Y6
+	VMOVUPS      Y6, 192(AX)
+	VADDPS       224(AX), Y7, Y7
+	VMOVUPS      Y7, 224(AX)
+	VADDPS       256(AX), Y8, Y8
+	VMOVUPS      Y8, 256(AX)
+	VADDPS       288(AX), Y9, Y9
+	VMOVUPS      Y9, 288(AX)
+	VADDPS       320(AX), Y10, Y10
+	VMOVUPS      Y10, 320(AX)
+	VADDPS       352(AX), Y11, Y11
+	VMOVUPS      Y11, 352(AX)
+	JMP          done223
+
+inputs228:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+
+one235:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y10
+	VMOVUPS      32(R8), Y11
+	VBROADCASTSS (DI), Y12
+	VFMADD231PS  Y12, Y10, Y0
+	VFMADD231PS  Y12, Y11, Y1
+	VBROADCASTSS 4(DI), Y12
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VBROADCASTSS 8(DI), Y12
+	VFMADD231PS  Y12, Y10, Y4
+	VFMADD231PS  Y12, Y11, Y5
+	VBROADCASTSS 12(DI), Y12
+	VFMADD231PS  Y12, Y10, Y6
+	VFMADD231PS  Y12, Y11, Y7
+	VBROADCASTSS 16(DI), Y12
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y12, Y11, Y9
+	DECQ         SI
+	JNZ          one235
+	MOVQ         dw+16(FP), AX
+	VADDPS       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       32(AX), Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VADDPS       64(AX), Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VADDPS       96(AX), Y3, Y3
+	VMOVUPS      Y3, 96(AX)
+	VADDPS       128(AX), Y4, Y4
+	VMOVUPS      Y4, 128(AX)
+	VADDPS       160(AX), Y5, Y5
+	VMOVUPS      Y5, 160(AX)
+	VADDPS       192(AX), Y6, Y6
+	VMOVUPS      Y6, 192(AX)
+	VADDPS       224(AX), Y7, Y7
+	VMOVUPS      Y7, 224(AX)
+	VADDPS       256(AX), Y8, Y8
+	VMOVUPS      Y8, 256(AX)
+	VADDPS       288(AX), Y9, Y9
+	VMOVUPS      Y9, 288(AX)
+	JMP          done223
+
+inputs227:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+
+one239:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VMOVUPS      32(R8), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS 4(DI), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS 8(DI), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS 12(DI), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	DECQ         SI
+	JNZ          one239
+	MOVQ         dw+16(FP), AX
+	VADDPS       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       32(AX), Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VADDPS       64(AX), Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VADDPS       96(AX), Y3, Y3
+	VMOVUPS      Y3, 96(AX)
+	VADDPS       128(AX), Y4, Y4
+	VMOVUPS      Y4, 128(AX)
+	VADDPS       160(AX), Y5, Y5
+	VMOVUPS      Y5, 160(AX)
+	VADDPS       192(AX), Y6, Y6
+	VMOVUPS      Y6, 192(AX)
+	VADDPS       224(AX), Y7, Y7
+	VMOVUPS      Y7, 224(AX)
+	JMP          done223
+
+inputs226:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+	SUBQ   $+2, SI
+	JLT    rest242
+
+main241:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y12
+	VMOVUPS      32(R8), Y13
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS 4(DI), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS 8(DI), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y12
+	VMOVUPS      32(R8), Y13
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS 4(DI), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS 8(DI), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	SUBQ         $+2, SI
+	JGE          main241
+
+rest242:
+	ADDQ $+2, SI
+	JZ   rows244
+
+one243:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y12
+	VMOVUPS      32(R8), Y13
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS 4(DI), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS 8(DI), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	DECQ         SI
+	JNZ          one243
+
+rows244:
+	VADDPS  Y6, Y0, Y0
+	VADDPS  Y7, Y1, Y1
+	VADDPS  Y8, Y2, Y2
+	VADDPS  Y9, Y3, Y3
+	VADDPS  Y10, Y4, Y4
+	VADDPS  Y11, Y5, Y5
+	MOVQ    dw+16(FP), AX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  32(AX), Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VADDPS  64(AX), Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VADDPS  96(AX), Y3, Y3
+	VMOVUPS Y3, 96(AX)
+	VADDPS  128(AX), Y4, Y4
+	VMOVUPS Y4, 128(AX)
+	VADDPS  160(AX), Y5, Y5
+	VMOVUPS Y5, 160(AX)
+	JMP     done223
+
+inputs225:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+	SUBQ   $+2, SI
+	JLT    rest246
+
+main245:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VMOVUPS      32(R8), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS 4(DI), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VMOVUPS      32(R8), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS 4(DI), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	SUBQ         $+2, SI
+	JGE          main245
+
+rest246:
+	ADDQ $+2, SI
+	JZ   rows248
+
+one247:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VMOVUPS      32(R8), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS 4(DI), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	DECQ         SI
+	JNZ          one247
+
+rows248:
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y7, Y3, Y3
+	MOVQ    dw+16(FP), AX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  32(AX), Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VADDPS  64(AX), Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VADDPS  96(AX), Y3, Y3
+	VMOVUPS Y3, 96(AX)
+	JMP     done223
+
+inputs224:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+	SUBQ   $+4, SI
+	JLT    rest250
+
+main249:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VMOVUPS      32(R8), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VMOVUPS      32(R8), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VMOVUPS      32(R8), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VMOVUPS      32(R8), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	SUBQ         $+4, SI
+	JGE          main249
+
+rest250:
+	ADDQ $+4, SI
+	JZ   rows252
+
+one251:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VMOVUPS      32(R8), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	DECQ         SI
+	JNZ          one251
+
+rows252:
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y7, Y3, Y3
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	MOVQ    dw+16(FP), AX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  32(AX), Y1, Y1
+	VMOVUPS Y1, 32(AX)
+
+done223:
+	JMP done222
+
+half221:
+	MOVQ   inputs+24(FP), AX
+	CMPQ   AX, $+1
+	JEQ    inputs254
+	CMPQ   AX, $+2
+	JEQ    inputs255
+	CMPQ   AX, $+3
+	JEQ    inputs256
+	CMPQ   AX, $+4
+	JEQ    inputs257
+	CMPQ   AX, $+5
+	JEQ    inputs258
+	CMPQ   AX, $+6
+	JEQ    inputs259
+	CMPQ   AX, $+7
+	JEQ    inputs260
+	CMPQ   AX, $+8
+	JEQ    inputs261
+	CMPQ   AX, $+9
+	JEQ    inputs262
+	CMPQ   AX, $+10
+	JEQ    inputs263
+	CMPQ   AX, $+11
+	JEQ    inputs264
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+
+one267:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y12
+	VBROADCASTSS (DI), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VBROADCASTSS 4(DI), Y13
+	VFMADD231PS  Y13, Y12, Y1
+	VBROADCASTSS 8(DI), Y13
+	VFMADD231PS  Y13, Y12, Y2
+	VBROADCASTSS 12(DI), Y13
+	VFMADD231PS  Y13, Y12, Y3
+	VBROADCASTSS 16(DI), Y13
+	VFMADD231PS  Y13, Y12, Y4
+	VBROADCASTSS 20(DI), Y13
+	VFMADD231PS  Y13, Y12, Y5
+	VBROADCASTSS 24(DI), Y13
+	VFMADD231PS  Y13, Y12, Y6
+	VBROADCASTSS 28(DI), Y13
+	VFMADD231PS  Y13, Y12, Y7
+	VBROADCASTSS 32(DI), Y13
+	VFMADD231PS  Y13, Y12, Y8
+	VBROADCASTSS 36(DI), Y13
+	VFMADD231PS  Y13, Y12, Y9
+	VBROADCASTSS 40(DI), Y13
+	VFMADD231PS  Y13, Y12, Y10
+	VBROADCASTSS 44(DI), Y13
+	VFMADD231PS  Y13, Y12, Y11
+	DECQ         SI
+	JNZ          one267
+	MOVQ         dw+16(FP), AX
+	VADDPS       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       64(AX), Y1, Y1
+	VMOVUPS      Y1, 64(AX)
+	VADDPS       128(AX), Y2, Y2
+	VMOVUPS      Y2, 128(AX)
+	VADDPS       192(AX), Y3, Y3
+	VMOVUPS      Y3, 192(AX)
+	VADDPS       256(AX), Y4, Y4
+	VMOVUPS      Y4, 256(AX)
+	VADDPS       320(AX), Y5, Y5
+	VMOVUPS      Y5, 320(AX)
+	VADDPS       384(AX), Y6, Y6
+	VMOVUPS      Y6, 384(AX)
+	VADDPS       448(AX), Y7, Y7
+	VMOVUPS      Y7, 448(AX)
+	VADDPS       512(AX), Y8, Y8
+	VMOVUPS      Y8, 512(AX)
+	VADDPS       576(AX), Y9, Y9
+	VMOVUPS      Y9, 576(AX)
+	VADDPS       640(AX), Y10, Y10
+	VMOVUPS      Y10, 640(AX)
+	VADDPS       704(AX), Y11, Y11
+	VMOVUPS      Y11, 704(AX)
+	JMP          done253
+
+inputs264:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+
+one271:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y11
+	VBROADCASTSS (DI), Y12
+	VFMADD231PS  Y12, Y11, Y0
+	VBROADCASTSS 4(DI), Y12
+	VFMADD231PS  Y12, Y11, Y1
+	VBROADCASTSS 8(DI), Y12
+	VFMADD231PS  Y12, Y11, Y2
+	VBROADCASTSS 12(DI), Y12
+	VFMADD231PS  Y12, Y11, Y3
+	VBROADCASTSS 16(DI), Y12
+	VFMADD231PS  Y12, Y11, Y4
+	VBROADCASTSS 20(DI), Y12
+	VFMADD231PS  Y12, Y11, Y5
+	VBROADCASTSS 24(DI), Y12
+	VFMADD231PS  Y12, Y11, Y6
+	VBROADCASTSS 28(DI), Y12
+	VFMADD231PS  Y12, Y11, Y7
+	VBROADCASTSS 32(DI), Y12
+	VFMADD231PS  Y12, Y11, Y8
+	VBROADCASTSS 36(DI), Y12
+	VFMADD231PS  Y12, Y11, Y9
+	VBROADCASTSS 40(DI), Y12
+	VFMADD231PS  Y12, Y11, Y10
+	DECQ         SI
+	JNZ          one271
+	MOVQ         dw+16(FP), AX
+	VADDPS       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       64(AX), Y1, Y1
+	VMOVUPS      Y1, 64(AX)
+	VADDPS       128(AX), Y2, Y2
+	VMOVUPS      Y2, 128(AX)
+	VADDPS       192(AX), Y3, Y3
+	VMOVUPS      Y3, 192(AX)
+	VADDPS       256(AX), Y4, Y4
+	VMOVUPS      Y4, 256(AX)
+	VADDPS       320(AX), Y5, Y5
+	VMOVUPS      Y5, 320(AX)
+	VADDPS       384(AX), Y6, Y6
+	VMOVUPS      Y6, 384(AX)
+	VADDPS       448(AX), Y7, Y7
+	VMOVUPS      Y7, 448(AX)
+	VADDPS       512(AX), Y8, Y8
+	VMOVUPS      Y8, 512(AX)
+	VADDPS       576(AX), Y9, Y9
+	VMOVUPS      Y9, 576(AX)
+	VADDPS       640(AX), Y10, Y10
+	VMOVUPS      Y10, 640(AX)
+	JMP          done253
+
+inputs263:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+
+one275:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y10
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y11, Y10, Y0
+	VBROADCASTSS 4(DI), Y11
+	VFMADD231PS  Y11, Y10, Y1
+	VBROADCASTSS 8(DI), Y11
+	VFMADD231PS  Y11, Y10, Y2
+	VBROADCASTSS 12(DI), Y11
+	VFMADD231PS  Y11, Y10, Y3
+	VBROADCASTSS 16(DI), Y11
+	VFMADD231PS  Y11, Y10, Y4
+	VBROADCASTSS 20(DI), Y11
+	VFMADD231PS  Y11, Y10, Y5
+	VBROADCASTSS 24(DI), Y11
+	VFMADD231PS  Y11, Y10, Y6
+	VBROADCASTSS 28(DI), Y11
+	VFMADD231PS  Y11, Y10, Y7
+	VBROADCASTSS 32(DI), Y11
+	VFMADD231PS  Y11, Y10, Y8
+	VBROADCASTSS 36(DI), Y11
+	VFMADD231PS  Y11, Y10, Y9
+	DECQ         SI
+	JNZ          one275
+	MOVQ         dw+16(FP), AX
+	VADDPS       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       64(AX), Y1, Y1
+	VMOVUPS      Y1, 64(AX)
+	VADDPS       128(AX), Y2, Y2
+	VMOVUPS      Y2, 128(AX)
+	VADDPS       192(AX), Y3, Y3
+	VMOVUPS      Y3, 192(AX)
+	VADDPS       256(AX), Y4, Y4
+	VMOVUPS      Y4, 256(AX)
+	VADDPS       320(AX), Y5, Y5
+	VMOVUPS      Y5, 320(AX)
+	VADDPS       384(AX), Y6, Y6
+	VMOVUPS      Y6, 384(AX)
+	VADDPS       448(AX), Y7, Y7
+	VMOVUPS      Y7, 448(AX)
+	VADDPS       512(AX), Y8, Y8
+	VMOVUPS      Y8, 512(AX)
+	VADDPS       576(AX), Y9, Y9
+	VMOVUPS      Y9, 576(AX)
+	JMP          done253
+
+inputs262:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+
+one279:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y10, Y9, Y0
+	VBROADCASTSS 4(DI), Y10
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS 8(DI), Y10
+	VFMADD231PS  Y10, Y9, Y2
+	VBROADCASTSS 12(DI), Y10
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS 16(DI), Y10
+	VFMADD231PS  Y10, Y9, Y4
+	VBROADCASTSS 20(DI), Y10
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS 24(DI), Y10
+	VFMADD231PS  Y10, Y9, Y6
+	VBROADCASTSS 28(DI), Y10
+	VFMADD231PS  Y10, Y9, Y7
+	VBROADCASTSS 32(DI), Y10
+	VFMADD231PS  Y10, Y9, Y8
+	DECQ         SI
+	JNZ          one279
+	MOVQ         dw+16(FP), AX
+	VADDPS       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       64(AX), Y1, Y1
+	VMOVUPS      Y1, 64(AX)
+	VADDPS       128(AX), Y2, Y2
+	VMOVUPS      Y2, 128(AX)
+	VADDPS       192(AX), Y3, Y3
+	VMOVUPS      Y3, 192(AX)
+	VADDPS       256(AX), Y4, Y4
+	VMOVUPS      Y4, 256(AX)
+	VADDPS       320(AX), Y5, Y5
+	VMOVUPS      Y5, 320(AX)
+	VADDPS       384(AX), Y6, Y6
+	VMOVUPS      Y6, 384(AX)
+	VADDPS       448(AX), Y7, Y7
+	VMOVUPS      Y7, 448(AX)
+	VADDPS       512(AX), Y8, Y8
+	VMOVUPS      Y8, 512(AX)
+	JMP          done253
+
+inputs261:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+
+one283:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VBROADCASTSS (DI), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS 4(DI), Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VBROADCASTSS 8(DI), Y9
+	VFMADD231PS  Y9, Y8, Y2
+	VBROADCASTSS 12(DI), Y9
+	VFMADD231PS  Y9, Y8, Y3
+	VBROADCASTSS 16(DI), Y9
+	VFMADD231PS  Y9, Y8, Y4
+	VBROADCASTSS 20(DI), Y9
+	VFMADD231PS  Y9, Y8, Y5
+	VBROADCASTSS 24(DI), Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VBROADCASTSS 28(DI), Y9
+	VFMADD231PS  Y9, Y8, Y7
+	DECQ         SI
+	JNZ          one283
+	MOVQ         dw+16(FP), AX
+	VADDPS       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       64(AX), Y1, Y1
+	VMOVUPS      Y1, 64(AX)
+	VADDPS       128(AX), Y2, Y2
+	VMOVUPS      Y2, 128(AX)
+	VADDPS       192(AX), Y3, Y3
+	VMOVUPS      Y3, 192(AX)
+	VADDPS       256(AX), Y4, Y4
+	VMOVUPS      Y4, 256(AX)
+	VADDPS       320(AX), Y5, Y5
+	VMOVUPS      Y5, 320(AX)
+	VADDPS       384(AX), Y6, Y6
+	VMOVUPS      Y6, 384(AX)
+	VADDPS       448(AX), Y7, Y7
+	VMOVUPS      Y7, 448(AX)
+	JMP          done253
+
+inputs260:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+
+one287:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y7
+	VBROADCASTSS (DI), Y8
+	VFMADD231PS  Y8, Y7, Y0
+	VBROADCASTSS 4(DI), Y8
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS 8(DI), Y8
+	VFMADD231PS  Y8, Y7, Y2
+	VBROADCASTSS 12(DI), Y8
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS 16(DI), Y8
+	VFMADD231PS  Y8, Y7, Y4
+	VBROADCASTSS 20(DI), Y8
+	VFMADD231PS  Y8, Y7, Y5
+	VBROADCASTSS 24(DI), Y8
+	VFMADD231PS  Y8, Y7, Y6
+	DECQ         SI
+	JNZ          one287
+	MOVQ         dw+16(FP), AX
+	VADDPS       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       64(AX), Y1, Y1
+	VMOVUPS      Y1, 64(AX)
+	VADDPS       128(AX), Y2, Y2
+	VMOVUPS      Y2, 128(AX)
+	VADDPS       192(AX), Y3, Y3
+	VMOVUPS      Y3, 192(AX)
+	VADDPS       256(AX), Y4, Y4
+	VMOVUPS      Y4, 256(AX)
+	VADDPS       320(AX), Y5, Y5
+	VMOVUPS      Y5, 320(AX)
+	VADDPS       384(AX), Y6, Y6
+	VMOVUPS      Y6, 384(AX)
+	JMP          done253
+
+inputs259:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+	SUBQ   $+2, SI
+	JLT    rest290
+
+main289:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y12
+	VBROADCASTSS (DI), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VBROADCASTSS 4(DI), Y13
+	VFMADD231PS  Y13, Y12, Y1
+	VBROADCASTSS 8(DI), Y13
+	VFMADD231PS  Y13, Y12, Y2
+	VBROADCASTSS 12(DI), Y13
+	VFMADD231PS  Y13, Y12, Y3
+	VBROADCASTSS 16(DI), Y13
+	VFMADD231PS  Y13, Y12, Y4
+	VBROADCASTSS 20(DI), Y13
+	VFMADD231PS  Y13, Y12, Y5
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y12
+	VBROADCASTSS (DI), Y13
+	VFMADD231PS  Y13, Y12, Y6
+	VBROADCASTSS 4(DI), Y13
+	VFMADD231PS  Y13, Y12, Y7
+	VBROADCASTSS 8(DI), Y13
+	VFMADD231PS  Y13, Y12, Y8
+	VBROADCASTSS 12(DI), Y13
+	VFMADD231PS  Y13, Y12, Y9
+	VBROADCASTSS 16(DI), Y13
+	VFMADD231PS  Y13, Y12, Y10
+	VBROADCASTSS 20(DI), Y13
+	VFMADD231PS  Y13, Y12, Y11
+	SUBQ         $+2, SI
+	JGE          main289
+
+rest290:
+	ADDQ $+2, SI
+	JZ   rows292
+
+one291:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y12
+	VBROADCASTSS (DI), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VBROADCASTSS 4(DI), Y13
+	VFMADD231PS  Y13, Y12, Y1
+	VBROADCASTSS 8(DI), Y13
+	VFMADD231PS  Y13, Y12, Y2
+	VBROADCASTSS 12(DI), Y13
+	VFMADD231PS  Y13, Y12, Y3
+	VBROADCASTSS 16(DI), Y13
+	VFMADD231PS  Y13, Y12, Y4
+	VBROADCASTSS 20(DI), Y13
+	VFMADD231PS  Y13, Y12, Y5
+	DECQ         SI
+	JNZ          one291
+
+rows292:
+	VADDPS  Y6, Y0, Y0
+	VADDPS  Y7, Y1, Y1
+	VADDPS  Y8, Y2, Y2
+	VADDPS  Y9, Y3, Y3
+	VADDPS  Y10, Y4, Y4
+	VADDPS  Y11, Y5, Y5
+	MOVQ    dw+16(FP), AX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  64(AX), Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	VADDPS  128(AX), Y2, Y2
+	VMOVUPS Y2, 128(AX)
+	VADDPS  192(AX), Y3, Y3
+	VMOVUPS Y3, 192(AX)
+	VADDPS  256(AX), Y4, Y4
+	VMOVUPS Y4, 256(AX)
+	VADDPS  320(AX), Y5, Y5
+	VMOVUPS Y5, 320(AX)
+	JMP     done253
+
+inputs258:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+	SUBQ   $+2, SI
+	JLT    rest294
+
+main293:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y10
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y11, Y10, Y0
+	VBROADCASTSS 4(DI), Y11
+	VFMADD231PS  Y11, Y10, Y1
+	VBROADCASTSS 8(DI), Y11
+	VFMADD231PS  Y11, Y10, Y2
+	VBROADCASTSS 12(DI), Y11
+	VFMADD231PS  Y11, Y10, Y3
+	VBROADCASTSS 16(DI), Y11
+	VFMADD231PS  Y11, Y10, Y4
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y10
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y11, Y10, Y5
+	VBROADCASTSS 4(DI), Y11
+	VFMADD231PS  Y11, Y10, Y6
+	VBROADCASTSS 8(DI), Y11
+	VFMADD231PS  Y11, Y10, Y7
+	VBROADCASTSS 12(DI), Y11
+	VFMADD231PS  Y11, Y10, Y8
+	VBROADCASTSS 16(DI), Y11
+	VFMADD231PS  Y11, Y10, Y9
+	SUBQ         $+2, SI
+	JGE          main293
+
+rest294:
+	ADDQ $+2, SI
+	JZ   rows296
+
+one295:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y10
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y11, Y10, Y0
+	VBROADCASTSS 4(DI), Y11
+	VFMADD231PS  Y11, Y10, Y1
+	VBROADCASTSS 8(DI), Y11
+	VFMADD231PS  Y11, Y10, Y2
+	VBROADCASTSS 12(DI), Y11
+	VFMADD231PS  Y11, Y10, Y3
+	VBROADCASTSS 16(DI), Y11
+	VFMADD231PS  Y11, Y10, Y4
+	DECQ         SI
+	JNZ          one295
+
+rows296:
+	VADDPS  Y5, Y0, Y0
+	VADDPS  Y6, Y1, Y1
+	VADDPS  Y7, Y2, Y2
+	VADDPS  Y8, Y3, Y3
+	VADDPS  Y9, Y4, Y4
+	MOVQ    dw+16(FP), AX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  64(AX), Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	VADDPS  128(AX), Y2, Y2
+	VMOVUPS Y2, 128(AX)
+	VADDPS  192(AX), Y3, Y3
+	VMOVUPS Y3, 192(AX)
+	VADDPS  256(AX), Y4, Y4
+	VMOVUPS Y4, 256(AX)
+	JMP     done253
+
+inputs257:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+	SUBQ   $+2, SI
+	JLT    rest298
+
+main297:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VBROADCASTSS (DI), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS 4(DI), Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VBROADCASTSS 8(DI), Y9
+	VFMADD231PS  Y9, Y8, Y2
+	VBROADCASTSS 12(DI), Y9
+	VFMADD231PS  Y9, Y8, Y3
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VBROADCASTSS (DI), Y9
+	VFMADD231PS  Y9, Y8, Y4
+	VBROADCASTSS 4(DI), Y9
+	VFMADD231PS  Y9, Y8, Y5
+	VBROADCASTSS 8(DI), Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VBROADCASTSS 12(DI), Y9
+	VFMADD231PS  Y9, Y8, Y7
+	SUBQ         $+2, SI
+	JGE          main297
+
+rest298:
+	ADDQ $+2, SI
+	JZ   rows300
+
+one299:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VBROADCASTSS (DI), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS 4(DI), Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VBROADCASTSS 8(DI), Y9
+	VFMADD231PS  Y9, Y8, Y2
+	VBROADCASTSS 12(DI), Y9
+	VFMADD231PS  Y9, Y8, Y3
+	DECQ         SI
+	JNZ          one299
+
+rows300:
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y7, Y3, Y3
+	MOVQ    dw+16(FP), AX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  64(AX), Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	VADDPS  128(AX), Y2, Y2
+	VMOVUPS Y2, 128(AX)
+	VADDPS  192(AX), Y3, Y3
+	VMOVUPS Y3, 192(AX)
+	JMP     done253
+
+inputs256:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+	SUBQ   $+4, SI
+	JLT    rest302
+
+main301:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y12
+	VBROADCASTSS (DI), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VBROADCASTSS 4(DI), Y13
+	VFMADD231PS  Y13, Y12, Y1
+	VBROADCASTSS 8(DI), Y13
+	VFMADD231PS  Y13, Y12, Y2
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y12
+	VBROADCASTSS (DI), Y13
+	VFMADD231PS  Y13, Y12, Y3
+	VBROADCASTSS 4(DI), Y13
+	VFMADD231PS  Y13, Y12, Y4
+	VBROADCASTSS 8(DI), Y13
+	VFMADD231PS  Y13, Y12, Y5
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y12
+	VBROADCASTSS (DI), Y13
+	VFMADD231PS  Y13, Y12, Y6
+	VBROADCASTSS 4(DI), Y13
+	VFMADD231PS  Y13, Y12, Y7
+	VBROADCASTSS 8(DI), Y13
+	VFMADD231PS  Y13, Y12, Y8
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y12
+	VBROADCASTSS (DI), Y13
+	VFMADD231PS  Y13, Y12, Y9
+	VBROADCASTSS 4(DI), Y13
+	VFMADD231PS  Y13, Y12, Y10
+	VBROADCASTSS 8(DI), Y13
+	VFMADD231PS  Y13, Y12, Y11
+	SUBQ         $+4, SI
+	JGE          main301
+
+rest302:
+	ADDQ $+4, SI
+	JZ   rows304
+
+one303:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y12
+	VBROADCASTSS (DI), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VBROADCASTSS 4(DI), Y13
+	VFMADD231PS  Y13, Y12, Y1
+	VBROADCASTSS 8(DI), Y13
+	VFMADD231PS  Y13, Y12, Y2
+	DECQ         SI
+	JNZ          one303
+
+rows304:
+	VADDPS  Y6, Y0, Y0
+	VADDPS  Y7, Y1, Y1
+	VADDPS  Y8, Y2, Y2
+	VADDPS  Y9, Y3, Y3
+	VADDPS  Y10, Y4, Y4
+	VADDPS  Y11, Y5, Y5
+	VADDPS  Y3, Y0, Y0
+	VADDPS  Y4, Y1, Y1
+	VADDPS  Y5, Y2, Y2
+	MOVQ    dw+16(FP), AX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  64(AX), Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	VADDPS  128(AX), Y2, Y2
+	VMOVUPS Y2, 128(AX)
+	JMP     done253
+
+inputs255:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+	SUBQ   $+4, SI
+	JLT    rest306
+
+main305:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VBROADCASTSS (DI), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS 4(DI), Y9
+	VFMADD231PS  Y9, Y8, Y1
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VBROADCASTSS (DI), Y9
+	VFMADD231PS  Y9, Y8, Y2
+	VBROADCASTSS 4(DI), Y9
+	VFMADD231PS  Y9, Y8, Y3
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VBROADCASTSS (DI), Y9
+	VFMADD231PS  Y9, Y8, Y4
+	VBROADCASTSS 4(DI), Y9
+	VFMADD231PS  Y9, Y8, Y5
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VBROADCASTSS (DI), Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VBROADCASTSS 4(DI), Y9
+	VFMADD231PS  Y9, Y8, Y7
+	SUBQ         $+4, SI
+	JGE          main305
+
+rest306:
+	ADDQ $+4, SI
+	JZ   rows308
+
+one307:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y8
+	VBROADCASTSS (DI), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS 4(DI), Y9
+	VFMADD231PS  Y9, Y8, Y1
+	DECQ         SI
+	JNZ          one307
+
+rows308:
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y7, Y3, Y3
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	MOVQ    dw+16(FP), AX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  64(AX), Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	JMP     done253
+
+inputs254:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   x+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   pitch+48(FP), DX
+	MOVQ   ypitch+56(FP), BX
+	MOVQ   rows+40(FP), SI
+	SUBQ   $+4, SI
+	JLT    rest310
+
+main309:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y4
+	VBROADCASTSS (DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y4
+	VBROADCASTSS (DI), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y4
+	VBROADCASTSS (DI), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y4
+	VBROADCASTSS (DI), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	SUBQ         $+4, SI
+	JGE          main309
+
+rest310:
+	ADDQ $+4, SI
+	JZ   rows312
+
+one311:
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+	ADDQ         DX, AX
+	ADDQ         BX, CX
+	VMOVUPS      (R8), Y4
+	VBROADCASTSS (DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	DECQ         SI
+	JNZ          one311
+
+rows312:
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	MOVQ    dw+16(FP), AX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+
+done253:
+done222:
 	VZEROUPPER
 	RET

@@ -11,6 +11,12 @@ package kernel
 //go:noescape
 func convGradIndirect(x *float32, dy *float32, dw *float32, inputs int, outputs int, rows int, pitch int, ypitch int, images int, image int, in *int32, tap int, zero *float32)
 
+// convGradListed is convGradIndirect for images whose outputs are yimage bytes apart, of which row i reads pixel
+// in[i] and the output gradients of pixel out[i].
+//
+//go:noescape
+func convGradListed(x *float32, dy *float32, dw *float32, inputs int, outputs int, rows int, pitch int, ypitch int, images int, image int, yimage int, in *int32, out *int32)
+
 // convGradLinear is convGradIndirect for rows whose pixels follow each other.
 //
 //go:noescape

@@ -44,8 +44,30 @@ type Gather struct {
 	Out           []int32 // output pixel that row i writes; nil means i
 	In            []int32 // [rows][len(Taps)] input pixel, or -1 for padding; nil means the identity with one tap
 
-	slide *slide   // nil if neighbours share no inputs
-	parts []Gather // the rows by which taps are padding, without those taps; nil if few are
+	slide *slide    // nil if neighbours share no inputs
+	parts []Gather  // the rows by which taps are padding, without those taps; nil if few are
+	taps  []tapRows // one a tap; nil if little is padding
+}
+
+// tapRows lists, for one column of In, the rows where it is not padding: what the weight
+// gradient of that tap sums over. Rows are in order of out.
+type tapRows struct{ in, out []int32 }
+
+// byTap sets taps where padding makes up at least a twelfth of In: choosing rows costs a
+// little for each.
+func (g *Gather) byTap() {
+	if g.padding()*12 < len(g.In) {
+		return
+	}
+	g.taps = make([]tapRows, len(g.Taps))
+	for j := range g.taps {
+		t := &g.taps[j]
+		for r := range g.Rows() {
+			if _, out, in := g.row(r); in[j] >= 0 {
+				t.in, t.out = append(t.in, in[j]), append(t.out, int32(out))
+			}
+		}
+	}
 }
 
 // Step returns how many rows to hand to Conv.Rows at a time when about so many make a
@@ -59,9 +81,23 @@ func (g *Gather) Step(rows, images int) int {
 	return max(1, rows/48) * 48
 }
 
+// padding counts the entries of In that are padding.
+func (g *Gather) padding() int {
+	n := 0
+	for _, p := range g.In {
+		if p < 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // split sets parts where padding makes up at least a twenty-fifth of In.
 func (g *Gather) split() {
-	taps, pads := len(g.Taps), 0
+	taps := len(g.Taps)
+	if g.padding()*25 < len(g.In) {
+		return
+	}
 	var order []uint64 // the sets of taps that occur
 	rows := map[uint64][]int{}
 	for r := range g.Rows() {
@@ -69,17 +105,12 @@ func (g *Gather) split() {
 		for j, p := range g.In[r*taps : r*taps+taps] {
 			if p >= 0 {
 				set |= 1 << j
-			} else {
-				pads++
 			}
 		}
 		if rows[set] == nil {
 			order = append(order, set)
 		}
 		rows[set] = append(rows[set], r)
-	}
-	if pads*25 < len(g.In) {
-		return
 	}
 	for _, set := range order {
 		g.parts = append(g.parts, g.part(set, rows[set]))
@@ -163,6 +194,7 @@ func NewWindow(h, w, k, stride int, taps []Tap) *Window {
 	}
 	win.Fwd = win.forward(taps)
 	win.Fwd.split()
+	win.Fwd.byTap()
 	slides := stride == 1 && k%2 == 1 && len(taps) == k*k
 	if slides {
 		win.Fwd.slide = newSlide(w, k, taps, 1)

@@ -12,6 +12,11 @@ func convGradFile(a *asm) {
 			"A block is up to 6 inputs for 16 outputs and up to 12 for 8.",
 		"x, dy, dw *float32, inputs, outputs, rows, pitch, ypitch, images, image int, in *int32, tap int, zero *float32",
 		(*tile).gradIndirect)
+	convGrad(a, "convGradListed",
+		"is convGradIndirect for images whose outputs are yimage bytes apart, of which row i reads pixel\n"+
+			"in[i] and the output gradients of pixel out[i].",
+		"x, dy, dw *float32, inputs, outputs, rows, pitch, ypitch, images, image, yimage int, in, out *int32",
+		(*tile).gradListed)
 	convGrad(a, "convGradLinear",
 		"is convGradIndirect for rows whose pixels follow each other.",
 		"x, dy, dw *float32, inputs, outputs, rows, pitch, ypitch int",
@@ -51,27 +56,27 @@ func convGrad(a *asm, name, doc, params string, accumulate func(*tile, *asm)) {
 	})
 }
 
-// gradRows accumulates over the rows of the parameter rows, split at a time; pixel
-// returns where the inputs of the next row are.
-func (t *tile) gradRows(a *asm, dy reg.Register, pixel func() reg.Register) {
-	row := func(s int) {
-		p := pixel()
+// gradRows accumulates over n rows, split at a time; next returns where the inputs and the
+// output gradients of the next row are.
+func (t *tile) gradRows(a *asm, n reg.Register, next func() (x, dy reg.Register)) {
+	a.splitLoop(n, t.split, func(s int) {
+		x, dy := next()
 		t.outer(a, s,
-			func(i int) operand.Mem { return at(p, 4*i) },
+			func(i int) operand.Mem { return at(x, 4*i) },
 			func(v int) operand.Mem { return at(dy, 32*v) })
-		a.ADDQ(a.arg("ypitch"), dy)
-	}
-	a.splitLoop(a.load("rows"), t.split, row)
+	})
 }
 
 func (t *tile) gradLinear(a *asm) {
 	x, dy := a.load("x"), a.load("dy")
-	pitch := a.load("pitch")
-	t.gradRows(a, dy, func() reg.Register {
-		p := a.GP64()
+	pitch, ypitch := a.load("pitch"), a.load("ypitch")
+	t.gradRows(a, a.load("rows"), func() (reg.Register, reg.Register) {
+		p, q := a.GP64(), a.GP64()
 		a.MOVQ(x, p)
+		a.MOVQ(dy, q)
 		a.ADDQ(pitch, x)
-		return p
+		a.ADDQ(ypitch, dy)
+		return p, q
 	})
 }
 
@@ -80,17 +85,41 @@ func (t *tile) gradIndirect(a *asm) {
 	loop := a.label("image")
 	a.Label(loop)
 	in := a.load("in")
-	t.gradRows(a, dy, func() reg.Register {
-		off, p := a.GP64(), a.GP64()
+	t.gradRows(a, a.load("rows"), func() (reg.Register, reg.Register) {
+		off, p, q := a.GP64(), a.GP64(), a.GP64()
 		a.MOVLQSX(at(in, 0), off)
 		a.ADDQ(tap, in)
 		a.IMULQ(a.arg("pitch"), off)
 		a.LEAQ(idx(x, off, 1, 0), p)
 		a.TESTQ(off, off)
 		a.CMOVQLT(zero, p)
-		return p
+		a.MOVQ(dy, q)
+		a.ADDQ(a.arg("ypitch"), dy)
+		return p, q
 	})
 	a.ADDQ(a.arg("image"), x)
+	a.DECQ(images)
+	a.JNZ(operand.LabelRef(loop))
+}
+
+func (t *tile) gradListed(a *asm) {
+	x, dy, images := a.load("x"), a.load("dy"), a.load("images")
+	pitch, ypitch := a.load("pitch"), a.load("ypitch")
+	loop := a.label("image")
+	a.Label(loop)
+	in, out := a.load("in"), a.load("out")
+	t.gradRows(a, a.load("rows"), func() (reg.Register, reg.Register) {
+		p, q := a.GP64(), a.GP64()
+		for _, l := range []struct{ p, list, pitch, base reg.Register }{{p, in, pitch, x}, {q, out, ypitch, dy}} {
+			a.MOVLQSX(at(l.list, 0), l.p)
+			a.ADDQ(imm(4), l.list)
+			a.IMULQ(l.pitch, l.p)
+			a.ADDQ(l.base, l.p)
+		}
+		return p, q
+	})
+	a.ADDQ(a.arg("image"), x)
+	a.ADDQ(a.arg("yimage"), dy)
 	a.DECQ(images)
 	a.JNZ(operand.LabelRef(loop))
 }
