@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"weft/atomicfile"
 	"weft/safetensors"
@@ -30,7 +31,8 @@ type progress struct {
 }
 
 // Save writes the checkpoint of a run into dir, whole or not at all: the weights and the
-// momentum in canonical order, fp32, and how far the run has come.
+// momentum in canonical order, fp32, and how far the run has come. Weights that are not
+// finite are not saved, so that the checkpoint stays a good one.
 func (t *Trainer) Save(dir string) error {
 	meta, err := json.Marshal(progress{t.Config, t.Step, t.Schedule.Total, t.Flops, t.Seconds, t.Set.Digest})
 	if err != nil {
@@ -39,8 +41,13 @@ func (t *Trainer) Save(dir string) error {
 	f := safetensors.File{Metadata: map[string]string{"weft.run": string(meta)}}
 	for i := range t.Net.W.Params {
 		p := &t.Net.W.Params[i]
+		vals := t.Net.W.Canonical(t.Net.W.Data, i)
+		if j := slices.IndexFunc(vals, func(v float32) bool { return v-v != 0 }); j >= 0 {
+			return fmt.Errorf("%w: a weight of %s is %v after step %d; start again with a lower --lr than %g",
+				ErrDiverged, p.Name, vals[j], t.Step, t.Config.LR)
+		}
 		f.Tensors = append(f.Tensors,
-			safetensors.NewF32(p.Name, p.Shape, t.Net.W.Canonical(t.Net.W.Data, i)),
+			safetensors.NewF32(p.Name, p.Shape, vals),
 			safetensors.NewF32("momentum."+p.Name, p.Shape, t.Net.W.Canonical(t.velocity, i)))
 	}
 	if err := f.WriteFile(filepath.Join(dir, checkpointFile)); err != nil {

@@ -19,6 +19,9 @@ import (
 // above that of guessing.
 var ErrDiverged = errors.New("training diverged")
 
+// patience is how many steps a run has to get better than guessing, at least.
+const patience = 100
+
 // Metrics are what a run writes, one JSON line each: about every few steps, and with
 // Eval set after each epoch.
 type Metrics struct {
@@ -85,7 +88,7 @@ func New(c Config, set *data.Set, pool *kernel.Pool) (*Trainer, error) {
 		return nil, fmt.Errorf("space %s takes images of %dx%d pixels, %s has %dx%d", c.Space, in.H, in.W, set.Name, set.H, set.W)
 	}
 	if set.Train.N() < c.Batch {
-		return nil, fmt.Errorf("%s has %d training images, fewer than a batch of %d", set.Name, set.Train.N(), c.Batch)
+		return nil, fmt.Errorf("%s has %d training images, fewer than a batch of %d; choose a smaller --batch", set.Name, set.Train.N(), c.Batch)
 	}
 	t := &Trainer{Config: c, Set: set, pool: pool}
 	t.Net = supernet.New(space, set.Mean, set.Std, rand.New(rand.NewPCG(c.Seed, 0)))
@@ -204,7 +207,7 @@ func (t *Trainer) guard(loss float64) error {
 	if !math.IsNaN(loss) && !math.IsInf(loss, 0) {
 		return nil
 	}
-	return fmt.Errorf("%w: the loss is %v at step %d of %d; resume from the last checkpoint with a lower --lr than %g",
+	return fmt.Errorf("%w: the loss is %v at step %d of %d; start again with a lower --lr than %g",
 		ErrDiverged, loss, t.Step+1, t.Schedule.Total, t.Config.LR)
 }
 
@@ -227,7 +230,7 @@ func (t *Trainer) report(m *meter, steps int, eval bool) error {
 	if t.subs > 0 {
 		line.SubLoss = t.subLoss / float64(t.subs)
 	}
-	if guess := math.Log(float64(t.Set.Classes)); t.Step > 2*steps && line.Loss > 1.1*guess {
+	if guess := math.Log(float64(t.Set.Classes)); t.Step > max(2*steps, patience) && line.Loss > 1.1*guess {
 		return fmt.Errorf("%w: after %d steps the loss, %.2f, is above that of guessing, %.2f; start again with a lower --lr than %g",
 			ErrDiverged, t.Step, line.Loss, guess, t.Config.LR)
 	}

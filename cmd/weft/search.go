@@ -53,6 +53,9 @@ chosen ones.`,
 			if job.out == "" {
 				return usagef("missing -o, the file to write")
 			}
+			if err := job.validate(); err != nil {
+				return err
+			}
 			cfg, err := train.ReadConfig(args[0])
 			if err != nil {
 				return err
@@ -90,6 +93,20 @@ chosen ones.`,
 
 func (j *searchJob) defaults() {
 	*j = searchJob{samples: 100, calibration: 2000, seed: 1, test: true, threads: runtime.NumCPU()}
+}
+
+// validate finds what would only fail once the search is over.
+func (j *searchJob) validate() error {
+	if j.samples < 0 || j.calibration < 2 || j.threads < 1 {
+		return usagef("--samples %d --calibration %d --threads %d: choose at least 0, 2 and 1", j.samples, j.calibration, j.threads)
+	}
+	if dir := filepath.Dir(j.out); !fileExists(dir) {
+		return fmt.Errorf("there is no folder %s to write %s into; make it first", dir, filepath.Base(j.out))
+	}
+	if j.modelName() == "" {
+		return usagef("-o %s leaves the model without a name; give it one with --name", j.out)
+	}
+	return nil
 }
 
 // run searches and writes the bundle.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,7 +59,7 @@ and learn from the largest; ` + "`max`" + ` trains the largest subnet alone.`,
 			if err != nil {
 				return err
 			}
-			return job.print(cmd.OutOrStdout(), cfg, last)
+			return job.print(cmd.OutOrStdout(), cfg, set.Val.N(), last)
 		},
 	}
 	f := cmd.Flags()
@@ -84,7 +87,7 @@ and learn from the largest; ` + "`max`" + ` trains the largest subnet alone.`,
 	f.IntVar(&cfg.Pad, "pad", cfg.Pad, "shift images by up to so many pixels")
 	f.BoolVar(&cfg.Flip, "flip", cfg.Flip, "mirror every other image")
 	f.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "seed of weights, order, augmentation and sampling")
-	f.IntVar(&cfg.Val, "val", cfg.Val, "training images held out for validation")
+	f.IntVar(&cfg.Val, "val", 0, "training images held out for validation (default 5000, at most a tenth)")
 	must(cmd.MarkFlagDirname("out"))
 	must(cmd.RegisterFlagCompletionFunc("recipe", cobra.FixedCompletions(train.Recipes(), cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("space", cobra.FixedCompletions(supernet.Names(), cobra.ShellCompDirectiveNoFileComp)))
@@ -108,6 +111,9 @@ var runFlags = []string{"recipe", "space", "data", "epochs", "batch", "lr", "mom
 // settle decides on the configuration: that of the folder when resuming, else that of the flags, with the data set's
 // own defaults for flags that were not given.
 func (j *trainJob) settle(cmd *cobra.Command, cfg *train.Config) error {
+	if j.threads < 1 {
+		return usagef("--threads %d: choose at least 1", j.threads)
+	}
 	old, err := train.ReadConfig(j.dir)
 	if j.resume {
 		for _, f := range runFlags {
@@ -121,6 +127,12 @@ func (j *trainJob) settle(cmd *cobra.Command, cfg *train.Config) error {
 	if err == nil {
 		return fmt.Errorf("%s already holds a run; add --resume to go on with it, or choose another folder", j.dir)
 	}
+	switch entries, err := os.ReadDir(j.dir); {
+	case len(entries) > 0:
+		return fmt.Errorf("%s holds other files; choose a new folder for the run", j.dir)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
 	def := train.Defaults(cfg.Recipe, cfg.Space, cfg.Data)
 	if !cmd.Flags().Changed("flip") {
 		cfg.Flip = def.Flip
@@ -130,6 +142,12 @@ func (j *trainJob) settle(cmd *cobra.Command, cfg *train.Config) error {
 	}
 	if err := cfg.Validate(); err != nil {
 		return usagef("%v", err)
+	}
+	if cmd.Flags().Changed("val") && cfg.Val < 1 {
+		return usagef("--val %d: hold out at least 1 image, weft search compares subnets on them", cfg.Val)
+	}
+	if !slices.Contains(supernet.Names(), cfg.Space) {
+		return usagef("no space is called %q: choose one of %s", cfg.Space, strings.Join(supernet.Names(), ", "))
 	}
 	return nil
 }
@@ -156,13 +174,16 @@ func (j *trainJob) run(ctx context.Context, cfg train.Config, set *data.Set, poo
 	}
 	bar := bars.Start("train", "images", int64(t.Step*cfg.Batch), int64(t.Schedule.Total*cfg.Batch))
 	defer bar.End()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	t.Probe = j.probe
 	note := ""
 	done := t.Step
 	t.Observe = func(m train.Metrics) {
 		last = m
 		if werr := log.Write(m); werr != nil && err == nil {
-			err = fmt.Errorf("write the metrics of %s: %w", j.dir, werr)
+			err = fmt.Errorf("write the metrics of %s: %w; go on with 'weft train --out %s --resume'", j.dir, werr, j.dir)
+			stop()
 		}
 		for _, e := range m.Eval {
 			if e.Net == "max" {
@@ -174,22 +195,31 @@ func (j *trainJob) run(ctx context.Context, cfg train.Config, set *data.Set, poo
 		bar.Add(int64((m.Step - done) * cfg.Batch))
 		done = m.Step
 	}
-	rerr := t.Run(ctx, func() error { return t.Save(j.dir) })
-	if errors.Is(rerr, context.Canceled) {
-		rerr = fmt.Errorf("%w: stopped at step %d of %d; go on with 'weft train --out %s --resume'", rerr, t.Step, t.Schedule.Total, j.dir)
+	var saved error
+	rerr := t.Run(ctx, func() error {
+		saved = t.Save(j.dir)
+		return saved
+	})
+	switch {
+	case err != nil:
+		return last, err
+	case saved != nil:
+		return last, saved
+	case errors.Is(rerr, context.Canceled):
+		return last, fmt.Errorf("interrupted at step %d of %d; go on with 'weft train --out %s --resume'", t.Step, t.Schedule.Total, j.dir)
 	}
-	return last, errors.Join(err, rerr)
+	return last, rerr
 }
 
 // print says how the run ended.
-func (j *trainJob) print(w io.Writer, cfg train.Config, last train.Metrics) error {
+func (j *trainJob) print(w io.Writer, cfg train.Config, val int, last train.Metrics) error {
 	if j.asJSON {
 		return printJSON(w, last)
 	}
 	fmt.Fprintf(w, "%s on %s: %d epochs, %.2g flops in %s\n", cfg.Space, cfg.Data, cfg.Epochs, last.Flops,
 		short(time.Duration(last.Seconds*float64(time.Second))))
 	for _, e := range last.Eval {
-		fmt.Fprintf(w, "  %-3s %6.2f %% on %d validation images, %.2f M MACs, %s\n", e.Net, 100*e.Accuracy, cfg.Val, float64(e.MACs)/1e6, e.Subnet)
+		fmt.Fprintf(w, "  %-3s %6.2f %% on %d validation images, %.2f M MACs, %s\n", e.Net, 100*e.Accuracy, val, float64(e.MACs)/1e6, e.Subnet)
 	}
 	_, err := fmt.Fprintf(w, "Next: weft search %s -o model.weft\n", j.dir)
 	return err
