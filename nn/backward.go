@@ -159,7 +159,7 @@ func (e *Exec) convInput(op *Op, dc []float32, grads [][]float32) {
 		g := &win.Bwd[i]
 		c := &kernel.Conv{G: g, X: dc, W: e.transpose[op.Layer], Y: dx, Res: res, Cin: out.C, Cout: in.C,
 			XPitch: out.C, YPitch: in.C, Taps: l.Taps(), InMax: kernel.Panels(l.Out) * kernel.Panel}
-		e.ranges(e.n*g.Rows(), rowStep(len(g.Taps)*in.C*out.C), func(_, lo, hi int) { c.Rows(lo, hi) })
+		e.ranges(e.n*g.Rows(), g.Step(rowStep(len(g.Taps)*in.C*out.C), e.n), func(_, lo, hi int) { c.Rows(lo, hi) })
 	}
 }
 

@@ -83,11 +83,9 @@ func (e *Exec) ranges(n, step int, f func(i, lo, hi int)) {
 	e.pool.Run((n+step-1)/step, chunks(func(i, _ int) { f(i, i*step, min(n, i*step+step)) }))
 }
 
-// rowStep chooses how many rows make a chunk of about 1.5 million MACs (some 20 µs), a
-// multiple of 48 so that chunks are whole register tiles.
+// rowStep is how many rows make a chunk of about 1.5 million MACs, some 20 µs.
 func rowStep(macsPerRow int) int {
-	s := 1_500_000 / max(macsPerRow, 1) / 48 * 48
-	return min(max(s, 96), 4800)
+	return min(max(1_500_000/max(macsPerRow, 1), 96), 4800)
 }
 
 // elemStep chooses how many rows of c channels make a chunk of memory-bound work.
@@ -151,10 +149,11 @@ func (e *Exec) conv(op *Op, st *opState, y []float32) {
 	in, out := e.g.Values[op.In], e.g.Values[op.Out]
 	rows := e.n * out.Pixels()
 	st.raw = e.arena.Take(rows * out.C)
-	step := rowStep(e.g.OpMACs(op) / out.Pixels())
+	win := e.window(in.H, in.W, op.K, op.Stride, op.Kind == Depthwise)
+	step := win.Fwd.Step(rowStep(e.g.OpMACs(op)/out.Pixels()), e.n)
 	parts := make([]moment, (rows+step-1)/step)
 	norm := e.W.Layers[op.Layer].Norm
-	run := e.convRows(op, in, out, st.raw)
+	run := e.convRows(op, win, st.raw)
 	e.ranges(rows, step, func(i, lo, hi int) {
 		run(lo, hi)
 		if norm {
@@ -177,9 +176,9 @@ func (e *Exec) conv(op *Op, st *opState, y []float32) {
 }
 
 // convRows returns the function that computes rows of a convolution without epilogue.
-func (e *Exec) convRows(op *Op, in, out tensor.Shape, y []float32) func(lo, hi int) {
+func (e *Exec) convRows(op *Op, win *kernel.Window, y []float32) func(lo, hi int) {
 	l := &e.W.Layers[op.Layer]
-	win := e.window(in.H, in.W, op.K, op.Stride, op.Kind == Depthwise)
+	in, out := e.g.Values[op.In], e.g.Values[op.Out]
 	if op.Kind == Depthwise {
 		c := &kernel.Depthwise{G: &win.Fwd, X: e.vals[op.In], W: e.depthwiseWeights(op), Y: y, C: out.C, CMax: l.Out}
 		return c.Rows
