@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,6 +99,9 @@ func loadImages(cmd *cobra.Command, from *dataFlags, name string) (data.Split, e
 // run puts the load on the server and accounts for it.
 func (j *benchJob) run(ctx context.Context, load data.Split, bars *progress, label string) (workload.Summary, error) {
 	trace, err := workload.Parse(j.trace, j.seed)
+	if errors.Is(err, fs.ErrNotExist) {
+		return workload.Summary{}, usagef("--trace %s is neither a file nor begins with poisson:, bursty: or ramp:", j.trace)
+	}
 	if err != nil {
 		return workload.Summary{}, usagef("--trace: %v", err)
 	}
@@ -105,6 +111,9 @@ func (j *benchJob) run(ctx context.Context, load data.Split, bars *progress, lab
 	}
 	defer client.Close()
 	s, err := newSender(ctx, client, j, load)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return workload.Summary{}, fmt.Errorf("nothing listens at %s; start 'weft serve' or name its address", j.url)
+	}
 	if err != nil {
 		return workload.Summary{}, err
 	}

@@ -33,6 +33,9 @@ recalibrated on training images where it has not. Without a bundle the one built
 		Example: "  weft eval fashion.weft --data fashion-mnist\n  weft eval fashion.weft --subnet uniform --split val",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if threads < 1 {
+				return usagef("--threads %d: choose at least 1", threads)
+			}
 			m, err := openModel(strings.Join(args, ""))
 			if err != nil {
 				return err

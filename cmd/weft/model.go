@@ -86,6 +86,7 @@ func thisMachine(threads int) bundle.Machine {
 }
 
 // profile returns the model's latencies on this machine, measured now unless they were before or again is set.
+// When they cannot be kept, they are returned with the error.
 func (m *model) profile(ctx context.Context, threads int, again bool, bars *progress) (*bundle.Profile, error) {
 	machine := thisMachine(threads)
 	if !again {
@@ -114,7 +115,7 @@ func (m *model) profile(ctx context.Context, threads int, again bool, bars *prog
 		p.Subnets = append(p.Subnets, t)
 	}
 	if err := os.MkdirAll(filepath.Dir(m.sidecar), 0o755); err != nil {
-		return nil, err
+		return p, err
 	}
 	return p, bundle.WriteProfile(m.sidecar, p)
 }

@@ -25,6 +25,9 @@ there is nothing for this processor and number of threads yet.`, maxBatch, bundl
 		Example: "  weft profile fashion.weft --threads 2",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if threads < 1 {
+				return usagef("--threads %d: choose at least 1", threads)
+			}
 			m, err := openModel(strings.Join(args, ""))
 			if err != nil {
 				return err

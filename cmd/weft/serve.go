@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -66,6 +68,8 @@ func (j *serveJob) validate() error {
 		return usagef("--workers %d --threads %d: both must be at least 1", j.workers, j.threads)
 	case j.slo <= 0 || j.slo > serve.MaxTimeout:
 		return usagef("--slo %v: choose more than 0 and at most %v", j.slo, serve.MaxTimeout)
+	case !slices.Contains(sched.Policies(), j.policy) && !strings.HasPrefix(j.policy, "fixed:"):
+		return usagef("--policy %s: choose one of %s", j.policy, strings.Join(sched.Policies(), ", "))
 	case j.margin < 0:
 		return usagef("--margin %v is negative", j.margin)
 	}
@@ -128,8 +132,11 @@ func (j *serveJob) load(ctx context.Context, path string, bars *progress, errw i
 		return serve.Model{}, nil, err
 	}
 	p, err := m.profile(ctx, j.threads, false, bars)
-	if err != nil {
+	if p == nil {
 		return serve.Model{}, nil, err
+	}
+	if err != nil {
+		newLogger(errw).Warn("the latencies are not kept and will be measured again next time", slog.Any("error", err))
 	}
 	pools := make([]*kernel.Pool, j.workers)
 	for i := range pools {
