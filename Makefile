@@ -2,9 +2,6 @@
 
 GO         ?= go
 FUZZTIME   ?= 5s
-COUNT      ?= 6
-BENCH      ?= .
-BENCH_PKGS ?= ./kernel/... ./nn/... ./supernet/... ./sched/...
 TOOL       := $(GO) tool -modfile=tools/go.mod
 
 # The tests that start programs need a processor of their own kind; the rest runs under emulation.
@@ -54,10 +51,15 @@ fmt: ## format the code
 gen: ## regenerate the assembly in kernel
 	cd kernel/_gen && $(GO) run .
 
-bench: ## Go benchmarks (BENCH, BENCH_PKGS, COUNT) into bin/bench.txt
-	@mkdir -p bin; uptime
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(BENCH_PKGS) | tee bin/bench.txt
-	@uptime
+bench: ## speed of kernels, training, scheduling and HTTP on an idle machine (10 minutes), into bin/bench.txt
+	@mkdir -p bin; { \
+	uptime; \
+	for threads in 1 2; do $(GO) test ./kernel/kerneltest -count 1 -run TestSpeedTable -speed $$threads -timeout 30m; done; \
+	$(GO) test ./kernel -run '^$$' -bench Pool; \
+	$(GO) test ./nn ./train -run '^$$' -bench 'Pass|Step' -benchtime 3s -count 3; \
+	$(GO) test ./sched ./workload -run '^$$' -bench 'Step|Generator' -benchmem; \
+	$(GO) test ./oip -run '^$$' -bench 'HTTP' -benchtime 3000x -count 3; \
+	uptime; } 2>&1 | tee bin/bench.txt
 
 benchstat: ## compare two benchmark files: make benchstat OLD=a.txt NEW=b.txt
 	$(TOOL) benchstat $(OLD) $(NEW)

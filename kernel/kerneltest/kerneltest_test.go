@@ -1,6 +1,8 @@
 package kerneltest
 
 import (
+	"flag"
+	"os"
 	"strings"
 	"testing"
 
@@ -50,6 +52,18 @@ func TestSpeed(t *testing.T) {
 	}
 	if out := b.String(); !strings.Contains(out, "GF/s") || strings.Count(out, "\n") != 2 {
 		t.Errorf("want a header and one line, got\n%s", out)
+	}
+}
+
+var speedThreads = flag.Int("speed", 0, "print the speed of every case on so many threads")
+
+// TestSpeedTable prints the table of make bench, with -speed.
+func TestSpeedTable(t *testing.T) {
+	if *speedThreads == 0 {
+		t.Skip("no -speed")
+	}
+	if err := Speed(os.Stdout, "", *speedThreads); err != nil {
+		t.Fatal(err)
 	}
 }
 
