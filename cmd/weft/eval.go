@@ -43,11 +43,11 @@ recalibrated on training images where it has not. Without a bundle the one built
 			if name == "" {
 				name = m.Provenance.Data
 			}
-			set, on, err := evalSplit(cmd, &from, name, split, m)
+			archs, err := chooseSubnets(m, which)
 			if err != nil {
 				return err
 			}
-			archs, err := chooseSubnets(m, which)
+			set, on, err := evalSplit(cmd, &from, name, split, m)
 			if err != nil {
 				return err
 			}
@@ -79,7 +79,11 @@ func evalSplit(cmd *cobra.Command, from *dataFlags, name, split string, m *model
 	if split != "test" && split != "val" {
 		return nil, data.Split{}, usagef("--split %q: choose test or val", split)
 	}
-	set, err := from.load(cmd.Context(), name, cmd.ErrOrStderr(), m.Provenance.ValImages)
+	val := 0
+	if name == m.Provenance.Data { // hold out the images that training held out
+		val = m.Provenance.ValImages
+	}
+	set, err := from.load(cmd.Context(), name, cmd.ErrOrStderr(), val)
 	if err != nil {
 		return nil, data.Split{}, err
 	}
