@@ -54,7 +54,7 @@ type Trainer struct {
 	Set      *data.Set
 	Schedule Schedule
 	Step     int     // steps done
-	Flops    float64 // spent before this process, by the steps done
+	Flops    float64 // spent on steps, up to the latest line of metrics
 	Seconds  float64 // likewise
 	// Observe, if set, is called with every line of metrics.
 	Observe func(Metrics)
