@@ -3,6 +3,7 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -155,6 +156,20 @@ func Pareto(results []Result) []Result {
 			front = append(front, r)
 		}
 	}
+	return front
+}
+
+// Serve returns the subnets for a bundle, by rising accuracy: the Pareto set, and the
+// smallest and the largest subnet even where another beats them, for reference.
+func Serve(space *supernet.Space, results []Result) []Result {
+	front := Pareto(results)
+	for _, r := range results {
+		end := r.Arch == space.Min() || r.Arch == space.Max()
+		if end && !slices.ContainsFunc(front, func(f Result) bool { return f.Arch == r.Arch }) {
+			front = append(front, r)
+		}
+	}
+	slices.SortStableFunc(front, func(a, b Result) int { return cmp.Compare(a.Accuracy, b.Accuracy) })
 	return front
 }
 

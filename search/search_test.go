@@ -196,3 +196,27 @@ func checkTrim(t *testing.T, e *Evaluator, results []Result) {
 		t.Errorf("%d statistics of %d were kept", len(norms), len(e.Norms))
 	}
 }
+
+// TestServeKeepsTheEnds: both ends are there once, whether or not they are on the front.
+func TestServeKeepsTheEnds(t *testing.T) {
+	space, err := supernet.Find("resnet-28s", 10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mid := space.Uniform()[3]
+	got := Serve(space, []Result{
+		{Arch: space.Max(), MACs: 300, Accuracy: 0.90},
+		{Arch: mid, MACs: 200, Accuracy: 0.91},
+		{Arch: space.Min(), MACs: 100, Accuracy: 0.80},
+		{Arch: space.Uniform()[4], MACs: 250, Accuracy: 0.85},
+	})
+	want := []supernet.Arch{space.Min(), space.Max(), mid}
+	if len(got) != len(want) {
+		t.Fatalf("%d subnets, want %d", len(got), len(want))
+	}
+	for i, r := range got {
+		if r.Arch != want[i] {
+			t.Errorf("subnet %d is %s, want %s", i, space.Format(r.Arch), space.Format(want[i]))
+		}
+	}
+}

@@ -44,8 +44,8 @@ func newSearchCmd() *cobra.Command {
 		Use:   "search RUN -o model.weft",
 		Short: "Find the subnets worth serving and write the bundle",
 		Long: `Measure a sample of the subnets of a trained run, each in evaluation mode with its normalisation recalibrated on
-training images, keep those that no other beats in accuracy and cost, and write the bundle: weights, statistics and
-the Pareto set. Subnets are chosen on the validation images; the test images are used once, at the end, for the
+training images, keep those that no other beats in accuracy and cost, and write the bundle: weights, statistics, the
+Pareto set, and the largest and smallest subnet for reference. Subnets are chosen on the validation images; the test images are used once, at the end, for the
 chosen ones.`,
 		Example: "  weft search runs/fashion -o fashion.weft",
 		Args:    takes("RUN"),
@@ -151,7 +151,7 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 	if err != nil {
 		return nil, err
 	}
-	front := search.Pareto(results)
+	front := search.Serve(t.Net.Space, results)
 	b := &bundle.Bundle{Net: t.Net}
 	if b.Norms, err = e.Trim(front); err != nil {
 		return nil, err
