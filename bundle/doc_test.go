@@ -100,8 +100,8 @@ func TestDocumentedFields(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, typ := range types {
-			for i := range typ.NumField() {
-				field, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+			for f := range typ.Fields() {
+				field, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 				if field != "" && !regexp.MustCompile("[`\".]"+field+"[`\"]").Match(page) {
 					t.Errorf("%s does not name %s of %v", path, field, typ)
 				}

@@ -12,8 +12,10 @@ import (
 )
 
 func testProfile(digest, cpu string, us ...float64) *Profile {
-	return &Profile{Digest: digest, Machine: Machine{CPU: cpu, Kernel: "avx2", Threads: 1},
-		Subnets: []SubnetTiming{{Arch: "d1", LatencyUS: us}}}
+	return &Profile{
+		Digest: digest, Machine: Machine{CPU: cpu, Kernel: "avx2", Threads: 1},
+		Subnets: []SubnetTiming{{Arch: "d1", LatencyUS: us}},
+	}
 }
 
 func TestProfileRoundTrip(t *testing.T) {
@@ -100,7 +102,8 @@ func TestProfileIsWrittenWhole(t *testing.T) {
 	}
 	for _, p := range []*Profile{
 		testProfile("d", "A", math.NaN()), testProfile("d", "A", -1), testProfile("d", "A", math.Inf(1)),
-		testProfile("d", "A"), {Digest: "d"},
+		testProfile("d", "A"),
+		{Digest: "d"},
 	} {
 		checkSentence(t, WriteProfile(path, p), "write "+path+": ")
 	}

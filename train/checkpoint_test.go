@@ -131,8 +131,8 @@ func TestDocumentedFields(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, typ := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[progress](), reflect.TypeFor[Metrics](), reflect.TypeFor[NetEval]()} {
-		for i := range typ.NumField() {
-			field, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+		for f := range typ.Fields() {
+			field, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			if !strings.Contains(string(page), "`"+field+"`") {
 				t.Errorf("the page does not name %s of %v", field, typ)
 			}
