@@ -185,6 +185,9 @@ func (g *Graph) checkOp(op *Op) error {
 	if op.Res >= 0 && g.Values[op.Res] != out {
 		return fmt.Errorf("residual is %v, output %v", g.Values[op.Res], out)
 	}
+	if op.Res >= 0 && op.Act != kernel.Linear && op.Act != kernel.ReLU {
+		return fmt.Errorf("%v after a residual has no gradient here; use relu or linear", op.Act)
+	}
 	want := out
 	switch op.Kind {
 	case Conv, Depthwise, MaxPool, AvgPool:

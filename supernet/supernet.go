@@ -95,7 +95,8 @@ func (s *Supernet) fold(layer int, st Stats) Affine {
 	return a
 }
 
-// Table holds a supernet's folded normalisations and geometries, shared by all plans.
+// Table holds a supernet's folded normalisations and geometries, shared by all plans. It
+// is not safe for concurrent use; the plans that it makes are.
 type Table struct {
 	net     *Supernet
 	norms   Norms
@@ -118,11 +119,11 @@ func NewTable(net *Supernet, norms Norms) *Table {
 }
 
 // Bytes returns the memory that the plans of this table share: the weights, and the
-// folded normalisations with the materialised kernels and geometries.
+// normalisations with the materialised kernels and geometries.
 func (t *Table) Bytes() (weights, tables int) {
 	weights = 4 * len(t.net.W.Data)
 	for _, a := range t.folded {
-		tables += 8 * len(a.Scale)
+		tables += 2 * 8 * len(a.Scale) // folded, and the statistics that it was folded from
 	}
 	for _, k := range t.kernels {
 		tables += 4 * len(k)

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -159,20 +160,24 @@ func Finished(dir string) bool {
 // ReadMetrics returns the lines of metrics of the run in dir; a torn last line, from a
 // run that was killed, is left out.
 func ReadMetrics(dir string) ([]Metrics, error) {
-	f, err := os.Open(filepath.Join(dir, metricsFile))
+	path := filepath.Join(dir, metricsFile)
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	whole := b[:bytes.LastIndexByte(b, '\n')+1]
 	var lines []Metrics
-	d := json.NewDecoder(f)
-	for {
+	for i, text := range bytes.Split(whole, []byte{'\n'}) {
+		if len(text) == 0 {
+			continue
+		}
 		var m Metrics
-		if err := d.Decode(&m); err != nil {
-			return lines, nil
+		if err := json.Unmarshal(text, &m); err != nil {
+			return nil, fmt.Errorf("%s, line %d: %w; mend or remove the file", path, i+1, err)
 		}
 		lines = append(lines, m)
 	}
+	return lines, nil
 }
 
 // Log is the metrics file of a run. Lines of steps after the checkpoint that the run

@@ -114,13 +114,14 @@ func (s Schedule) Beta(t int) float64 {
 	return float64(t-s.Ramp+1) / float64(s.Joint-s.Ramp) * s.Rate(s.Joint) / s.Rate(t)
 }
 
-// subnets draws the smaller subnets of step t, the smallest first. The draw depends on
+// subnets draws the smaller subnets of step t, the smallest first. Kernels vary where the
+// space lets them; DepS' own spaces fix them at the largest. The draw depends on
 // seed and step alone, so that a resumed run draws the same.
 func (c *Config) subnets(space *supernet.Space, t int) []supernet.Arch {
 	archs := []supernet.Arch{space.Min()}
 	rng := rand.New(rand.NewPCG(c.Seed^0x5ab1e, uint64(t)))
 	for len(archs) < c.Nets-1 {
-		archs = append(archs, space.Sample(rng, supernet.Sampling{Coupled: c.Coupled}))
+		archs = append(archs, space.Sample(rng, supernet.Sampling{Coupled: c.Coupled, ElasticKernel: true}))
 	}
 	return archs
 }

@@ -64,6 +64,7 @@ type Trainer struct {
 	// one epoch after the switch.
 	Probe int
 
+	last     meter // at the last line of metrics
 	pool     *kernel.Pool
 	exec     *nn.Exec
 	velocity []float32
@@ -126,23 +127,17 @@ func (t *Trainer) Run(ctx context.Context, save func() error) error {
 	if every == 0 {
 		every = 20
 	}
-	m := meter{start: time.Now(), flops: t.exec.Flops, step: t.Step}
+	t.last = meter{t.Step, t.Flops, t.Seconds}
 	for t.Step < t.Schedule.Total {
 		if ctx.Err() != nil {
 			return errors.Join(ctx.Err(), save())
 		}
-		b, err := loader.Next()
-		if err != nil {
-			return err
-		}
-		err = t.step(b)
-		b.Release()
-		if err != nil {
+		if err := t.timedStep(loader); err != nil {
 			return err
 		}
 		epochEnd := t.Step%steps == 0
 		if t.Step%every == 0 || epochEnd {
-			if err := t.report(&m, steps, epochEnd); err != nil {
+			if err := t.report(steps, epochEnd); err != nil {
 				return err
 			}
 		}
@@ -155,9 +150,25 @@ func (t *Trainer) Run(ctx context.Context, save func() error) error {
 			if err := save(); err != nil {
 				return err
 			}
-			m = meter{start: time.Now(), flops: t.exec.Flops, step: t.Step}
 		}
 	}
+	return nil
+}
+
+// timedStep trains on the next batch and adds to Flops and Seconds what it took;
+// evaluations and checkpoints do not count.
+func (t *Trainer) timedStep(loader *data.Loader) error {
+	start, flops := time.Now(), t.exec.Flops
+	b, err := loader.Next()
+	if err != nil {
+		return err
+	}
+	defer b.Release()
+	if err := t.step(b); err != nil {
+		return err
+	}
+	t.Seconds += time.Since(start).Seconds()
+	t.Flops += float64(t.exec.Flops - flops)
 	return nil
 }
 
@@ -211,22 +222,18 @@ func (t *Trainer) guard(loss float64) error {
 		ErrDiverged, loss, t.Step+1, t.Schedule.Total, t.Config.LR)
 }
 
-// meter measures speed since the last line of metrics.
+// meter is how far a run had come.
 type meter struct {
-	start time.Time
-	flops int64
-	step  int
+	step           int
+	flops, seconds float64
 }
 
-func (t *Trainer) report(m *meter, steps int, eval bool) error {
-	now := time.Now()
-	dt, n := now.Sub(m.start).Seconds(), t.Step-m.step
-	flops := float64(t.exec.Flops - m.flops)
-	t.Flops += flops
-	t.Seconds += dt
+func (t *Trainer) report(steps int, eval bool) error {
+	n, dt := t.Step-t.last.step, t.Seconds-t.last.seconds
 	line := Metrics{Step: t.Step, Epoch: float64(t.Step) / float64(steps), LR: t.Schedule.Rate(t.Step - 1),
 		Beta: t.Schedule.Beta(t.Step - 1), Loss: t.loss / float64(n), Flops: t.Flops, Seconds: t.Seconds,
-		ImagesPS: float64(n*t.Config.Batch) / dt, GFlops: flops / dt / 1e9}
+		ImagesPS: float64(n*t.Config.Batch) / dt, GFlops: (t.Flops - t.last.flops) / dt / 1e9}
+	t.last = meter{t.Step, t.Flops, t.Seconds}
 	if t.subs > 0 {
 		line.SubLoss = t.subLoss / float64(t.subs)
 	}
@@ -244,7 +251,6 @@ func (t *Trainer) report(m *meter, steps int, eval bool) error {
 	if t.Observe != nil {
 		t.Observe(line)
 	}
-	*m = meter{start: time.Now(), flops: t.exec.Flops, step: t.Step}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"strings"
@@ -133,8 +134,11 @@ type evalRow struct {
 }
 
 func evaluate(ctx context.Context, m *model, set *data.Set, on data.Split, archs []supernet.Arch, pool *kernel.Pool, bars *progress) ([]evalRow, error) {
-	recipe := train.Defaults("deps", "", set.Name)
-	calib, err := recipe.Calibration(set, 2000)
+	var recipe train.Config
+	if err := json.Unmarshal(m.Provenance.Recipe, &recipe); err != nil {
+		return nil, fmt.Errorf("the bundle does not say how it was trained, so new subnets cannot be calibrated alike: %w", err)
+	}
+	calib, err := recipe.Calibration(set, m.Provenance.Calibration)
 	if err != nil {
 		return nil, err
 	}
