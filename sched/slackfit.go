@@ -90,7 +90,9 @@ func (l *literal) Decide(v View) Decision {
 }
 
 // slackFit is SlackFit with what the paper leaves open decided; see
-// docs/adr/0001-slackfit.md.
+// docs/adr/0001-slackfit.md. Above all it keeps back, from the head's slack, the time
+// that the smallest subnet needs for those behind the batch: the paper's letter spends
+// all of the slack on the head and leaves none to a clump of requests that arrived with it.
 type slackFit struct{ buckets }
 
 func (*slackFit) Name() string { return "slackfit" }
@@ -100,12 +102,20 @@ func (s *slackFit) Decide(v View) Decision {
 	if p.Latency(0, n) > v.Slack {
 		return Decision{Late: true}
 	}
-	t := s.below(v.Slack)
+	slack := v.Slack - v.behind(n)
+	t := s.below(slack)
 	switch {
-	case n == p.MaxBatch && t.batch < n:
+	case t.latency > slack || n == p.MaxBatch && t.batch < n:
 		return Decision{Subnet: 0, Batch: n}
 	case n < t.batch:
-		return Decision{Subnet: p.mostAccurate(n, v.Slack), Batch: n}
+		return Decision{Subnet: p.mostAccurate(n, slack), Batch: n}
 	}
 	return Decision{Subnet: t.subnet, Batch: t.batch}
+}
+
+// behind returns how long all workers take for the images that wait beyond the first n,
+// in full batches of the smallest subnet.
+func (v *View) behind(n int) time.Duration {
+	batch := v.Profile.MaxBatch * v.Workers
+	return time.Duration(max(v.Images-n, 0)+batch-1) / time.Duration(batch) * v.Profile.Latency(0, v.Profile.MaxBatch)
 }
