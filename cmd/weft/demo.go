@@ -77,7 +77,7 @@ func (j *demoJob) run(cmd *cobra.Command, from *dataFlags) error {
 	}
 	j.say(errw, "1/5 data: Fashion-MNIST")
 	cfg := train.Defaults("deps", "resnet-28s", "fashion-mnist")
-	cfg.Epochs, cfg.Ramp = j.epochs, 0.08
+	cfg.Epochs, cfg.Ramp, cfg.Pad = j.epochs, 0.08, 0 // a short run learns more from unshifted images
 	set, err := from.load(ctx, cfg.Data, io.Discard, cfg.Val)
 	if err != nil {
 		return err
