@@ -31,7 +31,7 @@ fuzz: ## every fuzz target for FUZZTIME (5s) each
 	@set -e; grep -rHoE --include='*_test.go' --exclude-dir=_gen --exclude-dir=bench '^func Fuzz[A-Za-z0-9_]+' . | sort | \
 	while IFS=: read -r file func; do \
 		echo "== $$(dirname $$file) $${func#func }"; \
-		$(GO) test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" </dev/null; \
+		$(GO) test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$(dirname $$file)" </dev/null; \
 	done
 
 arm64: ## build for arm64 and run the tests there under emulation
