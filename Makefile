@@ -54,7 +54,7 @@ gen: ## regenerate the assembly in kernel
 bench: ## speed of kernels, training, scheduling and HTTP on an idle machine (10 minutes), into bin/bench.txt
 	@mkdir -p bin; { \
 	uptime; \
-	for threads in 1 2; do $(GO) test ./kernel/kerneltest -count 1 -run TestSpeedTable -speed $$threads -timeout 30m; done; \
+	for threads in 1 2; do $(GO) test ./kernel/kerneltest -count 1 -run TestSpeedTable -speed $$threads -v -timeout 30m | grep -v '^=== '; done; \
 	$(GO) test ./kernel -run '^$$' -bench Pool; \
 	$(GO) test ./nn ./train -run '^$$' -bench 'Pass|Step' -benchtime 3s -count 3; \
 	$(GO) test ./sched ./workload -run '^$$' -bench 'Step|Generator' -benchmem; \

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	rounds = 5                    // timed rounds a case; the best counts
+	rounds = 20                   // timed rounds a case; the best counts
 	slot   = 2 * time.Millisecond // one timed round takes about this long
 )
 
