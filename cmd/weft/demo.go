@@ -64,7 +64,7 @@ trained is kept in --dir and used again.`,
 	f.IntVar(&job.seconds, "seconds", 6, "length of the trace")
 	f.IntVar(&job.images, "images", 4, "images a request")
 	f.DurationVar(&job.slo, "slo", 30*time.Millisecond, "deadline of each request")
-	f.Float64Var(&job.load, "load", 1.1, "mean rate as a multiple of what the largest subnet can serve")
+	f.Float64Var(&job.load, "load", 1.3, "mean rate as a multiple of what the largest subnet can serve")
 	f.BoolVar(&job.quiet, "quiet", false, "show no progress")
 	jsonFlag(cmd, &job.asJSON)
 	return cmd
