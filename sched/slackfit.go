@@ -116,6 +116,6 @@ func (s *slackFit) Decide(v View) Decision {
 // behind returns how long all workers take for the images that wait beyond the first n,
 // in full batches of the smallest subnet.
 func (v *View) behind(n int) time.Duration {
-	batch := v.Profile.MaxBatch * v.Workers
+	batch := v.Profile.MaxBatch * max(v.Workers, 1) // 0 while none is up
 	return time.Duration(max(v.Images-n, 0)+batch-1) / time.Duration(batch) * v.Profile.Latency(0, v.Profile.MaxBatch)
 }

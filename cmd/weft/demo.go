@@ -296,7 +296,8 @@ func micros(us float64) time.Duration { return time.Duration(us * float64(time.M
 func timelineOf(r demoRow) report.Timeline {
 	const bin = 100 * time.Millisecond
 	t := report.Timeline{Policy: r.Policy, Bin: bin}
-	for _, b := range r.Summary.Timeline {
+	bins := r.Summary.Timeline
+	for _, b := range bins[:max(len(bins)-1, 0)] { // the last one is not full
 		met, acc := math.NaN(), math.NaN()
 		if b.Arrivals > 0 {
 			met = float64(b.Met) / float64(b.Arrivals)

@@ -152,8 +152,9 @@ func (j *serveJob) load(ctx context.Context, path string, bars *progress, errw i
 		closeAll()
 		return model, nil, err
 	}
-	for _, w := range model.Profile.Check() {
-		newLogger(errw).Warn("the latencies are not what policies rely on", slog.String("model", m.Name), slog.String("property", w))
+	if w := model.Profile.Check(); len(w) > 0 {
+		newLogger(errw).Warn("latencies are out of order, which costs the policies accuracy; run weft profile on an idle machine",
+			slog.String("model", m.Name), slog.Int("places", len(w)), slog.String("first", w[0]))
 	}
 	return model, closeAll, nil
 }
