@@ -35,7 +35,7 @@ func (p *Profile) Check() []string {
 }
 
 // checkTolerance is the relative disorder that passes for noise.
-const checkTolerance = 0.02
+const checkTolerance = 0.1
 
 // minGain is the least ratio of the largest to the smallest subnet's latency
 // that makes switching between them worthwhile.

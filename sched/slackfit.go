@@ -108,7 +108,7 @@ func (s *slackFit) Decide(v View) Decision {
 	case t.latency > slack || n == p.MaxBatch && t.batch < n:
 		return Decision{Subnet: 0, Batch: n}
 	case n < t.batch:
-		return Decision{Subnet: p.mostAccurate(n, slack), Batch: n}
+		return Decision{Subnet: max(p.mostAccurate(n, slack), 0), Batch: n}
 	}
 	return Decision{Subnet: t.subnet, Batch: t.batch}
 }

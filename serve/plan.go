@@ -39,8 +39,9 @@ func Plans(b *bundle.Bundle) ([]*supernet.Plan, error) {
 }
 
 // Local returns the model that serves a bundle with workers in this process, one a pool,
-// with the latencies of a profile measured on this kind of worker. Subnets that another
-// one dominates are left out.
+// with the latencies of a profile measured on this kind of worker; a batch counts as no
+// faster than a smaller one, whatever noise says. Subnets that another one dominates are
+// left out.
 func Local(name string, b *bundle.Bundle, p *bundle.Profile, pools []*kernel.Pool) (Model, error) {
 	space := b.Net.Space
 	m := Model{Name: name, H: space.Input.H, W: space.Input.W, C: space.Input.C, Classes: space.Classes, ClassNames: b.ClassNames}
@@ -61,8 +62,10 @@ func Local(name string, b *bundle.Bundle, p *bundle.Profile, pools []*kernel.Poo
 		}
 		byName[s.Arch] = plans[i]
 		subnets[i] = sched.Subnet{Name: s.Arch, Accuracy: s.Accuracy, Latency: make([]time.Duration, len(us))}
+		longest := time.Duration(0)
 		for j, v := range us {
-			subnets[i].Latency[j] = time.Duration(v * float64(time.Microsecond))
+			longest = max(longest, time.Duration(v*float64(time.Microsecond)))
+			subnets[i].Latency[j] = longest
 		}
 	}
 	if m.Profile, err = sched.NewProfile(subnets, 0); err != nil {

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"weft/kernel"
 	"weft/nn"
 )
 
@@ -42,7 +43,7 @@ func (s *Supernet) SortChannels(others ...[]float32) error {
 // anything else reads the channels as well, for then their order is not the block's own.
 func middle(g *nn.Graph, i int) []int {
 	op := &g.Ops[i]
-	if op.Kind != nn.Conv || op.Res >= 0 || op.Act == 0 {
+	if op.Kind != nn.Conv || op.Res >= 0 || op.Act == kernel.Linear {
 		return nil
 	}
 	chain := []int{i}

@@ -65,6 +65,9 @@ func (t Norms) Add(e *nn.Exec, g *nn.Graph, batches [][]float32) int {
 			}
 		}
 	}
+	if total == 0 {
+		panic("supernet: no images to measure statistics on")
+	}
 	for _, i := range missing {
 		t[keys[i]] = Stats{Mean: average(sums[i][0], total), Var: average(sums[i][1], total)}
 	}

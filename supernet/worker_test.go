@@ -71,6 +71,9 @@ func backToBack(t *testing.T, net *Supernet, threads int, rng *rand.Rand) {
 	if testing.Short() {
 		runs = 6
 	}
+	if testing.Short() && kernel.Tier() == "go" {
+		runs, archs = 2, 2 // plain Go, perhaps under emulation
+	}
 	norms := Norms{}
 	table := NewTable(net, norms)
 	plans := make([]*Plan, archs)

@@ -4,10 +4,10 @@
 package train
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"weft/supernet"
@@ -56,18 +56,20 @@ func Recipes() []string { return []string{"deps", "max"} }
 // Validate reports the first field that makes no sense.
 func (c *Config) Validate() error {
 	switch {
-	case c.Recipe != "deps" && c.Recipe != "max":
+	case !slices.Contains(Recipes(), c.Recipe):
 		return fmt.Errorf("unknown recipe %q: choose one of %s", c.Recipe, strings.Join(Recipes(), ", "))
 	case c.Epochs < 1 || c.Batch < 2:
 		return fmt.Errorf("%d epochs of batches of %d images: at least 1 epoch and 2 images are needed", c.Epochs, c.Batch)
 	case !(c.LR > 0) || c.LR > 100:
 		return fmt.Errorf("learning rate %g is not between 0 and 100", c.LR)
-	case c.Momentum < 0 || c.Momentum >= 1:
+	case !(c.Momentum >= 0 && c.Momentum < 1):
 		return fmt.Errorf("momentum %g is not in [0, 1)", c.Momentum)
-	case c.Decay < 0 || c.Smoothing < 0 || c.Smoothing >= 1:
-		return errors.New("weight decay must not be negative and label smoothing must be in [0, 1)")
-	case c.Warmup < 0 || c.Warmup > 1 || c.Ramp < 0 || c.Ramp > c.Warmup:
+	case !(c.Decay >= 0 && c.Decay < 1) || !(c.Smoothing >= 0 && c.Smoothing < 1):
+		return fmt.Errorf("weight decay %g and label smoothing %g: both are in [0, 1)", c.Decay, c.Smoothing)
+	case !(c.Warmup >= 0 && c.Warmup <= 1) || !(c.Ramp >= 0 && c.Ramp <= c.Warmup):
 		return fmt.Errorf("warm-up share %g and ramp share %g: both are shares of the run and the ramp lies within the warm-up", c.Warmup, c.Ramp)
+	case c.Pad < 0:
+		return fmt.Errorf("images cannot be shifted by %d pixels", c.Pad)
 	case c.Nets < 2:
 		return fmt.Errorf("%d subnets a step: the largest and the smallest make at least 2", c.Nets)
 	}
@@ -92,7 +94,7 @@ func NewSchedule(c *Config, total int) Schedule {
 }
 
 // Rate is the learning rate of step t: η(t) = ½·η0·(1 + cos(π·(t+1)/T)). DepS' tables hold
-// this cosine once an epoch (deps.md, section 2); here it falls with every step and meets
+// this cosine once an epoch (its file lrs.py); here it falls with every step and meets
 // theirs at the end of each epoch, since short runs would waste their last epoch at 0.
 func (s Schedule) Rate(t int) float64 {
 	return 0.5 * s.LR * (1 + math.Cos(math.Pi*float64(t+1)/float64(s.Total)))
@@ -111,7 +113,11 @@ func (s Schedule) Beta(t int) float64 {
 	case t >= s.Joint:
 		return 1
 	}
-	return float64(t-s.Ramp+1) / float64(s.Joint-s.Ramp) * s.Rate(s.Joint) / s.Rate(t)
+	part := float64(t-s.Ramp+1) / float64(s.Joint-s.Ramp)
+	if s.Joint == s.Total {
+		return part // both rates are 0 at the end
+	}
+	return part * s.Rate(s.Joint) / s.Rate(t)
 }
 
 // subnets draws the smaller subnets of step t, the smallest first. Kernels vary where the

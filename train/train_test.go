@@ -87,6 +87,20 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
+// TestBetaIsFinite at every step of every cut of a run.
+func TestBetaIsFinite(t *testing.T) {
+	for _, warmup := range []float64{0, 0.5, 0.999, 1} {
+		c := Defaults("deps", "", "")
+		c.Warmup, c.Ramp = warmup, warmup/2
+		s := NewSchedule(&c, 429)
+		for step := range s.Total {
+			if b := s.Beta(step); !(b >= 0 && b < 3) {
+				t.Errorf("warm-up %v: β is %v at step %d", warmup, b, step)
+			}
+		}
+	}
+}
+
 // TestMaxOnlyEqualsZeroBeta: a DepS run whose switch never comes is max-net training.
 func TestMaxOnlyEqualsZeroBeta(t *testing.T) {
 	set := squares(128)
@@ -102,11 +116,12 @@ func TestMaxOnlyEqualsZeroBeta(t *testing.T) {
 	}
 }
 
-// TestLearns: both ends of the supernet learn, and the run is the same bits for one and
-// two threads.
+// TestLearns: both ends of the supernet learn.
 func TestLearns(t *testing.T) {
-	set := squares(512)
-	tr := run(t, testConfig(), set, 2)
+	if testing.Short() && kernel.Tier() == "go" {
+		t.Skip("takes minutes on the plain-Go kernels")
+	}
+	tr := run(t, testConfig(), squares(512), 2)
 	nets, err := tr.evaluate(tr.Set.Train.N() / tr.Config.Batch)
 	if err != nil {
 		t.Fatal(err)
@@ -119,10 +134,17 @@ func TestLearns(t *testing.T) {
 			t.Errorf("the %s subnet is right on %.0f %% of validation images", n.Net, 100*n.Accuracy)
 		}
 	}
-	again := run(t, testConfig(), set, 1)
-	for i, v := range tr.Net.W.Data {
-		if v != again.Net.W.Data[i] {
-			t.Fatalf("weight %d differs between two threads and one", i)
+}
+
+// TestThreadsGiveTheSameWeights: a run through all phases ends in the same bits for one
+// and for two threads.
+func TestThreadsGiveTheSameWeights(t *testing.T) {
+	set, c := squares(64), testConfig()
+	c.Epochs, c.Batch, c.Ramp = 1, 16, 0.25
+	one, two := run(t, c, set, 1), run(t, c, set, 2)
+	for i, v := range one.Net.W.Data {
+		if v != two.Net.W.Data[i] {
+			t.Fatalf("weight %d differs between one thread and two", i)
 		}
 	}
 }

@@ -29,11 +29,11 @@ type Metrics struct {
 	Epoch    float64   `json:"epoch"`
 	LR       float64   `json:"lr"`
 	Beta     float64   `json:"beta"`
-	Loss     float64   `json:"loss"`               // of the largest subnet, mean since the last line
+	Loss     float64   `json:"loss,omitempty"`     // of the largest subnet, mean since the last line
 	SubLoss  float64   `json:"sub_loss,omitempty"` // of the other subnets, likewise
-	ImagesPS float64   `json:"images_per_s"`
-	GFlops   float64   `json:"gflops"` // of convolutions, forward and backward
-	Flops    float64   `json:"flops"`  // spent so far
+	ImagesPS float64   `json:"images_per_s,omitempty"`
+	GFlops   float64   `json:"gflops,omitempty"` // of convolutions, forward and backward
+	Flops    float64   `json:"flops"`            // spent so far
 	Seconds  float64   `json:"seconds"`
 	Eval     []NetEval `json:"eval,omitempty"`
 }
@@ -54,7 +54,7 @@ type Trainer struct {
 	Set      *data.Set
 	Schedule Schedule
 	Step     int     // steps done
-	Flops    float64 // spent on steps, up to the latest line of metrics
+	Flops    float64 // spent on steps
 	Seconds  float64 // likewise
 	// Observe, if set, is called with every line of metrics.
 	Observe func(Metrics)
@@ -87,6 +87,9 @@ func New(c Config, set *data.Set, pool *kernel.Pool) (*Trainer, error) {
 	}
 	if in := space.Input; in.H != set.H || in.W != set.W {
 		return nil, fmt.Errorf("space %s takes images of %dx%d pixels, %s has %dx%d", c.Space, in.H, in.W, set.Name, set.H, set.W)
+	}
+	if c.Pad >= min(set.H, set.W) {
+		return nil, fmt.Errorf("images of %dx%d pixels cannot be shifted by %d", set.H, set.W, c.Pad)
 	}
 	if set.Train.N() < c.Batch {
 		return nil, fmt.Errorf("%s has %d training images, fewer than a batch of %d; choose a smaller --batch", set.Name, set.Train.N(), c.Batch)

@@ -61,9 +61,14 @@ with one arrival time in seconds a line.`,
 				return err
 			}
 			if asJSON {
-				return printJSON(cmd.OutOrStdout(), s)
+				err = printJSON(cmd.OutOrStdout(), s)
+			} else {
+				err = printSummary(cmd.OutOrStdout(), s)
 			}
-			return printSummary(cmd.OutOrStdout(), s)
+			if err == nil && s.Failed > 0 {
+				err = fmt.Errorf("%d of %d requests failed", s.Failed, s.Sent)
+			}
+			return err
 		},
 	}
 	from.add(cmd)
@@ -170,8 +175,8 @@ func newSender(ctx context.Context, client *oip.Client, j *benchJob, load data.S
 	if load.N() == 0 || len(load.Images) != load.N()*s.size {
 		return nil, fmt.Errorf("model %s takes images of %dx%dx%d and these have %d bytes; choose others with --data", name, m.H, m.W, m.C, len(load.Images)/max(load.N(), 1))
 	}
-	if j.images < 1 || j.images > load.N() {
-		return nil, usagef("--images %d: choose 1 to %d", j.images, load.N())
+	if most := min(load.N(), maxBatch); j.images < 1 || j.images > most {
+		return nil, usagef("--images %d: choose 1 to %d", j.images, most)
 	}
 	return s, nil
 }
@@ -209,8 +214,8 @@ type summaryRow struct {
 	Dropped    int     `col:"dropped"`
 	Late       int     `col:"late"`
 	Failed     int     `col:"failed"`
-	Accuracy   float64 `col:"mean accuracy of the subnets,%.4f"`
-	Answers    float64 `col:"answers that were right,%.4f"`
+	Accuracy   float64 `col:"mean accuracy of the subnets (validation),%.4f"`
+	Answers    float64 `col:"answers that were right (of the images sent),%.4f"`
 	Goodput    float64 `col:"goodput (images/s),%.0f"`
 	P50        float64 `col:"p50 (ms),%.2f"`
 	P99        float64 `col:"p99 (ms),%.2f"`

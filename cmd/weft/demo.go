@@ -22,6 +22,7 @@ import (
 	"weft/data"
 	"weft/experiments/report"
 	"weft/kernel"
+	"weft/serve"
 	"weft/train"
 	"weft/workload"
 )
@@ -38,8 +39,10 @@ type demoJob struct {
 	asJSON  bool
 }
 
-// demoFixed is how many fixed subnets the demo compares with.
-const demoFixed = 6
+const (
+	demoFixed  = 6                    // fixed subnets to compare with
+	demoMargin = 3 * time.Millisecond // what the servers keep free before each deadline
+)
 
 // newDemoCmd returns the demo command.
 func newDemoCmd() *cobra.Command {
@@ -70,7 +73,24 @@ trained is kept in --dir and used again.`,
 	return cmd
 }
 
+func (j *demoJob) validate() error {
+	switch {
+	case j.epochs < 1 || j.seconds < 1:
+		return usagef("--epochs %d --seconds %d: both must be at least 1", j.epochs, j.seconds)
+	case j.images < 1 || j.images > maxBatch:
+		return usagef("--images %d: choose 1 to %d", j.images, maxBatch)
+	case j.slo <= 2*demoMargin || j.slo > serve.MaxTimeout:
+		return usagef("--slo %v: choose more than %v and at most %v", j.slo, 2*demoMargin, serve.MaxTimeout)
+	case !(j.load > 0 && j.load <= 100):
+		return usagef("--load %g: choose more than 0 and at most 100", j.load)
+	}
+	return nil
+}
+
 func (j *demoJob) run(cmd *cobra.Command, from *dataFlags) error {
+	if err := j.validate(); err != nil {
+		return err
+	}
 	ctx, out, errw := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 	if err := os.MkdirAll(j.dir, 0o755); err != nil {
 		return err
@@ -141,6 +161,9 @@ func (j *demoJob) model(ctx context.Context, cfg train.Config, set *data.Set, er
 		tj := trainJob{dir: j.runDir(), probe: 100}
 		_, err := tj.run(ctx, cfg, set, pool, bars)
 		bars.Close()
+		if errors.Is(err, context.Canceled) {
+			return nil, fmt.Errorf("%w; run the demo again and it goes on from its last checkpoint", context.Canceled)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -221,7 +244,7 @@ func (j *demoJob) measure(ctx context.Context, policy, trace string, test data.S
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	server := exec.CommandContext(ctx, self, "serve", j.bundlePath(), "--http", "127.0.0.1:0", "--policy", policy,
-		"--slo", j.slo.String(), "--margin", "3ms", "--workers", "1", "--threads", "1", "--quiet")
+		"--slo", j.slo.String(), "--margin", demoMargin.String(), "--workers", "1", "--threads", "1", "--quiet")
 	server.Cancel = func() error { return server.Process.Signal(syscall.SIGTERM) }
 	server.WaitDelay = 15 * time.Second
 	var log bytes.Buffer

@@ -23,7 +23,7 @@ import (
 )
 
 // computeNice is the nice value of compute threads: low enough that threads of the network, woken by a packet, run at
-// once (design: compute must not starve the network).
+// once (docs/performance.md, HTTP under full compute).
 const computeNice = 5
 
 // serveJob says how to serve.
@@ -113,8 +113,9 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 	h := oip.NewHandler(s, oip.Options{Version: thisBuild().Version, Log: log})
 	for _, m := range models {
 		p := m.Profile.Subnets
-		fmt.Fprintf(out, "Serving %s on http://%s: %d subnets of %.2f to %.2f %%, policy %s, %d workers of %d threads\n",
-			m.Name, ln.Addr(), len(p), 100*p[0].Accuracy, 100*p[len(p)-1].Accuracy, s.Router(m.Name).Policy(), j.workers, j.threads)
+		fmt.Fprintf(out, "Serving %s on http://%s: %d subnets of %.2f to %.2f %%, policy %s, %s of %s\n",
+			m.Name, ln.Addr(), len(p), 100*p[0].Accuracy, 100*p[len(p)-1].Accuracy, s.Router(m.Name).Policy(),
+			count(j.workers, "worker"), count(j.threads, "thread"))
 	}
 	if err := h.Serve(ctx, ln, h); err != nil {
 		return err // a batch may still run on the pools
@@ -178,4 +179,12 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
 	return ln, nil
+}
+
+// count says how many there are of something.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

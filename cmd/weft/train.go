@@ -161,6 +161,11 @@ func (j *trainJob) run(ctx context.Context, cfg train.Config, set *data.Set, poo
 	if err := train.WriteConfig(j.dir, cfg); err != nil {
 		return last, err
 	}
+	unlock, err := train.Lock(j.dir)
+	if err != nil {
+		return last, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	if _, err := t.Load(j.dir); err != nil {
 		return last, err
 	}
@@ -180,8 +185,12 @@ func (j *trainJob) run(ctx context.Context, cfg train.Config, set *data.Set, poo
 	note := ""
 	done := t.Step
 	t.Observe = func(m train.Metrics) {
+		werr := log.Write(m)
+		if m.Loss == 0 { // a probe measures accuracy alone
+			m.Loss, m.GFlops, m.ImagesPS = last.Loss, last.GFlops, last.ImagesPS
+		}
 		last = m
-		if werr := log.Write(m); werr != nil && err == nil {
+		if werr != nil && err == nil {
 			err = fmt.Errorf("write the metrics of %s: %w; go on with 'weft train --out %s --resume'", j.dir, werr, j.dir)
 			stop()
 		}
