@@ -262,3 +262,42 @@ func (win *Window) pixel(y, x, h, w int) int32 {
 func mod(a, b int) int { return ((a % b) + b) % b }
 
 func floorDiv(a, b int) int { return (a - mod(a, b)) / b }
+
+// Windows keeps the windows that were asked for, one a geometry. The zero value is ready
+// for use; it is not safe for concurrent use.
+type Windows struct{ m map[windowKey]*Window }
+
+type windowKey struct {
+	h, w, k, stride int
+	rings           bool
+}
+
+// Get returns the window over h·w inputs with its taps in raster order, or ring by ring.
+func (ws *Windows) Get(h, w, k, stride int, rings bool) *Window {
+	key := windowKey{h, w, k, stride, rings}
+	win := ws.m[key]
+	if win == nil {
+		taps := Raster(k)
+		if rings {
+			taps = Rings(k)
+		}
+		win = NewWindow(h, w, k, stride, taps)
+		if ws.m == nil {
+			ws.m = map[windowKey]*Window{}
+		}
+		ws.m[key] = win
+	}
+	return win
+}
+
+// Bytes returns the memory that the tables of indices take.
+func (ws *Windows) Bytes() int {
+	n := 0
+	for _, w := range ws.m {
+		n += 4 * len(w.Fwd.In)
+		for i := range w.Bwd {
+			n += 4 * (len(w.Bwd[i].In) + len(w.Bwd[i].Out))
+		}
+	}
+	return n
+}

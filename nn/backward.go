@@ -118,7 +118,7 @@ func gradGroups(n int) int { return min(8, (n+3)/4) }
 func (e *Exec) convGrad(op *Op, dc []float32) {
 	in, out := e.g.Values[op.In], e.g.Values[op.Out]
 	l := &e.W.Layers[op.Layer]
-	g := &e.window(in.H, in.W, op.K, op.Stride, false).Fwd
+	g := &e.windows.Get(in.H, in.W, op.K, op.Stride, false).Fwd
 	e.packedGrad(e.W.Of(e.Grad, op.Layer, Weight), l.In, kernel.ConvGrad{G: g, X: e.vals[op.In], DY: dc,
 		Cin: in.C, Cout: out.C, XPitch: in.C, YPitch: out.C, Taps: l.Taps()}, e.n)
 }
@@ -153,7 +153,7 @@ func (e *Exec) packedGrad(dw []float32, inMax int, c kernel.ConvGrad, n int) {
 func (e *Exec) convInput(op *Op, dc []float32, grads [][]float32) {
 	in, out := e.g.Values[op.In], e.g.Values[op.Out]
 	l := &e.W.Layers[op.Layer]
-	win := e.window(in.H, in.W, op.K, op.Stride, false)
+	win := e.windows.Get(in.H, in.W, op.K, op.Stride, false)
 	dx, res := e.inputGrad(grads, op.In, in)
 	for i := range win.Bwd {
 		g := &win.Bwd[i]
@@ -230,7 +230,7 @@ func (e *Exec) poolBack(op *Op, st *opState, dy []float32, grads [][]float32) {
 	dx := e.arena.Take(e.n * in.Size())
 	g := kernel.IdentityGather(in.Pixels())
 	if op.Kind == AvgPool {
-		g = &e.window(in.H, in.W, op.K, op.Stride, false).Fwd
+		g = &e.windows.Get(in.H, in.W, op.K, op.Stride, false).Fwd
 	}
 	e.ranges(e.n, 1, func(_, i, _ int) {
 		d := dx[i*in.Size() : (i+1)*in.Size()]

@@ -24,7 +24,7 @@ type Exec struct {
 
 	pool      *kernel.Pool
 	arena     tensor.Arena
-	windows   map[windowKey]*kernel.Window
+	windows   kernel.Windows
 	transpose [][]float32 // layer -> transposed weights
 	derived   map[derivedKey][]float32
 	derivedDW map[derivedKey][]float32
@@ -34,11 +34,6 @@ type Exec struct {
 	n     int
 	vals  [][]float32 // outputs of each value
 	state []opState
-}
-
-type windowKey struct {
-	h, w, k, stride int
-	rings           bool
 }
 
 type derivedKey struct{ layer, k int }
@@ -58,8 +53,7 @@ type opState struct {
 // NewExec returns an Exec on the weights. Without training it has no Grad and runs Forward
 // alone.
 func NewExec(w *Weights, pool *kernel.Pool, training bool) *Exec {
-	e := &Exec{W: w, pool: pool, windows: map[windowKey]*kernel.Window{},
-		derived: map[derivedKey][]float32{}, derivedDW: map[derivedKey][]float32{}}
+	e := &Exec{W: w, pool: pool, derived: map[derivedKey][]float32{}, derivedDW: map[derivedKey][]float32{}}
 	if training {
 		e.Grad = tensor.Floats(len(w.Data))
 		e.transpose = make([][]float32, len(w.Layers))
@@ -90,20 +84,6 @@ func rowStep(macsPerRow int) int {
 
 // elemStep chooses how many rows of c channels make a chunk of memory-bound work.
 func elemStep(c int) int { return max(16384/c, 16) }
-
-func (e *Exec) window(h, w, k, stride int, rings bool) *kernel.Window {
-	key := windowKey{h, w, k, stride, rings}
-	win := e.windows[key]
-	if win == nil {
-		taps := kernel.Raster(k)
-		if rings {
-			taps = kernel.Rings(k)
-		}
-		win = kernel.NewWindow(h, w, k, stride, taps)
-		e.windows[key] = win
-	}
-	return win
-}
 
 // pitch is the row length of a value with c channels: whole vectors of 8.
 func pitch(c int) int { return (c + 7) &^ 7 }
@@ -149,7 +129,7 @@ func (e *Exec) conv(op *Op, st *opState, y []float32) {
 	in, out := e.g.Values[op.In], e.g.Values[op.Out]
 	rows := e.n * out.Pixels()
 	st.raw = e.arena.Take(rows * out.C)
-	win := e.window(in.H, in.W, op.K, op.Stride, op.Kind == Depthwise)
+	win := e.windows.Get(in.H, in.W, op.K, op.Stride, op.Kind == Depthwise)
 	step := win.Fwd.Step(rowStep(e.g.OpMACs(op)/out.Pixels()), e.n)
 	parts := make([]moment, (rows+step-1)/step)
 	norm := e.W.Layers[op.Layer].Norm
@@ -309,7 +289,7 @@ func (e *Exec) poolOp(op *Op, st *opState, y []float32) {
 		e.meanPixels(x, y, in.Pixels(), c)
 		return
 	}
-	g := &e.window(in.H, in.W, op.K, op.Stride, false).Fwd
+	g := &e.windows.Get(in.H, in.W, op.K, op.Stride, false).Fwd
 	if op.Kind == MaxPool {
 		st.arg = make([]int32, e.n*out.Size())
 	}

@@ -96,7 +96,7 @@ func (e *Exec) depthwiseWeights(op *Op) []float32 {
 func (e *Exec) depthwiseBack(op *Op, dc []float32, grads [][]float32) {
 	in, out := e.g.Values[op.In], e.g.Values[op.Out]
 	l := &e.W.Layers[op.Layer]
-	win := e.window(in.H, in.W, op.K, op.Stride, true)
+	win := e.windows.Get(in.H, in.W, op.K, op.Stride, true)
 	e.depthwiseGrad(op, &win.Fwd, dc)
 	dx, res := e.inputGrad(grads, op.In, in)
 	for i := range win.Bwd {

@@ -127,12 +127,12 @@ func (t *Table) step(g *nn.Graph, i int, key nn.NormKey, slots []int) (call, err
 	switch op.Kind {
 	case nn.Conv:
 		l := &g.Layers[op.Layer]
-		s.conv = kernel.Conv{G: &t.window(in.H, in.W, op.K, op.Stride, false).Fwd, W: w.Of(w.Data, op.Layer, nn.Weight),
+		s.conv = kernel.Conv{G: &t.windows.Get(in.H, in.W, op.K, op.Stride, false).Fwd, W: w.Of(w.Data, op.Layer, nn.Weight),
 			Cin: in.C, Cout: out.C, XPitch: in.C, YPitch: out.C, Taps: l.Taps(), InMax: l.In,
 			Scale: norm.Scale, Shift: norm.Shift, Act: op.Act}
 	case nn.Depthwise:
 		l := &g.Layers[op.Layer]
-		s.dw = kernel.Depthwise{G: &t.window(in.H, in.W, op.K, op.Stride, true).Fwd, W: t.kernel(op.Layer, op.K),
+		s.dw = kernel.Depthwise{G: &t.windows.Get(in.H, in.W, op.K, op.Stride, true).Fwd, W: t.kernel(op.Layer, op.K),
 			C: out.C, CMax: l.Out, Scale: norm.Scale, Shift: norm.Shift, Act: op.Act}
 	case nn.FC:
 		s.conv = denseConv(w, op.Layer, nn.Weight, nn.Bias, in.C, g.Pitch(), g.Layers[op.Layer].In, kernel.Linear)
@@ -141,7 +141,7 @@ func (t *Table) step(g *nn.Graph, i int, key nn.NormKey, slots []int) (call, err
 		s.conv = denseConv(w, op.Layer, nn.Weight, nn.Bias, in.C, op.Hidden, l.In, kernel.ReLU)
 		s.second = denseConv(w, op.Layer, nn.Weight2, nn.Bias2, op.Hidden, in.C, l.Hidden, kernel.HSigmoid)
 	case nn.MaxPool, nn.AvgPool:
-		s.gather = &t.window(in.H, in.W, op.K, op.Stride, false).Fwd
+		s.gather = &t.windows.Get(in.H, in.W, op.K, op.Stride, false).Fwd
 	}
 	return s, nil
 }

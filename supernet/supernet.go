@@ -104,13 +104,8 @@ type Table struct {
 	net     *Supernet
 	norms   Norms
 	folded  map[nn.NormKey]Affine
-	windows map[windowKey]*kernel.Window
+	windows kernel.Windows
 	kernels map[kernelKey][]float32 // smaller depthwise kernels, one copy a supernet
-}
-
-type windowKey struct {
-	h, w, k, stride int
-	rings           bool
 }
 
 type kernelKey struct{ layer, k int }
@@ -118,7 +113,7 @@ type kernelKey struct{ layer, k int }
 // NewTable returns an empty table over the statistics of a supernet.
 func NewTable(net *Supernet, norms Norms) *Table {
 	return &Table{net: net, norms: norms, folded: map[nn.NormKey]Affine{},
-		windows: map[windowKey]*kernel.Window{}, kernels: map[kernelKey][]float32{}}
+		kernels: map[kernelKey][]float32{}}
 }
 
 // Bytes returns the memory that the plans of this table share: the weights, and the
@@ -131,25 +126,7 @@ func (t *Table) Bytes() (weights, tables int) {
 	for _, k := range t.kernels {
 		tables += 4 * len(k)
 	}
-	for _, w := range t.windows {
-		tables += 4 * len(w.Fwd.In)
-	}
-	return weights, tables
-}
-
-func (t *Table) window(h, w, k, stride int, rings bool) *kernel.Window {
-	key := windowKey{h, w, k, stride, rings}
-	win := t.windows[key]
-	if win == nil {
-		taps := kernel.Raster(k)
-		if rings {
-			taps = kernel.Rings(k)
-		}
-		win = kernel.NewWindow(h, w, k, stride, taps)
-		win.Bwd = nil
-		t.windows[key] = win
-	}
-	return win
+	return weights, tables + t.windows.Bytes()
 }
 
 func (t *Table) affine(layer int, key nn.NormKey) (Affine, bool) {
