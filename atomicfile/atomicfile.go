@@ -21,8 +21,8 @@ import (
 // the disk the temporary file is gone and path is as it was. A symbolic link at path is followed.
 // A full disk is reported as [syscall.ENOSPC].
 func Write(path string, write func(io.Writer) error) error {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
 	}
 	mode := fs.FileMode(0o666) // less the umask
 	if info, err := os.Stat(path); err == nil {

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -213,9 +214,7 @@ func TestUncachedWhenCacheCannotBeWritten(t *testing.T) {
 func TestEveryOriginFails(t *testing.T) {
 	s, files := tiny()
 	bad := map[string][]byte{}
-	for k, v := range files {
-		bad[k] = v
-	}
+	maps.Copy(bad, files)
 	bad["t10k-labels-idx1-ubyte"] = idx([]byte{1, 1}, 2)
 	base, _ := serve(t, bad)
 	none, _ := serve(t, nil)
@@ -291,8 +290,10 @@ func TestDataDirErrors(t *testing.T) {
 				write(t, filepath.Join(dir, n+".gz"), b[:len(b)-9])
 			}
 		}, "tiny in DIR: read DIR/train-images-idx3-ubyte.gz: unexpected EOF; put " + wanted + " there"},
-		"damaged archive": {func(dir string) { write(t, filepath.Join(dir, "tiny.tgz"), []byte("x")) },
-			"DIR/tiny.tgz is damaged: its SHA-256 is " + sum([]byte("x")) + " instead of " + sum(nil)},
+		"damaged archive": {
+			func(dir string) { write(t, filepath.Join(dir, "tiny.tgz"), []byte("x")) },
+			"DIR/tiny.tgz is damaged: its SHA-256 is " + sum([]byte("x")) + " instead of " + sum(nil),
+		},
 	} {
 		o, _ := options(t)
 		o.DataDir = t.TempDir()

@@ -133,16 +133,22 @@ func TestFolderErrors(t *testing.T) {
 	}{
 		"no classes":  {func(string) {}, Options{}, "DIR holds 0 class folders and needs two or more"},
 		"empty class": {func(dir string) { good(dir); write(t, filepath.Join(dir, "c", "x.txt"), nil) }, Options{}, "class c has no images: put .png or .jpg files into DIR/c, or remove the folder"},
-		"not an image": {func(dir string) { good(dir); write(t, filepath.Join(dir, "b", "x.png"), []byte("GIF89a")) }, Options{},
-			"DIR/b/x.png is not a readable image: image: unknown format"},
+		"not an image": {
+			func(dir string) { good(dir); write(t, filepath.Join(dir, "b", "x.png"), []byte("GIF89a")) },
+			Options{},
+			"DIR/b/x.png is not a readable image: image: unknown format",
+		},
 		"truncated": {func(dir string) {
 			good(dir)
 			b := pngOf(t, plain(4, 4, color.NRGBA{1, 2, 3, 255}))
 			write(t, filepath.Join(dir, "b", "x.png"), b[:len(b)-20])
 		}, Options{}, "DIR/b/x.png is not a readable image: png: invalid format: unexpected EOF"},
 		"too large": {func(dir string) { good(dir); write(t, filepath.Join(dir, "b", "x.png"), huge) }, Options{}, "DIR/b/x.png is 65536 x 65536: images may have 1 to 67108864 pixels"},
-		"sizes differ": {func(dir string) { good(dir); write(t, filepath.Join(dir, "b", "x.png"), pngOf(t, grey(6, 4, 1))) }, Options{},
-			"images differ in size (DIR/a/0.png is 4 x 4, DIR/b/x.png is 6 x 4): name one size to scale them all to"},
+		"sizes differ": {
+			func(dir string) { good(dir); write(t, filepath.Join(dir, "b", "x.png"), pngOf(t, grey(6, 4, 1))) },
+			Options{},
+			"images differ in size (DIR/a/0.png is 4 x 4, DIR/b/x.png is 6 x 4): name one size to scale them all to",
+		},
 		"no test folder": {func(dir string) { good(filepath.Join(dir, "train")) }, Options{}, "DIR has a folder train but no folder test"},
 		"unknown test class": {func(dir string) {
 			good(filepath.Join(dir, "train"))

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"errors"
 	"math"
 	"runtime"
 	"slices"
@@ -207,7 +208,7 @@ func TestLoaderCloses(t *testing.T) {
 	}
 	l.Close()
 	l.Close()
-	if _, err := l.Next(); err != ErrClosed {
+	if _, err := l.Next(); !errors.Is(err, ErrClosed) {
 		t.Errorf("Next after Close: %v", err)
 	}
 	held.Release()
@@ -239,7 +240,7 @@ func TestNextUnblocksOnClose(t *testing.T) {
 	done := make(chan error)
 	go func() { _, err := l.Next(); done <- err }()
 	l.Close()
-	if err := <-done; err != ErrClosed {
+	if err := <-done; !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
 }

@@ -70,8 +70,10 @@ func (o debian) download(ctx context.Context, tmp string) error {
 	if _, err := output(ctx, tmp, "apt-get", "-qq", "-o", "APT::Sandbox::User=", "download", o.pkg); err == nil || ctx.Err() != nil || errors.Is(err, exec.ErrNotFound) {
 		return err
 	}
-	private := []string{"-qq", "-o", "APT::Sandbox::User=", "-o", "Debug::NoLocking=1",
-		"-o", "Dir::State::Lists=" + filepath.Join(tmp, "lists"), "-o", "Dir::Cache=" + filepath.Join(tmp, "cache")}
+	private := []string{
+		"-qq", "-o", "APT::Sandbox::User=", "-o", "Debug::NoLocking=1",
+		"-o", "Dir::State::Lists=" + filepath.Join(tmp, "lists"), "-o", "Dir::Cache=" + filepath.Join(tmp, "cache"),
+	}
 	for _, dir := range []string{"lists/partial", "cache/archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(tmp, dir), 0o755); err != nil {
 			return err

@@ -75,7 +75,7 @@ func TestPoolRaisesPanics(t *testing.T) {
 	for i := range 50 {
 		func() {
 			defer func() {
-				if v := recover(); v != errChunk {
+				if v := recover(); v != any(errChunk) {
 					t.Fatalf("chunk %d: recovered %v, want %v", i, v, errChunk)
 				}
 			}()

@@ -119,8 +119,10 @@ func (e *Exec) convGrad(op *Op, dc []float32) {
 	in, out := e.g.Values[op.In], e.g.Values[op.Out]
 	l := &e.W.Layers[op.Layer]
 	g := &e.windows.Get(in.H, in.W, op.K, op.Stride, false).Fwd
-	e.packedGrad(e.W.Of(e.Grad, op.Layer, Weight), l.In, kernel.ConvGrad{G: g, X: e.vals[op.In], DY: dc,
-		Cin: in.C, Cout: out.C, XPitch: in.C, YPitch: out.C, Taps: l.Taps()}, e.n)
+	e.packedGrad(e.W.Of(e.Grad, op.Layer, Weight), l.In, kernel.ConvGrad{
+		G: g, X: e.vals[op.In], DY: dc,
+		Cin: in.C, Cout: out.C, XPitch: in.C, YPitch: out.C, Taps: l.Taps(),
+	}, e.n)
 }
 
 // packedGrad runs c over n images into dw, whose rows hold inMax inputs.
@@ -157,8 +159,10 @@ func (e *Exec) convInput(op *Op, dc []float32, grads [][]float32) {
 	dx, res := e.inputGrad(grads, op.In, in)
 	for i := range win.Bwd {
 		g := &win.Bwd[i]
-		c := &kernel.Conv{G: g, X: dc, W: e.transpose[op.Layer], Y: dx, Res: res, Cin: out.C, Cout: in.C,
-			XPitch: out.C, YPitch: in.C, Taps: l.Taps(), InMax: kernel.Panels(l.Out) * kernel.Panel}
+		c := &kernel.Conv{
+			G: g, X: dc, W: e.transpose[op.Layer], Y: dx, Res: res, Cin: out.C, Cout: in.C,
+			XPitch: out.C, YPitch: in.C, Taps: l.Taps(), InMax: kernel.Panels(l.Out) * kernel.Panel,
+		}
 		e.ranges(e.n*g.Rows(), g.Step(rowStep(len(g.Taps)*in.C*out.C), e.n), func(_, lo, hi int) { c.Rows(lo, hi) })
 	}
 }
@@ -186,12 +190,16 @@ func (e *Exec) denseBack(layer int, w, b Role, x, dy []float32, cin, cout int) [
 		}
 	}
 	id := kernel.IdentityGather(1)
-	e.packedGrad(e.W.Of(e.Grad, layer, w), inMax, kernel.ConvGrad{G: id, X: x, DY: dy,
-		Cin: cin, Cout: cout, XPitch: pitch(cin), YPitch: cout, Taps: 1}, e.n)
+	e.packedGrad(e.W.Of(e.Grad, layer, w), inMax, kernel.ConvGrad{
+		G: id, X: x, DY: dy,
+		Cin: cin, Cout: cout, XPitch: pitch(cin), YPitch: cout, Taps: 1,
+	}, e.n)
 	kernel.ChannelSum(dy, nil, e.n, cout, e.W.Of(e.Grad, layer, b)[:cout], nil)
 	dx := e.arena.Take(e.n * cin)
-	c := &kernel.Conv{G: id, X: dy, W: wt, Y: dx, Cin: cout, Cout: cin, XPitch: cout, YPitch: cin,
-		Taps: 1, InMax: kernel.Panels(outMax) * kernel.Panel}
+	c := &kernel.Conv{
+		G: id, X: dy, W: wt, Y: dx, Cin: cout, Cout: cin, XPitch: cout, YPitch: cin,
+		Taps: 1, InMax: kernel.Panels(outMax) * kernel.Panel,
+	}
 	e.ranges(e.n, rowStep(cin*cout), func(_, lo, hi int) { c.Rows(lo, hi) })
 	return dx
 }

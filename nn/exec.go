@@ -163,8 +163,10 @@ func (e *Exec) convRows(op *Op, win *kernel.Window, y []float32) func(lo, hi int
 		c := &kernel.Depthwise{G: &win.Fwd, X: e.vals[op.In], W: e.depthwiseWeights(op), Y: y, C: out.C, CMax: l.Out}
 		return c.Rows
 	}
-	c := &kernel.Conv{G: &win.Fwd, X: e.vals[op.In], W: e.W.Of(e.W.Data, op.Layer, Weight), Y: y,
-		Cin: in.C, Cout: out.C, XPitch: in.C, YPitch: out.C, Taps: l.Taps(), InMax: l.In}
+	c := &kernel.Conv{
+		G: &win.Fwd, X: e.vals[op.In], W: e.W.Of(e.W.Data, op.Layer, Weight), Y: y,
+		Cin: in.C, Cout: out.C, XPitch: in.C, YPitch: out.C, Taps: l.Taps(), InMax: l.In,
+	}
 	return c.Rows
 }
 
@@ -236,9 +238,11 @@ func (e *Exec) dense(op *Op, layer int, w, b Role, x, y []float32, cin, cout int
 	if w == Weight2 {
 		inMax = l.Hidden
 	}
-	c := &kernel.Conv{G: kernel.IdentityGather(1), X: x, W: e.W.Of(e.W.Data, layer, w), Y: y,
+	c := &kernel.Conv{
+		G: kernel.IdentityGather(1), X: x, W: e.W.Of(e.W.Data, layer, w), Y: y,
 		Cin: cin, Cout: cout, XPitch: pitch(cin), YPitch: cout, Taps: 1, InMax: inMax,
-		Shift: e.W.Of(e.W.Data, layer, b), Act: act}
+		Shift: e.W.Of(e.W.Data, layer, b), Act: act,
+	}
 	e.ranges(e.n, rowStep(cin*cout), func(_, lo, hi int) { c.Rows(lo, hi) })
 }
 

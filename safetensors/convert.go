@@ -86,10 +86,10 @@ func (t *Tensor) F32() ([]float32, error) {
 func FromF16(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	exponent, fraction := uint32(h>>10&0x1f), uint32(h&0x3ff)
-	switch {
-	case exponent == 0x1f: // infinity or not a number
+	switch exponent {
+	case 0x1f: // infinity or not a number
 		return math.Float32frombits(sign | 0x7f800000 | fraction<<13)
-	case exponent == 0: // fraction * 2^-24, exact in single precision
+	case 0: // fraction * 2^-24, exact in single precision
 		v := float32(fraction) * (1.0 / (1 << 24))
 		return math.Float32frombits(sign | math.Float32bits(v))
 	}

@@ -111,8 +111,10 @@ func TestDecodeErrors(t *testing.T) {
 		{"not UTF-8", raw("{\"\xff\":1}", ""), "the header is not UTF-8"},
 		{"json cut", raw(`{"a":`, ""), "the header is damaged: tensor \"a\": unexpected EOF"},
 		{"json tail", raw(`{}{}`, ""), "the header is damaged: something follows its closing }"},
-		{"duplicate tensor", raw(`{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`, ""),
-			`the header is damaged: key "a" comes twice`},
+		{
+			"duplicate tensor", raw(`{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`, ""),
+			`the header is damaged: key "a" comes twice`,
+		},
 		{"duplicate field", raw(one(`"dtype":"U8","dtype":"U8","shape":[],"data_offsets":[0,1]`), "x"), `the header is damaged: tensor "a": key "dtype" comes twice`},
 		{"duplicate metadata", raw(`{"__metadata__":{"k":"1","k":"2"}}`, ""), `the header is damaged: key "k" comes twice`},
 		{"metadata number", raw(`{"__metadata__":{"k":1}}`, ""), `the header is damaged: metadata "k": 1 stands where a text must`},
@@ -130,8 +132,10 @@ func TestDecodeErrors(t *testing.T) {
 		{"backwards", raw(one(`"dtype":"U8","shape":[1],"data_offsets":[1,0]`), "x"), `tensor "a" ends at byte 0, before its beginning at 1`},
 		{"other length", raw(one(`"dtype":"F32","shape":[2],"data_offsets":[0,4]`), "1234"), `tensor "a" has 4 bytes, its type F32 and shape [2] need 8`},
 		{"gap", raw(one(`"dtype":"U8","shape":[1],"data_offsets":[1,2]`), "xy"), `tensor "a" begins at byte 1 of the data instead of 0: tensors overlap or leave a gap`},
-		{"overlap", raw(`{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}`, "xyz"),
-			`tensor "b" begins at byte 1 of the data instead of 2: tensors overlap or leave a gap`},
+		{
+			"overlap", raw(`{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}`, "xyz"),
+			`tensor "b" begins at byte 1 of the data instead of 2: tensors overlap or leave a gap`,
+		},
 		{"tail", raw(`{}`, "x"), "the data section has 1 bytes, its tensors only 0"},
 	} {
 		_, err := Decode(tc.in)
@@ -247,7 +251,7 @@ func TestF16(t *testing.T) {
 // TestF16Rounds tries, between any two neighbours, the midpoint and the floats beside it.
 func TestF16Rounds(t *testing.T) {
 	for _, sign := range []uint16{0, 0x8000} {
-		for h := uint16(0); h < 0x7c00; h++ {
+		for h := range uint16(0x7c00) {
 			lo, hi := sign|h, sign|(h+1)
 			upper := value(hi)
 			if h+1 == 0x7c00 { // the step above the largest number, as if the exponent had room

@@ -2,6 +2,7 @@ package sched
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -90,7 +91,7 @@ func (p *Profile) largestBatch(subnet int, t time.Duration) int {
 // mostAccurate returns the most accurate subnet that finishes a batch of that
 // many images within t, or -1.
 func (p *Profile) mostAccurate(images int, t time.Duration) int {
-	for i := len(p.Subnets) - 1; i >= 0; i-- {
+	for i := range slices.Backward(p.Subnets) {
 		if p.Latency(i, images) <= t {
 			return i
 		}

@@ -44,8 +44,10 @@ type Evaluator struct {
 // NewEvaluator returns an evaluator that calibrates on these batches of normalised
 // training images.
 func NewEvaluator(net *supernet.Supernet, calib [][]float32, pool *kernel.Pool) *Evaluator {
-	return &Evaluator{Net: net, Norms: supernet.Norms{}, calib: calib,
-		exec: nn.NewExec(net.W, pool, false), work: supernet.NewWorker(pool)}
+	return &Evaluator{
+		Net: net, Norms: supernet.Norms{}, calib: calib,
+		exec: nn.NewExec(net.W, pool, false), work: supernet.NewWorker(pool),
+	}
 }
 
 // Evaluate calibrates a subnet where needed and measures it on a split.

@@ -45,8 +45,10 @@ func (t *Table) Plan(a Arch) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Arch: a, MACs: g.MACs(), Classes: g.Values[g.Output()].C, Input: g.Values[0],
-		mean: t.net.Mean, std: t.net.Std, pitch: g.Pitch()}
+	p := &Plan{
+		Arch: a, MACs: g.MACs(), Classes: g.Values[g.Output()].C, Input: g.Values[0],
+		mean: t.net.Mean, std: t.net.Std, pitch: g.Pitch(),
+	}
 	slots := p.assign(g)
 	keys := g.NormKeys()
 	for i := range g.Ops {
@@ -110,8 +112,10 @@ func (p *Plan) assign(g *nn.Graph) []int {
 func (t *Table) step(g *nn.Graph, i int, key nn.NormKey, slots []int) (call, error) {
 	op := &g.Ops[i]
 	in, out := g.Values[op.In], g.Values[op.Out]
-	s := call{kind: op.Kind, in: slots[op.In], out: slots[op.Out], res: -1, inC: in.C, outC: out.C,
-		inPix: in.Pixels(), rows: out.Pixels()}
+	s := call{
+		kind: op.Kind, in: slots[op.In], out: slots[op.Out], res: -1, inC: in.C, outC: out.C,
+		inPix: in.Pixels(), rows: out.Pixels(),
+	}
 	s.chunk = planChunk(g.OpMACs(op) / out.Pixels())
 	if op.Res >= 0 {
 		s.res = slots[op.Res]
@@ -127,13 +131,17 @@ func (t *Table) step(g *nn.Graph, i int, key nn.NormKey, slots []int) (call, err
 	switch op.Kind {
 	case nn.Conv:
 		l := &g.Layers[op.Layer]
-		s.conv = kernel.Conv{G: &t.windows.Get(in.H, in.W, op.K, op.Stride, false).Fwd, W: w.Of(w.Data, op.Layer, nn.Weight),
+		s.conv = kernel.Conv{
+			G: &t.windows.Get(in.H, in.W, op.K, op.Stride, false).Fwd, W: w.Of(w.Data, op.Layer, nn.Weight),
 			Cin: in.C, Cout: out.C, XPitch: in.C, YPitch: out.C, Taps: l.Taps(), InMax: l.In,
-			Scale: norm.Scale, Shift: norm.Shift, Act: op.Act}
+			Scale: norm.Scale, Shift: norm.Shift, Act: op.Act,
+		}
 	case nn.Depthwise:
 		l := &g.Layers[op.Layer]
-		s.dw = kernel.Depthwise{G: &t.windows.Get(in.H, in.W, op.K, op.Stride, true).Fwd, W: t.kernel(op.Layer, op.K),
-			C: out.C, CMax: l.Out, Scale: norm.Scale, Shift: norm.Shift, Act: op.Act}
+		s.dw = kernel.Depthwise{
+			G: &t.windows.Get(in.H, in.W, op.K, op.Stride, true).Fwd, W: t.kernel(op.Layer, op.K),
+			C: out.C, CMax: l.Out, Scale: norm.Scale, Shift: norm.Shift, Act: op.Act,
+		}
 	case nn.FC:
 		s.conv = denseConv(w, op.Layer, nn.Weight, nn.Bias, in.C, g.Pitch(), g.Layers[op.Layer].In, kernel.Linear)
 	case nn.SE:
@@ -152,8 +160,10 @@ func planChunk(macsPerRow int) int {
 }
 
 func denseConv(w *nn.Weights, layer int, r, b nn.Role, cin, cout, inMax int, act kernel.Act) kernel.Conv {
-	return kernel.Conv{G: kernel.IdentityGather(1), W: w.Of(w.Data, layer, r), Cin: cin, Cout: cout,
-		XPitch: cin, YPitch: cout, Taps: 1, InMax: inMax, Shift: w.Of(w.Data, layer, b), Act: act}
+	return kernel.Conv{
+		G: kernel.IdentityGather(1), W: w.Of(w.Data, layer, r), Cin: cin, Cout: cout,
+		XPitch: cin, YPitch: cout, Taps: 1, InMax: inMax, Shift: w.Of(w.Data, layer, b), Act: act,
+	}
 }
 
 // align rounds up to whole cache lines of floats.

@@ -112,8 +112,10 @@ type kernelKey struct{ layer, k int }
 
 // NewTable returns an empty table over the statistics of a supernet.
 func NewTable(net *Supernet, norms Norms) *Table {
-	return &Table{net: net, norms: norms, folded: map[nn.NormKey]Affine{},
-		kernels: map[kernelKey][]float32{}}
+	return &Table{
+		net: net, norms: norms, folded: map[nn.NormKey]Affine{},
+		kernels: map[kernelKey][]float32{},
+	}
 }
 
 // Bytes returns the memory that the plans of this table share: the weights, and the

@@ -13,8 +13,10 @@ import (
 // squares is a data set of two classes that a small network learns in a few steps: dark
 // images with a bright square on the left or on the right.
 func squares(n int) *data.Set {
-	s := &data.Set{Name: "squares", H: 28, W: 28, C: 1, Classes: 2, ClassNames: []string{"left", "right"},
-		Mean: []float32{0.2}, Std: []float32{0.3}}
+	s := &data.Set{
+		Name: "squares", H: 28, W: 28, C: 1, Classes: 2, ClassNames: []string{"left", "right"},
+		Mean: []float32{0.2}, Std: []float32{0.3},
+	}
 	rng := rand.New(rand.NewPCG(1, 1))
 	make1 := func(n int) data.Split {
 		sp := data.Split{Images: make([]uint8, n*28*28), Labels: make([]int32, n)}

@@ -120,8 +120,10 @@ func (c *Config) Calibration(set *data.Set, n int) ([][]float32, error) {
 // epoch and when ctx ends. A run that stopped goes on where save left it.
 func (t *Trainer) Run(ctx context.Context, save func() error) error {
 	steps := t.Set.Train.N() / t.Config.Batch
-	loader, err := data.NewLoader(t.Set, t.Set.Train, data.LoaderConfig{Batch: t.Config.Batch, Augment: t.Config.augment(),
-		Seed: t.Config.Seed, Epoch: t.Step / steps, Step: t.Step % steps})
+	loader, err := data.NewLoader(t.Set, t.Set.Train, data.LoaderConfig{
+		Batch: t.Config.Batch, Augment: t.Config.augment(),
+		Seed: t.Config.Seed, Epoch: t.Step / steps, Step: t.Step % steps,
+	})
 	if err != nil {
 		return err
 	}
@@ -233,9 +235,11 @@ type meter struct {
 
 func (t *Trainer) report(steps int, eval bool) error {
 	n, dt := t.Step-t.last.step, t.Seconds-t.last.seconds
-	line := Metrics{Step: t.Step, Epoch: float64(t.Step) / float64(steps), LR: t.Schedule.Rate(t.Step - 1),
+	line := Metrics{
+		Step: t.Step, Epoch: float64(t.Step) / float64(steps), LR: t.Schedule.Rate(t.Step - 1),
 		Beta: t.Schedule.Beta(t.Step - 1), Loss: t.loss / float64(n), Flops: t.Flops, Seconds: t.Seconds,
-		ImagesPS: float64(n*t.Config.Batch) / dt, GFlops: (t.Flops - t.last.flops) / dt / 1e9}
+		ImagesPS: float64(n*t.Config.Batch) / dt, GFlops: (t.Flops - t.last.flops) / dt / 1e9,
+	}
 	t.last = meter{t.Step, t.Flops, t.Seconds}
 	if t.subs > 0 {
 		line.SubLoss = t.subLoss / float64(t.subs)
@@ -303,7 +307,9 @@ func (t *Trainer) probe(steps int) error {
 	if err != nil || t.Observe == nil {
 		return err
 	}
-	t.Observe(Metrics{Step: t.Step, Epoch: float64(t.Step) / float64(steps), LR: t.Schedule.Rate(t.Step - 1),
-		Beta: t.Schedule.Beta(t.Step - 1), Flops: t.Flops, Seconds: t.Seconds, Eval: nets})
+	t.Observe(Metrics{
+		Step: t.Step, Epoch: float64(t.Step) / float64(steps), LR: t.Schedule.Rate(t.Step - 1),
+		Beta: t.Schedule.Beta(t.Step - 1), Flops: t.Flops, Seconds: t.Seconds, Eval: nets,
+	})
 	return nil
 }

@@ -45,10 +45,10 @@ func timeline(outcomes []Outcome, width time.Duration) []Bin {
 // add sums; timeline turns the sums into means.
 func (b *Bin) add(o *Outcome) {
 	b.Arrivals++
-	switch {
-	case o.Status == Dropped:
+	switch o.Status {
+	case Dropped:
 		b.Dropped++
-	case o.Status == Answered:
+	case Answered:
 		b.Answered++
 		b.Accuracy += o.Accuracy
 		b.BatchSize += float64(o.BatchSize)

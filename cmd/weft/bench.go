@@ -185,8 +185,10 @@ func newSender(ctx context.Context, client *oip.Client, j *benchJob, load data.S
 func (s *sender) Send(ctx context.Context, i int, left time.Duration) (workload.Reply, error) {
 	n := s.job.images
 	first := i * n % (s.load.N() - n + 1)
-	req := serve.Request{N: n, Pixels: s.load.Images[first*s.size : (first+n)*s.size], Timeout: max(left, time.Microsecond),
-		MinAccuracy: s.job.minAccuracy, Subnet: s.job.subnet, Late: s.late}
+	req := serve.Request{
+		N: n, Pixels: s.load.Images[first*s.size : (first+n)*s.size], Timeout: max(left, time.Microsecond),
+		MinAccuracy: s.job.minAccuracy, Subnet: s.job.subnet, Late: s.late,
+	}
 	reply := workload.Reply{Images: n}
 	var resp serve.Response
 	if err := s.model.InferInto(ctx, &req, &resp); err != nil {

@@ -105,8 +105,10 @@ type trainJob struct {
 }
 
 // runFlags are the flags that a run remembers.
-var runFlags = []string{"recipe", "space", "data", "epochs", "batch", "lr", "momentum", "decay", "smoothing", "warmup",
-	"ramp", "nets", "coupled", "sort", "pad", "flip", "seed", "val"}
+var runFlags = []string{
+	"recipe", "space", "data", "epochs", "batch", "lr", "momentum", "decay", "smoothing", "warmup",
+	"ramp", "nets", "coupled", "sort", "pad", "flip", "seed", "val",
+}
 
 // settle decides on the configuration: that of the folder when resuming, else that of the flags, with the data set's
 // own defaults for flags that were not given.

@@ -19,19 +19,24 @@ type conv struct {
 }
 
 func (c conv) shape() string {
-	s := fmt.Sprintf("n%d %dx%d %dx%d/%d %d→%d", c.n, c.h, c.w, c.k, c.k, c.stride, c.cin, c.cout)
+	words := []string{fmt.Sprintf("n%d %dx%d %dx%d/%d %d→%d", c.n, c.h, c.w, c.k, c.k, c.stride, c.cin, c.cout)}
 	for _, o := range []struct {
 		on   bool
 		name string
 	}{
-		{c.inMax > c.cin || c.outMax > c.cout, "sliced"}, {c.xPad+c.yPad > 0, "pitch"}, {c.scale, "scale"},
-		{c.shift, "shift"}, {c.res, "res"}, {c.inPlace, "accumulate"}, {c.act != kernel.Linear, c.act.String()},
+		{c.inMax > c.cin || c.outMax > c.cout, "sliced"},
+		{c.xPad+c.yPad > 0, "pitch"},
+		{c.scale, "scale"},
+		{c.shift, "shift"},
+		{c.res, "res"},
+		{c.inPlace, "accumulate"},
+		{c.act != kernel.Linear, c.act.String()},
 	} {
 		if o.on {
-			s += " " + o.name
+			words = append(words, o.name)
 		}
 	}
-	return s
+	return strings.Join(words, " ")
 }
 
 func (c conv) window() *kernel.Window {

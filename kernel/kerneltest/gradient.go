@@ -37,7 +37,8 @@ func Gradients() []Gradient {
 		gs = append(gs, Gradient{"conv", c.shape(), c.checkGradients})
 	}
 	for _, d := range []depthwise{
-		{n: 2, h: 6, w: 5, k: 3, stride: 1, c: 8}, {n: 1, h: 9, w: 8, k: 5, stride: 2, c: 24, cMax: 32, kMax: 7},
+		{n: 2, h: 6, w: 5, k: 3, stride: 1, c: 8},
+		{n: 1, h: 9, w: 8, k: 5, stride: 2, c: 24, cMax: 32, kMax: 7},
 		{n: 1, h: 7, w: 7, k: 7, stride: 1, c: 16},
 	} {
 		gs = append(gs, Gradient{"depthwise", d.shape(), d.checkGradients})

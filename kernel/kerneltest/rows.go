@@ -2,6 +2,7 @@ package kerneltest
 
 import (
 	"fmt"
+	"strconv"
 
 	"weft/kernel"
 )
@@ -100,7 +101,7 @@ func normGrad(a *arena, rows, c int, act kernel.Act) work {
 
 // flatCases returns the operations on n floats without channels.
 func flatCases(n int) []Case {
-	shape, bytes := fmt.Sprint(n), float*float64(n)
+	shape, bytes := strconv.Itoa(n), float*float64(n)
 	return []Case{
 		{Op: "add", Shape: shape, setup: func(a *arena) work {
 			dst, src := a.output("dst", n), a.input("src", n)
