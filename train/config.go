@@ -41,7 +41,7 @@ func Defaults(recipe, space, dataset string) Config {
 	c := Config{
 		Recipe: recipe, Space: space, Data: dataset, Epochs: 30, Batch: 128, LR: 0.4,
 		Momentum: 0.9, Decay: 5e-4, Smoothing: 0.1, Warmup: 0.5, Ramp: 0.05, Nets: 4,
-		Sort: true, Pad: 2, Flip: true, Seed: 1, Val: 5000,
+		Sort: true, Pad: 1, Flip: true, Seed: 1, Val: 5000,
 	}
 	if dataset == "mnist" {
 		c.Flip = false // a mirrored digit is none
