@@ -103,14 +103,12 @@ func (s *slackFit) Decide(v View) Decision {
 		return Decision{Late: true}
 	}
 	slack := v.Slack - v.behind(n)
-	t := s.below(slack)
-	switch {
-	case t.latency > slack || n == p.MaxBatch && t.batch < n:
-		return Decision{Subnet: 0, Batch: n}
-	case n < t.batch:
-		return Decision{Subnet: max(p.mostAccurate(n, slack), 0), Batch: n}
+	if t := s.below(slack); t.batch == n && t.latency <= slack {
+		return Decision{Subnet: t.subnet, Batch: n}
 	}
-	return Decision{Subnet: t.subnet, Batch: t.batch}
+	// The bucket's batch is not the one that waits: a smaller one would cost throughput, a
+	// larger one is not there. Fit the subnet to the batch instead.
+	return Decision{Subnet: max(p.mostAccurate(n, slack), 0), Batch: n}
 }
 
 // behind returns how long all workers take for the images that wait beyond the first n,
