@@ -104,17 +104,3 @@ func TestWriteRefusesOddPlaces(t *testing.T) {
 		}
 	}
 }
-
-func TestDigest(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "net.weft")
-	if err := os.WriteFile(path, []byte("abc"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	// SHA-256 of "abc", FIPS 180-2, appendix B.1.
-	if d, err := Digest(path); err != nil || d != "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" {
-		t.Errorf("%s, %v", d, err)
-	}
-	if _, err := Digest(path + "x"); !errors.Is(err, os.ErrNotExist) {
-		t.Error(err)
-	}
-}

@@ -212,6 +212,16 @@ func ChannelSum(x, y []float32, rows, c int, sum, dot []float32) {
 	active.channelSum(x, y, rows, c, sum, dot)
 }
 
+// MeanPool computes the mean over all pixels of one image. x: [pixels][c], y: [c].
+func MeanPool(x, y []float32, pixels, c int) {
+	y = y[:c]
+	clear(y)
+	ChannelSum(x, nil, pixels, c, y, nil)
+	for i := range y {
+		y[i] *= 1 / float32(pixels)
+	}
+}
+
 // Add computes dst += src.
 func Add(dst, src []float32) {
 	need("add", "dst", dst, len(src))

@@ -276,12 +276,7 @@ func constant(n int, v float32) []float32 {
 func (e *Exec) meanPixels(x, y []float32, pix, c int) {
 	e.ranges(e.n, 8, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			s := y[i*c : (i+1)*c]
-			clear(s)
-			kernel.ChannelSum(x[i*pix*c:(i+1)*pix*c], nil, pix, c, s, nil)
-			for j := range s {
-				s[j] *= 1 / float32(pix)
-			}
+			kernel.MeanPool(x[i*pix*c:(i+1)*pix*c], y[i*c:(i+1)*c], pix, c)
 		}
 	})
 }

@@ -37,15 +37,17 @@ type Evaluator struct {
 	Net   *supernet.Supernet
 	Norms supernet.Norms
 	calib [][]float32
+	table *supernet.Table
 	exec  *nn.Exec
 	work  *supernet.Worker
 }
 
-// NewEvaluator returns an evaluator that calibrates on these batches of normalised
-// training images.
-func NewEvaluator(net *supernet.Supernet, calib [][]float32, pool *kernel.Pool) *Evaluator {
+// NewEvaluator returns an evaluator that starts with these statistics and calibrates
+// what they lack, adding to them, on these batches of normalised training images. The
+// weights must not change while it is in use.
+func NewEvaluator(net *supernet.Supernet, norms supernet.Norms, calib [][]float32, pool *kernel.Pool) *Evaluator {
 	return &Evaluator{
-		Net: net, Norms: supernet.Norms{}, calib: calib,
+		Net: net, Norms: norms, calib: calib, table: supernet.NewTable(net, norms),
 		exec: nn.NewExec(net.W, pool, false), work: supernet.NewWorker(pool),
 	}
 }
@@ -61,7 +63,7 @@ func (e *Evaluator) Evaluate(a supernet.Arch, on data.Split) (Result, error) {
 		return r, fmt.Errorf("no images to evaluate subnet %s on", e.Net.Space.Format(a))
 	}
 	e.Norms.Add(e.exec, g, e.calib)
-	p, err := supernet.NewTable(e.Net, e.Norms).Plan(a)
+	p, err := e.table.Plan(a)
 	if err != nil {
 		return r, err
 	}

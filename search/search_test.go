@@ -144,7 +144,7 @@ func TestEvaluate(t *testing.T) {
 	net, on, calib := testNet(t)
 	pool := kernel.NewPool(1)
 	defer pool.Close()
-	e := NewEvaluator(net, calib, pool)
+	e := NewEvaluator(net, supernet.Norms{}, calib, pool)
 	if _, err := e.Evaluate(net.Space.Max(), data.Split{}); err == nil {
 		t.Error("no images were enough")
 	}

@@ -141,12 +141,7 @@ func (w *Worker) spread() {
 func (w *Worker) mean(s *call, x, y []float32, n int) {
 	in, c := s.inPix*s.inC, s.inC
 	for i := range n {
-		m := y[i*c : (i+1)*c]
-		clear(m)
-		kernel.ChannelSum(x[i*in:(i+1)*in], nil, s.inPix, c, m, nil)
-		for j := range m {
-			m[j] *= 1 / float32(s.inPix)
-		}
+		kernel.MeanPool(x[i*in:(i+1)*in], y[i*c:(i+1)*c], s.inPix, c)
 	}
 }
 

@@ -142,8 +142,7 @@ func evaluate(ctx context.Context, m *model, set *data.Set, on data.Split, archs
 	if err != nil {
 		return nil, err
 	}
-	e := search.NewEvaluator(m.Net, calib, pool)
-	e.Norms = m.Norms
+	e := search.NewEvaluator(m.Net, m.Norms, calib, pool)
 	bar := bars.Start("eval", "subnets", 0, int64(len(archs)))
 	defer bar.End()
 	rows := make([]evalRow, 0, len(archs))

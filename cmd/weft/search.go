@@ -18,6 +18,7 @@ import (
 	"weft/kernel"
 	"weft/safetensors"
 	"weft/search"
+	"weft/supernet"
 	"weft/train"
 )
 
@@ -131,7 +132,7 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 	if err != nil {
 		return nil, err
 	}
-	e := search.NewEvaluator(t.Net, calib, pool)
+	e := search.NewEvaluator(t.Net, supernet.Norms{}, calib, pool)
 	archs, err := search.Candidates(t.Net.Space, search.Config{Samples: j.samples, Seed: j.seed})
 	if err != nil {
 		return nil, err
