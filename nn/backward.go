@@ -32,6 +32,8 @@ func (e *Exec) Backward(dlogits []float32) {
 			in := g.Values[op.In].C
 			dx := e.denseBack(op.Layer, Weight, Bias, e.vals[op.In], dy, in, g.Pitch())
 			e.give(grads, op.In, dx)
+		case Add:
+			e.addBack(op, dy, grads)
 		default:
 			e.poolBack(op, &e.state[i], dy, grads)
 		}
@@ -231,6 +233,23 @@ func (e *Exec) squeezeBack(op *Op, st *opState, dy []float32, grads [][]float32)
 		kernel.ScaleShift(dx[a:b], dy[a:b], nil, pix, c, st.gate[i*c:(i+1)*c], dm[i*c:(i+1)*c], kernel.Linear)
 	})
 	e.give(grads, op.In, dx)
+}
+
+// addBack hands dz = dy·act′ to both values. Each gets a buffer of its own, for what gives
+// more to one of them later adds in place.
+func (e *Exec) addBack(op *Op, dy []float32, grads [][]float32) {
+	c, rows := e.g.Values[op.Out].C, e.n*e.g.Values[op.Out].Pixels()
+	y, zero := e.vals[op.Out], make([]float32, c)
+	other := e.arena.Take(rows * c)
+	step := elemStep(c)
+	e.ranges(rows, step, func(_, lo, hi int) {
+		a, b := lo*c, hi*c
+		waste := make([]float32, 2*c)
+		kernel.NormGrad(dy[a:b], y[a:b], y[a:b], hi-lo, c, nil, nil, zero, op.Act, waste[:c], waste[c:])
+		copy(other[a:b], dy[a:b])
+	})
+	e.give(grads, op.In, dy)
+	e.give(grads, op.Res, other)
 }
 
 func (e *Exec) poolBack(op *Op, st *opState, dy []float32, grads [][]float32) {

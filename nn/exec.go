@@ -117,6 +117,8 @@ func (e *Exec) Forward(g *Graph, x []float32, n int) []float32 {
 			e.squeeze(op, &e.state[i], y)
 		case FC:
 			e.dense(op, op.Layer, Weight, Bias, e.vals[op.In], y, g.Values[op.In].C, pitch(out.C), kernel.Linear)
+		case Add:
+			e.add(op, y)
 		default:
 			e.poolOp(op, &e.state[i], y)
 		}
@@ -261,6 +263,17 @@ func (e *Exec) squeeze(op *Op, st *opState, y []float32) {
 	e.ranges(n, 1, func(_, i, _ int) {
 		a, b := i*pix*c, (i+1)*pix*c
 		kernel.ScaleShift(y[a:b], x[a:b], nil, pix, c, st.gate[i*c:(i+1)*c], zero, kernel.Linear)
+	})
+}
+
+// add computes y = act(x + res).
+func (e *Exec) add(op *Op, y []float32) {
+	c, rows := e.g.Values[op.Out].C, e.n*e.g.Values[op.Out].Pixels()
+	x, res := e.vals[op.In], e.vals[op.Res]
+	one, zero := constant(c, 1), make([]float32, c)
+	e.ranges(rows, elemStep(c), func(_, lo, hi int) {
+		a, b := lo*c, hi*c
+		kernel.ScaleShift(y[a:b], x[a:b], res[a:b], hi-lo, c, one, zero, op.Act)
 	})
 }
 

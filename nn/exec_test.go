@@ -26,7 +26,7 @@ func small() *Graph {
 	s := func(h, c int) tensor.Shape { return tensor.Shape{H: h, W: h, C: c} }
 	return &Graph{
 		Layers: layers,
-		Values: []tensor.Shape{s(9, 3), s(9, 8), s(9, 24), s(5, 24), s(5, 24), s(5, 16), s(5, 24), s(5, 24), s(3, 24), s(1, 24), s(1, 24), s(1, 24), s(1, 10)},
+		Values: []tensor.Shape{s(9, 3), s(9, 8), s(9, 24), s(5, 24), s(5, 24), s(5, 16), s(5, 24), s(5, 24), s(5, 24), s(3, 24), s(1, 24), s(1, 24), s(1, 24), s(1, 10)},
 		Ops: []Op{
 			{Kind: Conv, Layer: 0, In: 0, Out: 1, Res: -1, K: 3, Stride: 1, Act: kernel.HSwish},
 			{Kind: Conv, Layer: 1, In: 1, Out: 2, Res: -1, K: 1, Stride: 1, Act: kernel.HSwish},
@@ -35,11 +35,12 @@ func small() *Graph {
 			{Kind: Conv, Layer: 4, In: 4, Out: 5, Res: -1, K: 1, Stride: 1},
 			{Kind: Conv, Layer: 5, In: 5, Out: 6, Res: -1, K: 3, Stride: 1, Act: kernel.ReLU},
 			{Kind: Conv, Layer: 6, In: 6, Out: 7, Res: 6, K: 3, Stride: 1, Act: kernel.ReLU},
-			{Kind: MaxPool, Layer: -1, In: 7, Out: 8, Res: -1, K: 3, Stride: 2},
-			{Kind: AvgPool, Layer: -1, In: 8, Out: 9, Res: -1, K: 2, Stride: 2},
-			{Kind: GlobalPool, Layer: -1, In: 9, Out: 10, Res: -1},
-			{Kind: Conv, Layer: 7, In: 10, Out: 11, Res: -1, K: 1, Stride: 1, Act: kernel.HSwish},
-			{Kind: FC, Layer: 8, In: 11, Out: 12, Res: -1},
+			{Kind: Add, Layer: -1, In: 7, Out: 8, Res: 6, Act: kernel.ReLU},
+			{Kind: MaxPool, Layer: -1, In: 8, Out: 9, Res: -1, K: 3, Stride: 2},
+			{Kind: AvgPool, Layer: -1, In: 9, Out: 10, Res: -1, K: 2, Stride: 2},
+			{Kind: GlobalPool, Layer: -1, In: 10, Out: 11, Res: -1},
+			{Kind: Conv, Layer: 7, In: 11, Out: 12, Res: -1, K: 1, Stride: 1, Act: kernel.HSwish},
+			{Kind: FC, Layer: 8, In: 12, Out: 13, Res: -1},
 		},
 	}
 }

@@ -5,6 +5,7 @@
 package nn
 
 import (
+	"errors"
 	"fmt"
 
 	"weft/kernel"
@@ -17,7 +18,7 @@ type Kind uint8
 // Kinds of operations. Conv and Depthwise are followed by normalisation when the layer
 // has one, then by the residual, then by the activation. SE multiplies its input by
 // h-sigmoid(W2·relu(W1·mean(x)+b1)+b2) per channel. FC is a fully connected layer with
-// bias. GlobalPool averages all pixels.
+// bias. GlobalPool averages all pixels. Add is act(a + b) of two values, In and Res.
 const (
 	Conv Kind = iota
 	Depthwise
@@ -26,10 +27,11 @@ const (
 	AvgPool
 	GlobalPool
 	FC
+	Add
 )
 
 func (k Kind) String() string {
-	return [...]string{"conv", "depthwise", "se", "maxpool", "avgpool", "globalpool", "fc"}[k]
+	return [...]string{"conv", "depthwise", "se", "maxpool", "avgpool", "globalpool", "fc", "add"}[k]
 }
 
 // Layer is one set of weights at its maximum size.
@@ -57,7 +59,7 @@ type Op struct {
 	Layer  int // index into the supernet's layers, -1 for pooling
 	In     int // value read
 	Out    int // value written
-	Res    int // value added before the activation, or -1
+	Res    int // value added before the activation, or -1; of Add the second value
 	K      int // kernel in use
 	Stride int
 	Hidden int // SE: hidden channels in use
@@ -182,6 +184,9 @@ func (g *Graph) Check() error {
 
 func (g *Graph) checkOp(op *Op) error {
 	in, out := g.Values[op.In], g.Values[op.Out]
+	if op.Kind == Add && op.Res < 0 {
+		return errors.New("adds nothing: it needs a second value")
+	}
 	if op.Res >= 0 && g.Values[op.Res] != out {
 		return fmt.Errorf("residual is %v, output %v", g.Values[op.Res], out)
 	}
@@ -193,7 +198,7 @@ func (g *Graph) checkOp(op *Op) error {
 	case Conv, Depthwise, MaxPool, AvgPool:
 		p := (op.K - 1) / 2
 		want.H, want.W = (in.H+2*p-op.K)/op.Stride+1, (in.W+2*p-op.K)/op.Stride+1
-	case SE:
+	case SE, Add:
 		want.H, want.W = in.H, in.W
 	default:
 		want.H, want.W = 1, 1

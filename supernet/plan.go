@@ -148,6 +148,8 @@ func (t *Table) step(g *nn.Graph, i int, key nn.NormKey, slots []int) (call, err
 		l := &g.Layers[op.Layer]
 		s.conv = denseConv(w, op.Layer, nn.Weight, nn.Bias, in.C, op.Hidden, l.In, kernel.ReLU)
 		s.second = denseConv(w, op.Layer, nn.Weight2, nn.Bias2, op.Hidden, in.C, l.Hidden, kernel.HSigmoid)
+	case nn.Add:
+		s.conv.Act = op.Act
 	case nn.MaxPool, nn.AvgPool:
 		s.gather = &t.windows.Get(in.H, in.W, op.K, op.Stride, false).Fwd
 	}

@@ -63,16 +63,16 @@ func (b *builder) basicStem() {
 	b.conv("stem", b.s.channels(b.a, 0, b.s.Stem.Width), 3, b.s.Stem.Stride, kernel.ReLU)
 }
 
-// deepStem is ResNet-D's: three 3x3 convolutions, of which the middle one has a residual
-// and may be skipped, and a maximum pool. The residual is added before the activation,
-// where OFA's module adds it after; shapes and counts are the same.
+// deepStem is ResNet-D's: three 3x3 convolutions, of which the middle one has a residual,
+// added after its activation as in OFA, and may be skipped, and a maximum pool.
 func (b *builder) deepStem() {
 	s := b.s
 	half := MakeDivisible(float64(s.channels(b.a, 0, s.Stem.Width) / 2))
 	b.conv("stem.conv1", half, 3, s.Stem.Stride, kernel.ReLU)
 	in := b.cur
 	b.skip = stemDepths[b.a.Depth[0]] == 0
-	b.add(step{name: "stem.conv2", kind: nn.Conv, out: half, k: 3, stride: 1, act: kernel.ReLU, norm: true, res: &in})
+	b.conv("stem.conv2", half, 3, 1, kernel.ReLU)
+	b.add(step{kind: nn.Add, out: half, res: &in})
 	b.skip = false
 	b.conv("stem.conv3", s.channels(b.a, 1, s.Stem.Width), 3, 1, kernel.ReLU)
 	b.add(step{kind: nn.MaxPool, out: b.channels(), k: 3, stride: 2})

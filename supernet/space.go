@@ -130,6 +130,24 @@ func Find(name string, classes, channels int) (*Space, error) {
 	return s, nil
 }
 
+// At returns the same space for inputs of pixels by pixels. Its layers are those of s, so
+// that the same weights serve both; statistics of normalisation are its own.
+func (s *Space) At(pixels int) (*Space, error) {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("describe space %q: %w", s.Name, err)
+	}
+	c := new(Space)
+	if err := json.Unmarshal(data, c); err != nil {
+		return nil, fmt.Errorf("describe space %q: %w", s.Name, err)
+	}
+	c.Input.H, c.Input.W = pixels, pixels
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
 // Decode reads a Space from the JSON that encoding/json makes of it and validates it.
 func Decode(data []byte) (*Space, error) {
 	d := json.NewDecoder(bytes.NewReader(data))

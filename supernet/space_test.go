@@ -92,8 +92,8 @@ func TestSizeOfResNet50D(t *testing.T) {
 			t.Errorf("%s: %s M parameters, %d normalised channels, want %s and %d", c.arch, p, normFeatures(g), c.params, c.norm)
 		}
 	}
-	if g := lower(t, s, "d1-4-4-6-4_e35_w65-80-65-80-100-100"); g.Values[1].C != 24 || g.Values[3].C != 48 {
-		t.Errorf("stem has %d and %d channels, want 24 and 48", g.Values[1].C, g.Values[3].C)
+	if g := lower(t, s, "d1-4-4-6-4_e35_w65-80-65-80-100-100"); g.Values[1].C != 24 || g.Values[4].C != 48 {
+		t.Errorf("stem has %d and %d channels, want 24 and 48", g.Values[1].C, g.Values[4].C)
 	}
 }
 
@@ -261,6 +261,29 @@ func TestValidate(t *testing.T) {
 		spoil(s)
 		if err := s.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not mention %q", err, want)
+		}
+	}
+}
+
+// TestAt: a space at another resolution keeps its layers and its Archs and leaves the original alone.
+func TestAt(t *testing.T) {
+	for _, name := range Names() {
+		s := find(t, name, 10, 3)
+		was := s.Input
+		for _, pixels := range []int{32, 96, 224} {
+			c, err := s.At(pixels)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Input.H != pixels || c.Input.W != pixels || c.Input.C != 3 || s.Input != was {
+				t.Errorf("%s at %d pixels has inputs of %v; the space itself %v", name, pixels, c.Input, s.Input)
+			}
+			if !cmp.Equal(c.Layers(), s.Layers()) || c.Format(c.Min()) != s.Format(s.Min()) {
+				t.Errorf("%s at %d pixels has other layers", name, pixels)
+			}
+		}
+		if _, err := s.At(0); err == nil {
+			t.Errorf("%s at 0 pixels is no error", name)
 		}
 	}
 }

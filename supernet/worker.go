@@ -15,6 +15,7 @@ type Worker struct {
 	pool  *kernel.Pool
 	arena []float32
 	zero  []float32
+	one   []float32
 	task  planTask
 }
 
@@ -32,7 +33,10 @@ func (w *Worker) Reserve(p *Plan, n int) {
 	}
 	for i := range p.steps {
 		if c := p.steps[i].inC; len(w.zero) < c {
-			w.zero = make([]float32, c)
+			w.zero, w.one = make([]float32, c), make([]float32, c)
+			for i := range w.one {
+				w.one[i] = 1
+			}
 		}
 	}
 }
@@ -115,6 +119,8 @@ func (w *Worker) step(p *Plan, s *call, n int) {
 		w.squeeze(p, s, x, y, n)
 	case nn.GlobalPool:
 		w.mean(s, x, y, n)
+	case nn.Add:
+		kernel.ScaleShift(y, x, res, n*s.rows, s.outC, w.one[:s.outC], w.zero[:s.outC], s.conv.Act)
 	default:
 		in, out := s.inPix*s.inC, s.rows*s.outC
 		for i := range n {
