@@ -35,7 +35,7 @@ func (f goFile) written() bool { return !ast.IsGenerated(f.syntax) }
 // source: git's own folder and whatever building and running leave behind.
 func walk(t *testing.T, fn func(name string)) {
 	t.Helper()
-	skip := map[string]bool{".git": true, "bin": true, "runs": true, "weft-demo": true}
+	skip := map[string]bool{".git": true, "bin": true, "runs": true, "weft-demo": true, "bench/node_modules": true}
 	err := fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
