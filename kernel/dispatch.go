@@ -1,5 +1,11 @@
 package kernel
 
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
 // impl is one tier of kernels.
 type impl struct {
 	name           string
@@ -28,15 +34,41 @@ var generic = impl{
 	avgPool: avgPoolGeneric, sgd: sgdGeneric,
 }
 
-var active = fastest()
+// tiers are those that the processor can run, the fastest first; active is in use.
+var (
+	tiers  = available()
+	active = choose(os.Getenv("WEFT_KERNEL"))
+)
 
-// Tier names the kernels in use: "avx2" or "go".
+// choose returns the tier of a name, the fastest for "".
+func choose(name string) impl {
+	if name == "" {
+		return tiers[0]
+	}
+	for _, t := range tiers {
+		if t.name == name {
+			return t
+		}
+	}
+	panic(fmt.Sprintf("WEFT_KERNEL is %q: this processor and build have the kernels %s", name, strings.Join(Tiers(), ", ")))
+}
+
+// Tier names the kernels in use: "avx512", "avx2" or "go".
 func Tier() string { return active.name }
 
-// UseGeneric switches to the kernels in plain Go and returns a function that switches
-// back. It is meant for tests: no kernel may run meanwhile.
-func UseGeneric() (restore func()) {
+// Tiers names the kernels that the processor can run, the fastest first.
+func Tiers() []string {
+	names := make([]string, len(tiers))
+	for i, t := range tiers {
+		names[i] = t.name
+	}
+	return names
+}
+
+// UseTier switches to one of Tiers, panics for another name, and returns a function that
+// switches back. It is meant for tests: no kernel may run meanwhile.
+func UseTier(name string) (restore func()) {
 	was := active
-	active = generic
+	active = choose(name)
 	return func() { active = was }
 }

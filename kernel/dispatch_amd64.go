@@ -4,19 +4,34 @@ package kernel
 
 import "github.com/klauspost/cpuid/v2"
 
-// fastest returns the best kernels that the processor can run.
-func fastest() impl {
-	if !cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {
-		return generic
+// available returns the kernels that the processor can run, the fastest first.
+func available() []impl {
+	switch cpu := cpuid.CPU; {
+	case !cpu.Supports(cpuid.AVX2, cpuid.FMA3):
+		return []impl{generic}
+	case !cpu.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL):
+		return []impl{avx2(), generic}
+	default:
+		return []impl{avx512(), avx2(), generic}
 	}
-	best := generic
-	best.name = "avx2"
-	best.conv, best.convGrad = convAVX2, convGradAVX2
-	best.depthwise, best.depthwiseGrad = depthwiseAVX2, depthwiseGradAVX2
-	best.packTransposed = packTransposedAVX2
-	best.moments, best.scaleShift = momentsAVX2, scaleShiftAVX2
-	best.normGrad, best.affine2 = normGradAVX2, affine2AVX2
-	best.channelSum, best.add, best.sgd = channelSumAVX2, addAVX2, sgdAVX2
-	best.maxPool, best.avgPool = maxPoolAVX2, avgPoolAVX2
-	return best
+}
+
+func avx2() impl {
+	t := generic
+	t.name = "avx2"
+	t.conv, t.convGrad = convAVX2, convGradAVX2
+	t.depthwise, t.depthwiseGrad = depthwiseAVX2, depthwiseGradAVX2
+	t.packTransposed = packTransposedAVX2
+	t.moments, t.scaleShift = momentsAVX2, scaleShiftAVX2
+	t.normGrad, t.affine2 = normGradAVX2, affine2AVX2
+	t.channelSum, t.add, t.sgd = channelSumAVX2, addAVX2, sgdAVX2
+	t.maxPool, t.avgPool = maxPoolAVX2, avgPoolAVX2
+	return t
+}
+
+// avx512 needs the extensions F, BW, DQ and VL.
+func avx512() impl {
+	t := avx2()
+	t.name = "avx512"
+	return t
 }

@@ -28,13 +28,13 @@ type work struct {
 	bytes  float64 // moved at least; set instead of flops where memory is the limit
 }
 
-// Agree runs a case by the specification and by the kernels in use and reports the first
+// Agree runs a case by the specification and by the tier in use and reports the first
 // difference, a write outside the outputs, or a changed input. With special, inputs hold
 // NaN, infinities and negative zeros.
 func (c Case) Agree(seed uint64, special bool) error {
 	want := newArena(seed, special)
 	w := c.setup(want)
-	restore := kernel.UseGeneric()
+	restore := kernel.UseTier("go")
 	w.run(0, w.units)
 	restore()
 	got := newArena(seed, special)

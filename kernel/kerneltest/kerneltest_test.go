@@ -10,13 +10,17 @@ import (
 )
 
 func TestAgree(t *testing.T) {
-	t.Logf("tier %s", kernel.Tier())
-	for _, c := range Cases() {
-		t.Run(c.String(), func(t *testing.T) {
-			for seed, special := range []bool{false, true} {
-				if err := c.Agree(uint64(seed), special); err != nil {
-					t.Errorf("special=%v: %v", special, err)
-				}
+	for _, tier := range kernel.Tiers() {
+		t.Run(tier, func(t *testing.T) {
+			defer kernel.UseTier(tier)()
+			for _, c := range Cases() {
+				t.Run(c.String(), func(t *testing.T) {
+					for seed, special := range []bool{false, true} {
+						if err := c.Agree(uint64(seed), special); err != nil {
+							t.Errorf("special=%v: %v", special, err)
+						}
+					}
+				})
 			}
 		})
 	}
@@ -27,21 +31,20 @@ func TestGradient(t *testing.T) {
 	if testing.Short() {
 		seeds = 1
 	}
-	for _, g := range Gradients() {
-		t.Run(g.String(), func(t *testing.T) {
-			for seed := range seeds {
-				if err := g.Check(seed); err != nil {
-					t.Error(err)
-				}
+	for _, tier := range kernel.Tiers() {
+		t.Run(tier, func(t *testing.T) {
+			defer kernel.UseTier(tier)()
+			for _, g := range Gradients() {
+				t.Run(g.String(), func(t *testing.T) {
+					for seed := range seeds {
+						if err := g.Check(seed); err != nil {
+							t.Error(err)
+						}
+					}
+				})
 			}
 		})
 	}
-}
-
-// TestGradientGeneric judges the specification itself.
-func TestGradientGeneric(t *testing.T) {
-	defer kernel.UseGeneric()()
-	TestGradient(t)
 }
 
 // TestSpeed only looks at the form of the table; its figures are for make bench.
