@@ -29,8 +29,7 @@ func (e *Exec) Backward(dlogits []float32) {
 		case SE:
 			e.squeezeBack(op, &e.state[i], dy, grads)
 		case FC:
-			in := g.Values[op.In].C
-			dx := e.denseBack(op.Layer, Weight, Bias, e.vals[op.In], dy, in, g.Pitch())
+			dx := e.denseBack(op.Layer, Weight, Bias, e.vals[op.In], dy, g.Values[op.In].Size(), pitch(g.Values[op.Out].C))
 			e.give(grads, op.In, dx)
 		case Add:
 			e.addBack(op, dy, grads)

@@ -116,7 +116,7 @@ func (e *Exec) Forward(g *Graph, x []float32, n int) []float32 {
 		case SE:
 			e.squeeze(op, &e.state[i], y)
 		case FC:
-			e.dense(op, op.Layer, Weight, Bias, e.vals[op.In], y, g.Values[op.In].C, pitch(out.C), kernel.Linear)
+			e.dense(op, op.Layer, Weight, Bias, e.vals[op.In], y, g.Values[op.In].Size(), pitch(out.C), kernel.Linear)
 		case Add:
 			e.add(op, y)
 		default:

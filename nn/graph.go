@@ -18,7 +18,7 @@ type Kind uint8
 // Kinds of operations. Conv and Depthwise are followed by normalisation when the layer
 // has one, then by the residual, then by the activation. SE multiplies its input by
 // h-sigmoid(W2·relu(W1·mean(x)+b1)+b2) per channel. FC is a fully connected layer with
-// bias. GlobalPool averages all pixels. Add is act(a + b) of two values, In and Res.
+// bias over all values of its input, [H][W][C]. GlobalPool averages all pixels. Add is act(a + b) of two values, In and Res.
 const (
 	Conv Kind = iota
 	Depthwise
@@ -98,7 +98,7 @@ func (g *Graph) OpMACs(op *Op) int {
 	case SE:
 		return 2 * in.C * op.Hidden
 	case FC:
-		return in.C * out.C
+		return in.Size() * out.C
 	default:
 		return 0
 	}
@@ -119,7 +119,7 @@ func (g *Graph) Params() int {
 		case SE:
 			n += 2*in*op.Hidden + op.Hidden + in
 		case FC:
-			n += in*out + out
+			n += g.Values[op.In].Size()*out + out
 		}
 		if op.Layer >= 0 && g.Layers[op.Layer].Norm {
 			n += 2 * out
@@ -213,7 +213,11 @@ func (g *Graph) checkOp(op *Op) error {
 		return nil
 	}
 	l := &g.Layers[op.Layer]
-	if l.Kind != op.Kind || in.C > l.In || out.C > l.Out || op.K > l.K || op.Hidden > l.Hidden {
+	inputs := in.C
+	if op.Kind == FC {
+		inputs = in.Size()
+	}
+	if l.Kind != op.Kind || inputs > l.In || out.C > l.Out || op.K > l.K || op.Hidden > l.Hidden {
 		return fmt.Errorf("does not fit layer %s (%d to %d channels, kernel %d)", l.Name, l.In, l.Out, l.K)
 	}
 	return nil

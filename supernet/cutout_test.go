@@ -9,53 +9,29 @@ import (
 	"weft/nn"
 )
 
-// cutOut returns a graph over layers of exactly the sizes that g uses, with weights of its own.
-func cutOut(net *Supernet, g *nn.Graph) (*nn.Graph, *nn.Weights) {
-	c := &nn.Graph{Values: g.Values, Ops: slices.Clone(g.Ops)}
-	var from []int
-	for i := range c.Ops {
-		op := &c.Ops[i]
-		if op.Layer < 0 {
-			continue
+// cut cuts a subnet out of net, with statistics measured on x.
+func cut(t testing.TB, net *Supernet, a Arch, x []float32) (*Supernet, *nn.Graph) {
+	t.Helper()
+	g, err := net.Space.Lower(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	norms := Norms{}
+	norms.Add(nn.NewExec(net.W, kernel.NewPool(1), false), g, [][]float32{x})
+	c, own, err := net.Cut(a, norms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	graph, err := c.Space.Lower(c.Space.Max())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range graph.NormKeys() {
+		if _, ok := own[k]; k != 0 && !ok {
+			t.Fatal("a layer of the cut-out has no statistics")
 		}
-		l := g.Layers[op.Layer]
-		from = append(from, op.Layer)
-		l.In, l.Out, l.Hidden, l.Kernels = g.Values[op.In].C, g.Values[op.Out].C, op.Hidden, nil
-		if l.K > 0 {
-			l.K = op.K
-		}
-		op.Layer = len(c.Layers)
-		c.Layers = append(c.Layers, l)
 	}
-	w := nn.NewWeights(c.Layers)
-	for i := range w.Params {
-		p := &w.Params[i]
-		layer := from[p.Layer]
-		if l := c.Layers[p.Layer]; l.Kind == nn.Depthwise && p.Role == nn.Weight {
-			all := net.W.DeriveKernel(layer, l.K)
-			for t := range l.Taps() {
-				copy(w.Data[p.Off+t*l.Out:][:l.Out], all[t*g.Layers[layer].Out:])
-			}
-			continue
-		}
-		big := net.W.Find(layer, p.Role)
-		src, shape := net.W.Canonical(net.W.Data, big), net.W.Params[big].Shape
-		w.SetCanonical(w.Data, i, corner(src, shape, p.Shape))
-	}
-	return c, w
-}
-
-// corner copies the first entries of every axis.
-func corner(src []float32, from, to []int) []float32 {
-	if len(to) == 1 {
-		return src[:to[0]]
-	}
-	var out []float32
-	step := len(src) / from[0]
-	for i := range to[0] {
-		out = append(out, corner(src[i*step:(i+1)*step], from[1:], to[1:])...)
-	}
-	return out
+	return c, graph
 }
 
 // TestSubnetEqualsItsCutOut: a subnet that reads prefixes of the supernet's weights computes, to the bit, what the
@@ -78,11 +54,8 @@ func TestSubnetEqualsItsCutOut(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				c, w := cutOut(net, g)
-				if err := c.Check(); err != nil {
-					t.Fatal(err)
-				}
-				want := slices.Clone(nn.NewExec(w, pool, false).Forward(c, x, n))
+				c, graph := cut(t, net, a, x)
+				want := slices.Clone(nn.NewExec(c.W, pool, false).Forward(graph, x, n))
 				got := whole.Forward(g, x, n)
 				for i := range want {
 					if want[i] != got[i] {
@@ -104,12 +77,12 @@ func BenchmarkSlice(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		c, w := cutOut(net, g)
+		c, graph := cut(b, net, net.Space.Min(), x)
 		for _, k := range []struct {
 			name  string
 			exec  *nn.Exec
 			graph *nn.Graph
-		}{{"sliced", nn.NewExec(net.W, pool, false), g}, {"cut out", nn.NewExec(w, pool, false), c}} {
+		}{{"sliced", nn.NewExec(net.W, pool, false), g}, {"cut out", nn.NewExec(c.W, pool, false), graph}} {
 			b.Run(name+"/"+k.name, func(b *testing.B) {
 				for b.Loop() {
 					k.exec.Forward(k.graph, x, 16)

@@ -70,6 +70,11 @@ type step struct {
 func (b *builder) build() {
 	b.g.Values = append(b.g.Values, b.s.Input)
 	switch b.s.Family {
+	case Fixed:
+		for i := range b.s.Nodes {
+			b.node(&b.s.Nodes[i])
+		}
+		return
 	case MBV3:
 		b.mbv3Stem()
 	case Bottleneck:
@@ -112,13 +117,17 @@ func (b *builder) add(st step) int {
 	if st.from != nil {
 		in = *st.from
 	}
+	inputs := b.g.Values[in].C
+	if st.kind == nn.FC {
+		inputs = b.g.Values[in].Size()
+	}
 	layer := -1
 	if st.name != "" {
 		layer = b.layer
 		b.layer++
 		if b.layout {
 			b.g.Layers = append(b.g.Layers, nn.Layer{
-				Name: b.prefix + st.name, Kind: st.kind, In: b.g.Values[in].C, Out: st.out,
+				Name: b.prefix + st.name, Kind: st.kind, In: inputs, Out: st.out,
 				Hidden: st.hidden, K: st.k, Kernels: st.kernels, Norm: st.norm,
 			})
 		}

@@ -99,7 +99,7 @@ func (p *Plan) assign(g *nn.Graph) []int {
 	for i := range g.Ops {
 		op := &g.Ops[i]
 		v := g.Values[op.Out]
-		slots[op.Out] = take(align(v.Pixels() * ((v.C + 7) &^ 7)))
+		slots[op.Out] = take(align(v.Pixels() * pitch(v.C)))
 		for v, l := range last {
 			if l == i && (v == op.In || v == op.Res) {
 				free = append(free, slots[v])
@@ -143,7 +143,7 @@ func (t *Table) step(g *nn.Graph, i int, key nn.NormKey, slots []int) (call, err
 			C: out.C, CMax: l.Out, Scale: norm.Scale, Shift: norm.Shift, Act: op.Act,
 		}
 	case nn.FC:
-		s.conv = denseConv(w, op.Layer, nn.Weight, nn.Bias, in.C, g.Pitch(), g.Layers[op.Layer].In, kernel.Linear)
+		s.conv = denseConv(w, op.Layer, nn.Weight, nn.Bias, in.Size(), pitch(out.C), g.Layers[op.Layer].In, kernel.Linear)
 	case nn.SE:
 		l := &g.Layers[op.Layer]
 		s.conv = denseConv(w, op.Layer, nn.Weight, nn.Bias, in.C, op.Hidden, l.In, kernel.ReLU)
@@ -167,6 +167,9 @@ func denseConv(w *nn.Weights, layer int, r, b nn.Role, cin, cout, inMax int, act
 		XPitch: cin, YPitch: cout, Taps: 1, InMax: inMax, Shift: w.Of(w.Data, layer, b), Act: act,
 	}
 }
+
+// pitch is the row length of a value with c channels: whole vectors of 8.
+func pitch(c int) int { return (c + 7) &^ 7 }
 
 // align rounds up to whole cache lines of floats.
 func align(n int) int { return (n + 15) &^ 15 }

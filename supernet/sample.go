@@ -65,6 +65,9 @@ func atLevel(level, levels, n int) uint8 {
 // are drawn through, for every width. Where stages offer different numbers of depths, depth
 // is a level (see Sampling).
 func (s *Space) Uniform() []Arch {
+	if s.Family == Fixed {
+		return []Arch{{}}
+	}
 	depths := 0
 	for m := range s.Stages {
 		depths = max(depths, len(s.Stages[m].Depths))

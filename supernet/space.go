@@ -49,17 +49,19 @@ type Space struct {
 	Family  Family       `json:"family"`
 	Input   tensor.Shape `json:"input"`
 	Classes int          `json:"classes"`
-	Stem    Stem         `json:"stem"`
-	Stages  []Stage      `json:"stages"`
+	Stem    Stem         `json:"stem,omitzero"`
+	Stages  []Stage      `json:"stages,omitempty"`
 	Head    Head         `json:"head,omitzero"`
 
 	// Expansions are the ratios of a block's middle channels to its outputs (to its inputs
 	// in MBV3), chosen for each block.
-	Expansions []float64 `json:"expansions"`
+	Expansions []float64 `json:"expansions,omitempty"`
 	// Kernels are the depthwise kernels of MBV3, chosen for each block.
-	Kernels []int `json:"kernels"`
+	Kernels []int `json:"kernels,omitempty"`
 	// Widths multiply the channels of a stage, chosen for each stage.
-	Widths []float64 `json:"widths"`
+	Widths []float64 `json:"widths,omitempty"`
+	// Nodes are the network of a Fixed space, which has nothing of the above from Stem on.
+	Nodes []Node `json:"nodes,omitempty"`
 
 	once   sync.Once
 	layers []nn.Layer
@@ -176,10 +178,14 @@ func (s *Space) Validate() error {
 func (s *Space) validate() error {
 	in := s.Input
 	switch {
-	case s.Family != MBV3 && s.Family != Basic && s.Family != Bottleneck:
-		return fmt.Errorf("family is %q: must be %s, %s or %s", s.Family, MBV3, Basic, Bottleneck)
+	case s.Family != MBV3 && s.Family != Basic && s.Family != Bottleneck && s.Family != Fixed:
+		return fmt.Errorf("family is %q: must be %s, %s, %s or %s", s.Family, MBV3, Basic, Bottleneck, Fixed)
 	case in.H < 1 || in.W < 1 || in.H > maxPixels || in.W > maxPixels/in.H:
 		return fmt.Errorf("input is %dx%d: must have 1 to %d pixels", in.H, in.W, maxPixels)
+	case s.Family == Fixed:
+		return s.validateFixed()
+	case len(s.Nodes) > 0:
+		return fmt.Errorf("family %s alone has nodes", Fixed)
 	case len(s.Stages) < 1 || len(s.Stages) > MaxStages:
 		return fmt.Errorf("has %d stages: must have 1 to %d", len(s.Stages), MaxStages)
 	case (s.Family == MBV3) != (s.Stem.Block != 0 || s.Head != Head{}):

@@ -20,6 +20,9 @@ import (
 // widths are percentages unless the space has whole ones only. In family Bottleneck d
 // begins with the stem's (0 or 1) and w with two of the stem's.
 func (s *Space) Format(a Arch) string {
+	if s.Family == Fixed {
+		return fixedArch
+	}
 	var parts []string
 	for d := range dims {
 		if d != depthDim && !s.varies(d) {
@@ -43,6 +46,12 @@ func (s *Space) Format(a Arch) string {
 // would write equal ones once, and a part that the space does not vary may be given.
 func (s *Space) Parse(text string) (Arch, error) {
 	var a Arch
+	if s.Family == Fixed {
+		if text != fixedArch {
+			return a, fmt.Errorf("architecture %q: space %s holds one network, called %s", text, s.Name, fixedArch)
+		}
+		return a, nil
+	}
 	rest := strings.Split(text, "_")
 	for d := range dims {
 		switch {
