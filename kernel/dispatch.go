@@ -11,6 +11,7 @@ type impl struct {
 	name           string
 	conv           func(*Conv, int, int)
 	convGrad       func(*ConvGrad, int, int)
+	winograd       func(w *Winograd, lo, hi int, scratch []float32)
 	depthwise      func(*Depthwise, int, int)
 	depthwiseGrad  func(*DepthwiseGrad, int, int)
 	packTransposed func(dst, w []float32, outMax, taps, inMax int)
@@ -26,7 +27,7 @@ type impl struct {
 }
 
 var generic = impl{
-	name: "go", conv: convGeneric, convGrad: convGradGeneric,
+	name: "go", conv: convGeneric, convGrad: convGradGeneric, winograd: winogradGeneric,
 	depthwise: depthwiseGeneric, depthwiseGrad: depthwiseGradGeneric,
 	packTransposed: packTransposedGeneric, moments: momentsGeneric,
 	scaleShift: scaleShiftGeneric, normGrad: normGradGeneric, affine2: affine2Generic,

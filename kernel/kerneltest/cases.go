@@ -4,6 +4,7 @@ package kerneltest
 // stride and option at small sizes.
 func Cases() []Case {
 	cs := append(convCases(), depthwiseCases()...)
+	cs = append(cs, winogradCases()...)
 	for _, c := range []int{8, 16, 24, 32, 40, 96, 120} {
 		for _, rows := range []int{1, 7, 50} {
 			cs = append(cs, rowCases(rows, c)...)
@@ -25,6 +26,7 @@ func Cases() []Case {
 // supernets.
 func SpeedCases() []Case {
 	cs := append(convSpeed(), depthwiseSpeed()...)
+	cs = append(cs, winogradSpeed()...)
 	cs = append(cs, rowCases(8*28*28, 16)...)  // in the second-level cache
 	cs = append(cs, rowCases(64*28*28, 24)...) // and beyond
 	cs = append(cs, rowCases(64*7*7, 96)...)
