@@ -2,7 +2,6 @@ package nn
 
 import (
 	"fmt"
-	"math"
 
 	"weft/kernel"
 	"weft/tensor"
@@ -11,19 +10,28 @@ import (
 // Eps is the variance offset of batch normalisation.
 const Eps = 1e-5
 
-// Exec runs graphs in training mode, forwards with batch statistics and backwards. It
-// keeps the activations of the last Forward for Backward. Work is cut into chunks by
-// shape alone and reductions combine in chunk order, so results are the same bits for
-// any number of threads. An Exec is not safe for concurrent use.
+// Exec runs graphs in training mode, forwards with batch statistics and backwards.
+//
+// Memory is slower than arithmetic, so each convolution is one pass over the batch, a few
+// images at a time that stay in the cache: the pass finishes the values that it reads
+// (normalisation, residual, activation, squeeze-and-excite), convolves them and measures
+// what it wrote. Values that are read once are never stored, the backward pass computes
+// them again; it likewise takes a gradient through the normalisation of the operation
+// before as soon as it is complete.
+//
+// Work is cut by shape alone and reductions combine in order, so results are the same
+// bits for any number of threads. An Exec is not safe for concurrent use.
 type Exec struct {
 	W    *Weights
 	Grad []float32 // gradient of the weights, same layout as W.Data; Backward accumulates
 	// Flops counts the floating-point operations of convolutions and fully connected
-	// layers, forwards and backwards, since the Exec was made (two a MAC).
+	// layers, forwards and backwards, since the Exec was made (two a MAC; however they
+	// are computed).
 	Flops int64
 
 	pool      *kernel.Pool
 	arena     tensor.Arena
+	local     []scratch // of each thread
 	windows   kernel.Windows
 	transpose [][]float32 // layer -> transposed weights
 	derived   map[derivedKey][]float32
@@ -32,7 +40,10 @@ type Exec struct {
 
 	g     *Graph
 	n     int
-	vals  [][]float32 // outputs of each value
+	sched schedule
+	now   int         // operation in progress; those of Backward come after all
+	vals  [][]float32 // values in full, nil where they are not kept
+	grads [][]float32
 	state []opState
 }
 
@@ -44,16 +55,19 @@ type opState struct {
 	scale       []float32 // of the normalisation in use
 	shift       []float32
 	mean, invSD []float32
-	variance    []float32 // biased
-	arg         []int32   // max pooling
-	pooled, hid []float32 // squeeze-and-excite
+	variance    []float32   // biased
+	sums        [][]float32 // Σdz and Σdz·(x−mean) of each part of the batch, one after the other
+	arg         []int32     // max pooling
+	pooled, hid []float32   // squeeze-and-excite
 	gate, pre   []float32
+	dgate, dhid []float32
 }
 
 // NewExec returns an Exec on the weights. Without training it has no Grad and runs Forward
 // alone.
 func NewExec(w *Weights, pool *kernel.Pool, training bool) *Exec {
 	e := &Exec{W: w, pool: pool, derived: map[derivedKey][]float32{}, derivedDW: map[derivedKey][]float32{}}
+	e.local = make([]scratch, pool.Threads())
 	if training {
 		e.Grad = tensor.Floats(len(w.Data))
 		e.transpose = make([][]float32, len(w.Layers))
@@ -73,23 +87,87 @@ type chunks func(i, thread int)
 func (f chunks) Do(i, thread int) { f(i, thread) }
 
 // ranges runs f over [0, n) cut into pieces of size step.
-func (e *Exec) ranges(n, step int, f func(i, lo, hi int)) {
-	e.pool.Run((n+step-1)/step, chunks(func(i, _ int) { f(i, i*step, min(n, i*step+step)) }))
+func (e *Exec) ranges(n, step int, f func(lo, hi int)) {
+	e.pool.Run((n+step-1)/step, chunks(func(i, _ int) { f(i*step, min(n, i*step+step)) }))
 }
 
-// rowStep is how many rows make a chunk of about 1.5 million MACs, some 20 µs.
-func rowStep(macsPerRow int) int {
-	return min(max(1_500_000/max(macsPerRow, 1), 96), 4800)
+// group is a few images on their way through an operation.
+type group struct {
+	lane   int  // groups of one lane run in order, one after the other
+	first  bool // of its lane
+	part   int  // number of the group
+	lo, hi int  // images
+	*scratch
 }
 
-// elemStep chooses how many rows of c channels make a chunk of memory-bound work.
-func elemStep(c int) int { return max(16384/c, 16) }
+// scratch is a thread's memory for one group.
+type scratch struct {
+	tensor.Arena
+	known []known // what was computed for the group
+}
+
+type known struct {
+	value int
+	y     []float32
+}
+
+// cut says how an operation's batch falls into groups.
+type cut struct{ lanes, per int }
+
+// parts returns how many groups there are, at most.
+func (c cut) parts(n int) int { return c.lanes * c.perLane(n) }
+
+func (c cut) perLane(n int) int {
+	most := (n + c.lanes - 1) / c.lanes
+	return (most + c.per - 1) / c.per
+}
+
+// sweep runs f on all groups of images.
+func (e *Exec) sweep(c cut, f func(group)) {
+	e.pool.Run(c.lanes, chunks(func(lane, thread int) {
+		g := group{lane: lane, first: true, part: lane * c.perLane(e.n), scratch: &e.local[thread]}
+		lo, hi := lane*e.n/c.lanes, (lane+1)*e.n/c.lanes
+		for ; lo < hi; lo += c.per {
+			g.lo, g.hi = lo, min(lo+c.per, hi)
+			g.Reset()
+			g.known = g.known[:0]
+			f(g)
+			g.first = false
+			g.part++
+		}
+	}))
+}
+
+// groupFloats is how many values of a group should stay in the second-level cache.
+const groupFloats = 96 << 10
+
+// cut chooses groups whose inputs and outputs stay in the cache, but large enough to be
+// worth reading the weights again for each, and for eight groups at least where possible.
+func (e *Exec) cut(op *Op) cut {
+	size := e.size(op.In) + e.size(op.Out)
+	per := min(groupFloats/size, (e.n+7)/8)
+	if op.Kind == Conv {
+		in, out := e.g.Values[op.In], e.g.Values[op.Out]
+		per = max(per, min(op.K*op.K*in.C*out.C/size, (e.n+3)/4))
+	}
+	per = max(per, 1)
+	return cut{lanes: (e.n + per - 1) / per, per: per}
+}
 
 // pitch is the row length of a value with c channels: whole vectors of 8.
 func pitch(c int) int { return (c + 7) &^ 7 }
 
 // Pitch returns the row length of the logits that Forward returns.
 func (g *Graph) Pitch() int { return pitch(g.Values[g.Output()].C) }
+
+// size returns how many floats a value takes an image; those given are not padded.
+func (e *Exec) size(v int) int {
+	s := e.g.Values[v]
+	if v == 0 {
+		return s.Size()
+	}
+	return s.Pixels() * pitch(s.C)
+}
 
 // Forward runs the graph on n images x ([n][H][W][C], normalised) with batch statistics
 // and returns the logits, rows of g.Pitch() values. The result and the state for Backward
@@ -100,217 +178,118 @@ func (e *Exec) Forward(g *Graph, x []float32, n int) []float32 {
 	}
 	e.arena.Reset()
 	e.refresh(g)
-	e.g, e.n = g, n
+	e.g, e.n, e.sched = g, n, newSchedule(g)
 	e.vals = append(e.vals[:0], make([][]float32, len(g.Values))...)
 	e.state = append(e.state[:0], make([]opState, len(g.Ops))...)
+	for v := range e.vals {
+		if v > 0 && e.sched.values[v].kept {
+			e.vals[v] = e.arena.Take(n * e.size(v))
+		}
+	}
 	e.vals[0] = x
 	for i := range g.Ops {
 		op := &g.Ops[i]
+		e.now = i
 		e.Flops += int64(2 * n * g.OpMACs(op))
-		out := g.Values[op.Out]
-		y := e.arena.Take(n * out.Pixels() * pitch(out.C))
-		e.vals[op.Out] = y
 		switch op.Kind {
 		case Conv, Depthwise:
-			e.conv(op, &e.state[i], y)
-		case SE:
-			e.squeeze(op, &e.state[i], y)
+			e.conv(op, &e.state[i])
 		case FC:
-			e.dense(op, op.Layer, Weight, Bias, e.vals[op.In], y, g.Values[op.In].Size(), pitch(out.C), kernel.Linear)
+			e.dense(op.Layer, Weight, Bias, e.whole(op.In), e.vals[op.Out], n, g.Values[op.In].Size(), pitch(g.Values[op.Out].C), kernel.Linear)
+		case SE:
+			e.squeezeState(op, &e.state[i])
 		case Add:
-			e.add(op, y)
 		default:
-			e.poolOp(op, &e.state[i], y)
+			e.poolOp(op, &e.state[i])
 		}
 	}
-	return e.vals[g.Output()]
+	e.now = len(g.Ops)
+	z := e.whole(g.Output())
+	e.now++
+	return z
 }
 
-// conv computes act(norm(conv(x)) + res).
-func (e *Exec) conv(op *Op, st *opState, y []float32) {
-	in, out := e.g.Values[op.In], e.g.Values[op.Out]
-	rows := e.n * out.Pixels()
-	st.raw = e.arena.Take(rows * out.C)
-	win := e.windows.Get(in.H, in.W, op.K, op.Stride, op.Kind == Depthwise)
-	step := win.Fwd.Step(rowStep(e.g.OpMACs(op)/out.Pixels()), e.n)
-	parts := make([]moment, (rows+step-1)/step)
+// conv computes the convolution and its statistics.
+func (e *Exec) conv(op *Op, st *opState) {
+	in, out := e.size(op.In), e.size(op.Out)
+	pixels, c := e.g.Values[op.Out].Pixels(), e.g.Values[op.Out].C
+	st.raw = e.arena.Take(e.n * out)
+	cut := e.cut(op)
+	parts := make([]moment, cut.parts(e.n))
+	buf := e.arena.Take(3 * c * len(parts))
 	norm := e.W.Layers[op.Layer].Norm
-	run := e.convRows(op, win, st.raw)
-	e.ranges(rows, step, func(i, lo, hi int) {
-		run(lo, hi)
+	win := e.windows.Get(e.g.Values[op.In].H, e.g.Values[op.In].W, op.K, op.Stride, op.Kind == Depthwise)
+	e.sweep(cut, func(g group) {
+		x, y := e.read(op.In, g), st.raw[g.lo*out:g.hi*out]
+		e.convolve(op, win, x[:(g.hi-g.lo)*in], y, g)
 		if norm {
-			parts[i].measure(st.raw[lo*out.C:hi*out.C], hi-lo, out.C)
+			parts[g.part].measure(y, (g.hi-g.lo)*pixels, c, buf[3*c*g.part:][:3*c])
 		}
 	})
-	e.fold(op.Layer, parts, rows, out.C, st)
-	var res []float32
-	if op.Res >= 0 {
-		res = e.vals[op.Res]
-	}
-	e.ranges(rows, elemStep(out.C), func(_, lo, hi int) {
-		a, b := lo*out.C, hi*out.C
-		var r []float32
-		if res != nil {
-			r = res[a:b]
-		}
-		kernel.ScaleShift(y[a:b], st.raw[a:b], r, hi-lo, out.C, st.scale, st.shift, op.Act)
-	})
+	e.fold(op.Layer, parts, c, st)
 }
 
-// convRows returns the function that computes rows of a convolution without epilogue.
-func (e *Exec) convRows(op *Op, win *kernel.Window, y []float32) func(lo, hi int) {
+// convolve computes a convolution without epilogue on the images of a group.
+func (e *Exec) convolve(op *Op, win *kernel.Window, x, y []float32, g group) {
 	l := &e.W.Layers[op.Layer]
 	in, out := e.g.Values[op.In], e.g.Values[op.Out]
+	rows := (g.hi - g.lo) * out.Pixels()
 	if op.Kind == Depthwise {
-		c := &kernel.Depthwise{G: &win.Fwd, X: e.vals[op.In], W: e.depthwiseWeights(op), Y: y, C: out.C, CMax: l.Out}
-		return c.Rows
-	}
-	c := &kernel.Conv{
-		G: &win.Fwd, X: e.vals[op.In], W: e.W.Of(e.W.Data, op.Layer, Weight), Y: y,
-		Cin: in.C, Cout: out.C, XPitch: in.C, YPitch: out.C, Taps: l.Taps(), InMax: l.In,
-	}
-	return c.Rows
-}
-
-// moment holds a chunk's sums around its first row: Σ(x−p) and Σ(x−p)².
-type moment struct {
-	n          int
-	pivot      []float32
-	sum, sumsq []float32
-}
-
-func (m *moment) measure(x []float32, rows, c int) {
-	buf := make([]float32, 3*c)
-	m.n, m.pivot, m.sum, m.sumsq = rows, buf[:c], buf[c:2*c], buf[2*c:]
-	copy(m.pivot, x[:c])
-	kernel.Moments(x, rows, c, m.pivot, m.sum, m.sumsq)
-}
-
-// combine merges chunks in order into the mean and biased variance of one channel
-// (Chan, Golub and LeVeque's pairwise formula, in float64).
-func combine(parts []moment, ch int) (mean, variance float64) {
-	var n, m2 float64
-	for i := range parts {
-		p := &parts[i]
-		k := float64(p.n)
-		s := float64(p.sum[ch])
-		d := float64(p.pivot[ch]) + s/k - mean
-		m2 += float64(p.sumsq[ch]) - s*s/k + d*d*n*k/(n+k)
-		n += k
-		mean += d * k / n
-	}
-	return mean, max(m2/n, 0)
-}
-
-// fold turns statistics into the scale and shift of the normalisation; a layer without
-// one gets 1 and 0.
-func (e *Exec) fold(layer int, parts []moment, rows, c int, st *opState) {
-	buf := e.arena.Take(5 * c)
-	st.scale, st.shift, st.mean, st.invSD, st.variance = buf[:c], buf[c:2*c], buf[2*c:3*c], buf[3*c:4*c], buf[4*c:]
-	if !e.W.Layers[layer].Norm {
-		for ch := range c {
-			st.scale[ch], st.shift[ch], st.mean[ch], st.invSD[ch], st.variance[ch] = 1, 0, 0, 1, 1
-		}
+		c := kernel.Depthwise{G: &win.Fwd, X: x, W: e.depthwiseWeights(op), Y: y, C: out.C, CMax: l.Out}
+		c.Rows(0, rows)
 		return
 	}
-	gamma, beta := e.W.Of(e.W.Data, layer, Gamma), e.W.Of(e.W.Data, layer, Beta)
-	for ch := range c {
-		mean, variance := combine(parts, ch)
-		st.mean[ch], st.variance[ch] = float32(mean), float32(variance)
-		st.invSD[ch] = float32(1 / math.Sqrt(variance+Eps))
-		st.scale[ch] = gamma[ch] * st.invSD[ch]
-		st.shift[ch] = beta[ch] - st.mean[ch]*st.scale[ch]
+	c := kernel.Conv{
+		G: &win.Fwd, X: x, W: e.W.Of(e.W.Data, op.Layer, Weight), Y: y,
+		Cin: in.C, Cout: out.C, XPitch: in.C, YPitch: out.C, Taps: l.Taps(), InMax: l.In,
 	}
+	c.Rows(0, rows)
 }
 
-// Stats returns the batch mean and biased variance that the last Forward measured for
-// operation i, or nil when it has no normalisation.
-func (e *Exec) Stats(i int) (mean, variance []float32) {
-	op := &e.g.Ops[i]
-	if op.Layer < 0 || !e.W.Layers[op.Layer].Norm {
-		return nil, nil
-	}
-	return e.state[i].mean, e.state[i].variance
-}
-
-// dense computes act(x·W + b) on n rows of cin values.
-func (e *Exec) dense(op *Op, layer int, w, b Role, x, y []float32, cin, cout int, act kernel.Act) {
+// dense computes act(x·W + b) on rows of cin values.
+func (e *Exec) dense(layer int, w, b Role, x, y []float32, rows, cin, cout int, act kernel.Act) {
 	l := &e.W.Layers[layer]
 	inMax := l.In
 	if w == Weight2 {
 		inMax = l.Hidden
 	}
-	c := &kernel.Conv{
+	c := kernel.Conv{
 		G: kernel.IdentityGather(1), X: x, W: e.W.Of(e.W.Data, layer, w), Y: y,
 		Cin: cin, Cout: cout, XPitch: pitch(cin), YPitch: cout, Taps: 1, InMax: inMax,
 		Shift: e.W.Of(e.W.Data, layer, b), Act: act,
 	}
-	e.ranges(e.n, rowStep(cin*cout), func(_, lo, hi int) { c.Rows(lo, hi) })
+	c.Rows(0, rows)
 }
 
-// squeeze computes y = x·h-sigmoid(W2·relu(W1·mean(x)+b1)+b2).
-func (e *Exec) squeeze(op *Op, st *opState, y []float32) {
-	in := e.g.Values[op.In]
-	c, pix, n := in.C, in.Pixels(), e.n
-	x := e.vals[op.In]
-	st.pooled, st.hid = e.arena.Take(n*c), e.arena.Take(n*op.Hidden)
-	st.pre, st.gate = e.arena.Take(n*c), e.arena.Take(n*c)
-	e.meanPixels(x, st.pooled, pix, c)
-	e.dense(op, op.Layer, Weight, Bias, st.pooled, st.hid, c, op.Hidden, kernel.ReLU)
-	e.dense(op, op.Layer, Weight2, Bias2, st.hid, st.pre, op.Hidden, c, kernel.Linear)
-	one, zero := constant(c, 1), make([]float32, c)
-	kernel.ScaleShift(st.gate, st.pre, nil, n, c, one, zero, kernel.HSigmoid)
-	e.ranges(n, 1, func(_, i, _ int) {
-		a, b := i*pix*c, (i+1)*pix*c
-		kernel.ScaleShift(y[a:b], x[a:b], nil, pix, c, st.gate[i*c:(i+1)*c], zero, kernel.Linear)
-	})
-}
-
-// add computes y = act(x + res).
-func (e *Exec) add(op *Op, y []float32) {
-	c, rows := e.g.Values[op.Out].C, e.n*e.g.Values[op.Out].Pixels()
-	x, res := e.vals[op.In], e.vals[op.Res]
-	one, zero := constant(c, 1), make([]float32, c)
-	e.ranges(rows, elemStep(c), func(_, lo, hi int) {
-		a, b := lo*c, hi*c
-		kernel.ScaleShift(y[a:b], x[a:b], res[a:b], hi-lo, c, one, zero, op.Act)
-	})
-}
-
-func constant(n int, v float32) []float32 {
-	s := make([]float32, n)
-	for i := range s {
-		s[i] = v
+// meanPixels averages the pixels of each of n images.
+func meanPixels(x, y []float32, n, pix, c int) {
+	for i := range n {
+		kernel.MeanPool(x[i*pix*c:(i+1)*pix*c], y[i*c:(i+1)*c], pix, c)
 	}
-	return s
 }
 
-// meanPixels averages the pixels of each image.
-func (e *Exec) meanPixels(x, y []float32, pix, c int) {
-	e.ranges(e.n, 8, func(_, lo, hi int) {
-		for i := lo; i < hi; i++ {
-			kernel.MeanPool(x[i*pix*c:(i+1)*pix*c], y[i*c:(i+1)*c], pix, c)
-		}
-	})
-}
-
-func (e *Exec) poolOp(op *Op, st *opState, y []float32) {
+func (e *Exec) poolOp(op *Op, st *opState) {
 	in, out := e.g.Values[op.In], e.g.Values[op.Out]
-	x, c := e.vals[op.In], in.C
-	if op.Kind == GlobalPool {
-		e.meanPixels(x, y, in.Pixels(), c)
-		return
+	y := e.vals[op.Out]
+	var w *kernel.Gather
+	if op.Kind != GlobalPool {
+		w = &e.windows.Get(in.H, in.W, op.K, op.Stride, false).Fwd
 	}
-	g := &e.windows.Get(in.H, in.W, op.K, op.Stride, false).Fwd
 	if op.Kind == MaxPool {
 		st.arg = make([]int32, e.n*out.Size())
 	}
-	e.ranges(e.n, 1, func(_, i, _ int) {
-		xi, yi := x[i*in.Size():(i+1)*in.Size()], y[i*out.Size():(i+1)*out.Size()]
-		if op.Kind == MaxPool {
-			kernel.MaxPool(g, xi, yi, st.arg[i*out.Size():(i+1)*out.Size()], c)
-		} else {
-			kernel.AvgPool(g, xi, yi, c)
+	e.sweep(e.cut(op), func(g group) {
+		x := e.read(op.In, g)
+		for i := g.lo; i < g.hi; i++ {
+			xi, yi := x[(i-g.lo)*in.Size():][:in.Size()], y[i*out.Size():][:out.Size()]
+			switch op.Kind {
+			case GlobalPool:
+				kernel.MeanPool(xi, yi, in.Pixels(), in.C)
+			case MaxPool:
+				kernel.MaxPool(w, xi, yi, st.arg[i*out.Size():][:out.Size()], in.C)
+			default:
+				kernel.AvgPool(w, xi, yi, in.C)
+			}
 		}
 	})
 }

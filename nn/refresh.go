@@ -93,47 +93,6 @@ func (e *Exec) depthwiseWeights(op *Op) []float32 {
 	return e.derived[derivedKey{op.Layer, op.K}]
 }
 
-func (e *Exec) depthwiseBack(op *Op, dc []float32, grads [][]float32) {
-	in, out := e.g.Values[op.In], e.g.Values[op.Out]
-	l := &e.W.Layers[op.Layer]
-	win := e.windows.Get(in.H, in.W, op.K, op.Stride, true)
-	e.depthwiseGrad(op, &win.Fwd, dc)
-	dx, res := e.inputGrad(grads, op.In, in)
-	for i := range win.Bwd {
-		g := &win.Bwd[i]
-		c := &kernel.Depthwise{G: g, X: dc, W: e.depthwiseWeights(op), Y: dx, Res: res, C: out.C, CMax: l.Out}
-		e.ranges(e.n*g.Rows(), rowStep(len(g.Taps)*in.C), func(_, lo, hi int) { c.Rows(lo, hi) })
-	}
-}
-
-func (e *Exec) depthwiseGrad(op *Op, g *kernel.Gather, dc []float32) {
-	c := e.g.Values[op.Out].C
-	l := &e.W.Layers[op.Layer]
-	taps := op.K * op.K
-	dw := e.W.Of(e.Grad, op.Layer, Weight)
-	if op.K < l.K {
-		key := derivedKey{op.Layer, op.K}
-		if e.derivedDW[key] == nil {
-			e.derivedDW[key] = tensor.Floats(taps * l.Out)
-		}
-		dw = e.derivedDW[key]
-	}
-	groups := gradGroups(e.n)
-	parts := e.arena.Take(groups * taps * c)
-	x := e.vals[op.In]
-	e.pool.Run(groups, chunks(func(i, _ int) {
-		p := parts[i*taps*c : (i+1)*taps*c]
-		clear(p)
-		d := kernel.DepthwiseGrad{G: g, X: x, DY: dc, DW: p, C: c, CMax: c}
-		d.Images(i*e.n/groups, (i+1)*e.n/groups)
-	}))
-	for t := range taps {
-		for grp := range groups {
-			kernel.Add(dw[t*l.Out:][:c], parts[(grp*taps+t)*c:][:c])
-		}
-	}
-}
-
 // foldDerived carries the gradients of smaller kernels back through their matrices: for
 // next = M·crop(cur), dM += dnext·curᵀ and dcur += Mᵀ·dnext, from the smallest up.
 func (e *Exec) foldDerived() {

@@ -1,50 +1,66 @@
 package train
 
 import (
-	"runtime"
+	"fmt"
 	"testing"
 
 	"weft/data"
 	"weft/kernel"
 )
 
-// BenchmarkStep measures one step at batch 128: of the warm-up, which trains the largest
-// subnet alone, and of the joint phase, which trains four.
+// BenchmarkStep measures one step at batch 64 on one and two threads: of the warm-up,
+// which trains the largest subnet alone, and of the joint phase, which trains four. Steps
+// draw the same subnets in every run: compare with an equal -benchtime of so many steps
+// (24x).
 func BenchmarkStep(b *testing.B) {
-	for _, space := range []string{"resnet-28s", "resnet-28", "mbv3-28"} {
+	for _, space := range []string{"resnet-28s", "resnet-28", "resnet-32", "mbv3-28", "mbv3-32"} {
 		for _, phase := range []string{"warmup", "joint"} {
-			b.Run(space+"/"+phase, func(b *testing.B) {
-				set := squares(1024)
-				c := Defaults("deps", space, "squares")
-				if phase == "joint" {
-					c.Warmup, c.Ramp = 0, 0
-				}
-				c.Epochs = 1 << 20
-				pool := kernel.NewPool(runtime.NumCPU())
-				defer pool.Close()
-				t, err := New(c, set, pool)
-				if err != nil {
-					b.Fatal(err)
-				}
-				l, err := data.NewLoader(set, set.Train, data.LoaderConfig{Batch: c.Batch, Augment: c.augment()})
-				if err != nil {
-					b.Fatal(err)
-				}
-				defer l.Close()
-				flops := t.exec.Flops
-				for b.Loop() {
-					batch, err := l.Next()
-					if err != nil {
-						b.Fatal(err)
-					}
-					if err := t.step(batch); err != nil {
-						b.Fatal(err)
-					}
-					batch.Release()
-				}
-				b.ReportMetric(float64(t.exec.Flops-flops)/b.Elapsed().Seconds()/1e9, "GF/s")
-				b.ReportMetric(float64(b.N*c.Batch)/b.Elapsed().Seconds(), "images/s")
-			})
+			for _, threads := range []int{1, 2} {
+				b.Run(fmt.Sprintf("%s/%s/%dT", space, phase, threads), func(b *testing.B) {
+					benchmarkStep(b, space, phase, threads)
+				})
+			}
 		}
 	}
+}
+
+func benchmarkStep(b *testing.B, space, phase string, threads int) {
+	pixels := 28
+	if space == "resnet-32" || space == "mbv3-32" {
+		pixels = 32
+	}
+	set := squaresOf(512, pixels)
+	c := Defaults("deps", space, "squares")
+	if phase == "joint" {
+		c.Warmup, c.Ramp = 0, 0
+	}
+	c.Epochs, c.Batch = 1<<20, 64
+	pool := kernel.NewPool(threads)
+	defer pool.Close()
+	t, err := New(c, set, pool)
+	if err != nil {
+		b.Fatal(err)
+	}
+	l, err := data.NewLoader(set, set.Train, data.LoaderConfig{Batch: c.Batch, Augment: c.augment()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	step := func() {
+		batch, err := l.Next()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := t.step(batch); err != nil {
+			b.Fatal(err)
+		}
+		batch.Release()
+	}
+	step() // memory grows
+	flops := t.exec.Flops
+	for b.Loop() {
+		step()
+	}
+	b.ReportMetric(float64(t.exec.Flops-flops)/b.Elapsed().Seconds()/1e9, "GF/s")
+	b.ReportMetric(float64(b.N*c.Batch)/b.Elapsed().Seconds(), "images/s")
 }

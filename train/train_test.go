@@ -12,21 +12,23 @@ import (
 
 // squares is a data set of two classes that a small network learns in a few steps: dark
 // images with a bright square on the left or on the right.
-func squares(n int) *data.Set {
+func squares(n int) *data.Set { return squaresOf(n, 28) }
+
+func squaresOf(n, pixels int) *data.Set {
 	s := &data.Set{
-		Name: "squares", H: 28, W: 28, C: 1, Classes: 2, ClassNames: []string{"left", "right"},
+		Name: "squares", H: pixels, W: pixels, C: 1, Classes: 2, ClassNames: []string{"left", "right"},
 		Mean: []float32{0.2}, Std: []float32{0.3},
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
 	make1 := func(n int) data.Split {
-		sp := data.Split{Images: make([]uint8, n*28*28), Labels: make([]int32, n)}
+		sp := data.Split{Images: make([]uint8, n*pixels*pixels), Labels: make([]int32, n)}
 		for i := range n {
 			label := rng.IntN(2)
 			sp.Labels[i] = int32(label)
 			y0, x0 := rng.IntN(20), rng.IntN(6)+label*14
 			for y := y0; y < y0+8; y++ {
 				for x := x0; x < x0+8; x++ {
-					sp.Images[i*784+y*28+x] = uint8(100 + rng.IntN(100))
+					sp.Images[(i*pixels+y)*pixels+x] = uint8(100 + rng.IntN(100))
 				}
 			}
 		}
