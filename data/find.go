@@ -207,7 +207,7 @@ func (f file) readFrom(r io.Reader, gzipped bool) ([]byte, error) {
 	if gzipped {
 		z, err := gzip.NewReader(r)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: it is no gzip file; delete it or name another folder", err)
 		}
 		defer z.Close()
 		r = z
