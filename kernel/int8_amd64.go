@@ -1,0 +1,193 @@
+//go:build !purego
+
+package kernel
+
+import (
+	"unsafe"
+
+	"github.com/klauspost/cpuid/v2"
+)
+
+// vnni8 says whether the processor multiplies and adds bytes in one instruction and
+// permutes them by a table.
+var vnni8 = cpuid.CPU.Supports(cpuid.AVX512VNNI, cpuid.AVX512VBMI)
+
+// kernels8 returns the int8 kernels of the tier in use: avx512 without these two
+// extensions takes those of avx2.
+func kernels8() *impl8 {
+	switch {
+	case active.name == "go":
+		return &generic8
+	case active.name == "avx512" && vnni8:
+		return &vnni
+	default:
+		return &generic8
+	}
+}
+
+var vnni = impl8{
+	conv: conv8VNNI, depthwise: depthwise8Generic, quantise: quantise8Generic, add: add8Generic,
+	gate: gate8Generic, mean: meanPool8Generic, maxPool: maxPool8Generic, avgPool: avgPool8Generic,
+}
+
+// args8 is what the assembly takes: kernel/_gen knows the order of its fields.
+type args8 struct {
+	pixels        unsafe.Pointer // list of the inputs of each row and tap; with linear rows, the first
+	offsets       *int           // list of the offsets of the rows' outputs
+	n             int            // rows
+	taps          *int32
+	ntaps         int
+	cin           int
+	w             *int8
+	wtap, wpanel  int // bytes of a tap and of a panel of weights
+	pitch, ypitch int // of linear rows
+	y, res        *uint8
+	bias          *int32
+	scale         *float32
+	table         *[256]uint8
+	float         *float32
+	half          int    // which outputs of the last panel are in use, as bits
+	first         int    // offset of the first of linear rows' outputs
+	_             [5]int // room for the assembly
+
+	zero             int32
+	zeroF            float32
+	addA, addB, addC float32
+	top, limit       float32
+	_                int32
+}
+
+// table8 is table for bytes.
+type table8 struct {
+	pixels  [tableLen]*uint8
+	offsets [tableRows]int
+}
+
+// fill describes n rows from row lo on; padding reads pad.
+func (t *table8) fill(g *Gather, lo, n int, x []uint8, xPitch, yPitch int, pad *uint8) {
+	per, taps := g.Rows(), len(g.Taps)
+	image, i := lo/per, lo%per
+	for done := 0; done < n; {
+		part := min(per-i, n-done)
+		base := &x[image*g.InPix*xPitch]
+		if g.In == nil {
+			for k := range part {
+				t.pixels[done+k] = (*uint8)(unsafe.Add(unsafe.Pointer(base), xPitch*(i+k)))
+			}
+		} else {
+			lookUp((**float32)(unsafe.Pointer(&t.pixels[done*taps])), &g.In[i*taps], part*taps,
+				(*float32)(unsafe.Pointer(base)), xPitch, (*float32)(unsafe.Pointer(pad)))
+		}
+		for k := range part {
+			out := i + k
+			if g.Out != nil {
+				out = int(g.Out[out])
+			}
+			t.offsets[done+k] = yPitch * (image*g.OutPix + out)
+		}
+		done += part
+		image, i = image+1, 0
+	}
+}
+
+// chunk8 returns how many rows one pass takes when a row costs work multiply-adds, as
+// chunk does.
+func (g *Gather) chunk8(work int) int {
+	n := min(tableRows, tableLen/max(1, len(g.Taps)), (1<<24)/max(1, work))
+	return max(6, n/24*24)
+}
+
+// set fills in what does not depend on the rows.
+func (a *args8) set(c *Conv8) {
+	a.cin = c.Cin
+	a.wtap, a.wpanel = c.InMax*Panel, c.Taps*c.InMax*Panel
+	a.pitch, a.ypitch = c.XPitch, c.YPitch
+	a.zero, a.zeroF = int32(c.Zero), float32(c.Zero)
+	a.addA, a.addB, a.addC = c.Add.A, c.Add.B, c.Add.C
+	a.top, a.limit = 255, 1<<16
+	a.table = c.Table
+}
+
+// group points to a group of panels that begins at output co.
+func (a *args8) group(c *Conv8, co, panels int) {
+	a.half = 1<<Panel - 1
+	if c.Cout-co < panels*Panel {
+		a.half = 1<<8 - 1
+	}
+	a.w = &c.W[PackedIndex8(c.Taps, c.InMax, co, 0, 0)]
+	a.bias, a.scale = &c.Bias[co], &c.Scale[co]
+	a.y, a.res, a.float = first(c.Y, co), first(c.Res, co), first(c.Float, co)
+}
+
+// panels8 returns how many of the panels left to compute together.
+func panels8(left int) int {
+	switch {
+	case left >= 4:
+		return 4
+	case left >= 2:
+		return 2
+	default:
+		return 1
+	}
+}
+
+func conv8VNNI(c *Conv8, lo, hi int) {
+	g := c.G
+	if g.In == nil && g.Out == nil && g.InPix == g.OutPix {
+		conv8LinearVNNI(c, lo, hi)
+		return
+	}
+	if len(g.Taps) > tableLen/6 {
+		conv8Generic(c, lo, hi)
+		return
+	}
+	var t table8
+	var a args8
+	a.set(c)
+	a.taps, a.ntaps = first(g.Taps, 0), len(g.Taps)
+	pad := &padRow8(c.Pad)[0]
+	size := g.chunk8(len(g.Taps) * c.Cin * 4 * Panel)
+	for ; lo < hi; lo += size {
+		n := min(size, hi-lo)
+		t.fill(g, lo, n, c.X, c.XPitch, c.YPitch, pad)
+		for co := 0; co < c.Cout; {
+			p := panels8(Panels(c.Cout - co))
+			a.group(c, co, p)
+			a.n, a.pixels, a.offsets = n, unsafe.Pointer(&t.pixels[0]), &t.offsets[0]
+			switch args := (*uint8)(unsafe.Pointer(&a)); p {
+			case 4:
+				conv8VNNIIndirect4(args)
+			case 2:
+				conv8VNNIIndirect2(args)
+			default:
+				conv8VNNIIndirect1(args)
+			}
+			co += p * Panel
+		}
+	}
+}
+
+// conv8LinearVNNI is for rows whose inputs and outputs follow each other.
+func conv8LinearVNNI(c *Conv8, lo, hi int) {
+	var a args8
+	a.set(c)
+	size := c.G.chunk8(c.Cin * 4 * Panel)
+	tap := int(c.G.Taps[0]) * a.wtap
+	for ; lo < hi; lo += size {
+		for co := 0; co < c.Cout; {
+			p := panels8(Panels(c.Cout - co))
+			a.group(c, co, p)
+			a.w = (*int8)(unsafe.Add(unsafe.Pointer(a.w), tap))
+			a.n, a.pixels, a.first = min(size, hi-lo), unsafe.Pointer(&c.X[lo*c.XPitch]), lo*c.YPitch
+			switch args := (*uint8)(unsafe.Pointer(&a)); p {
+			case 4:
+				conv8VNNILinear4(args)
+			case 2:
+				conv8VNNILinear2(args)
+			default:
+				conv8VNNILinear1(args)
+			}
+			co += p * Panel
+		}
+	}
+}

@@ -1,0 +1,238 @@
+package kerneltest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"weft/kernel"
+)
+
+// Int8Case is one int8 operation on one shape. Its results must be the same bytes in
+// every tier.
+type Int8Case struct {
+	Op, Shape string
+	setup     func(*bytes8) Int8Work
+}
+
+func (c Int8Case) String() string { return c.Op + " " + c.Shape }
+
+// Int8Work is a case with its buffers: units independent pieces and how to run some.
+type Int8Work struct {
+	Units int
+	Run   func(lo, hi int)
+	Ops   float64 // operations, a multiply-add being two; 0 where memory is the limit
+	Bytes float64 // moved at least
+}
+
+// Setup returns the case on buffers that hold random values.
+func (c Int8Case) Setup(seed uint64) Int8Work { return c.setup(newBytes8(seed)) }
+
+// Agree runs the case by the specification and by the kernels in use, the latter in two
+// pieces, and reports the first byte that differs or that was written outside the outputs.
+func (c Int8Case) Agree(seed uint64) error {
+	want := newBytes8(seed)
+	w := c.setup(want)
+	restore := kernel.UseTier("go")
+	w.Run(0, w.Units)
+	restore()
+	got := newBytes8(seed)
+	w = c.setup(got)
+	w.Run(0, w.Units/3)
+	w.Run(w.Units/3, w.Units)
+	if err := got.equal(want); err != nil {
+		return fmt.Errorf("%s: %w", c, err)
+	}
+	return nil
+}
+
+// bytes8 hands out the buffers of one case between guard zones; the same seed gives the
+// same contents.
+type bytes8 struct {
+	rng    *rand.Rand
+	bytes  [][]uint8
+	floats [][]float32
+}
+
+func newBytes8(seed uint64) *bytes8 { return &bytes8{rng: rand.New(rand.NewPCG(seed, 8))} }
+
+// take returns n bytes, each 0, 255 or anything.
+func (b *bytes8) take(n int) []uint8 {
+	all := make([]uint8, n+2*guard)
+	for i := range all {
+		switch all[i] = uint8(b.rng.Uint32()); b.rng.IntN(4) {
+		case 0:
+			all[i] = 0
+		case 1:
+			all[i] = 255
+		}
+	}
+	b.bytes = append(b.bytes, all)
+	return all[guard : guard+n : guard+n]
+}
+
+// float returns n normal values.
+func (b *bytes8) float(n int) []float32 {
+	all := make([]float32, n+2*guard)
+	for i := range all {
+		all[i] = float32(b.rng.NormFloat64())
+	}
+	b.floats = append(b.floats, all)
+	return all[guard : guard+n : guard+n]
+}
+
+// weights returns n weights within ±63, many of them at the ends.
+func (b *bytes8) weights(n int) []int8 {
+	w := make([]int8, n)
+	for i := range w {
+		switch b.rng.IntN(8) {
+		case 0:
+			w[i] = kernel.MaxWeight8
+		case 1:
+			w[i] = -kernel.MaxWeight8
+		default:
+			w[i] = int8(b.rng.IntN(2*kernel.MaxWeight8+1) - kernel.MaxWeight8)
+		}
+	}
+	return w
+}
+
+// requant returns an epilogue for n channels whose sums have terms products each: mostly
+// in range, some far outside.
+func (b *bytes8) requant(n, terms int, zero uint8, table bool) kernel.Requant8 {
+	r := kernel.Requant8{Zero: zero, Bias: make([]int32, n), Scale: make([]float32, n)}
+	for i := range n {
+		r.Bias[i] = int32(b.rng.IntN(20000) - 10000)
+		r.Scale[i] = float32(b.rng.NormFloat64()) / float32(40*terms)
+		switch b.rng.IntN(16) {
+		case 0:
+			r.Bias[i] = kernel.MaxBias8
+			r.Scale[i] = 3
+		case 1:
+			r.Bias[i] = -kernel.MaxBias8
+		case 2:
+			r.Scale[i] = 0.5 // ties
+		}
+	}
+	if table {
+		r.Table = new([256]uint8)
+		for i := range r.Table {
+			r.Table[i] = uint8(b.rng.Uint32())
+		}
+	}
+	return r
+}
+
+func (b *bytes8) equal(want *bytes8) error {
+	for i, got := range b.bytes {
+		for j, v := range got {
+			if v != want.bytes[i][j] {
+				return fmt.Errorf("buffer %d[%d]: got %d, want %d", i, j-guard, v, want.bytes[i][j])
+			}
+		}
+	}
+	for i, got := range b.floats {
+		if !slices.Equal(got, want.floats[i]) {
+			return fmt.Errorf("floats %d differ", i)
+		}
+	}
+	return nil
+}
+
+// conv8 describes a dense convolution of bytes.
+type conv8 struct {
+	n, h, w, k, stride int
+	cin, cout          int
+	inMax, outMax      int // 0: cin, cout
+	xPad, yPad         int
+	pad, zero          uint8
+	res, table, float  bool
+}
+
+func (c conv8) String() string {
+	s := fmt.Sprintf("n%d %dx%d %dx%d/%d %d→%d", c.n, c.h, c.w, c.k, c.k, c.stride, c.cin, c.cout)
+	for _, o := range []struct {
+		on   bool
+		name string
+	}{{max(c.inMax, c.outMax) > 0, "sliced"}, {c.xPad+c.yPad > 0, "pitch"}, {c.res, "res"}, {c.table, "table"}, {c.float, "float"}} {
+		if o.on {
+			s += " " + o.name
+		}
+	}
+	return s
+}
+
+func (c conv8) kase() Int8Case {
+	return Int8Case{Op: "conv8", Shape: c.String(), setup: func(b *bytes8) Int8Work {
+		g := &kernel.NewWindow(c.h, c.w, c.k, c.stride, kernel.Raster(c.k)).Fwd
+		in, taps := max(c.cin, c.inMax), c.k*c.k
+		k := &kernel.Conv8{
+			G: g, Cin: c.cin, Cout: c.cout, XPitch: c.cin + c.xPad, YPitch: c.cout + c.yPad, Taps: taps, InMax: in,
+			Pad: c.pad, Requant8: b.requant(kernel.Panels(c.cout)*kernel.Panel, taps*c.cin, c.zero, c.table),
+		}
+		k.X = b.take(c.n * g.InPix * k.XPitch)
+		k.W = b.weights(kernel.PackedLen8(max(c.cout, c.outMax), taps, in))
+		out := c.n * g.OutPix * k.YPitch
+		if c.float {
+			k.Float = b.float(out)
+		} else {
+			k.Y = b.take(out)
+		}
+		if c.res {
+			k.Res = b.take(out)
+			k.Add = kernel.Affine8{A: 0.71, B: 1.37, C: float32(c.zero) - 1.37*50}
+		}
+		return Int8Work{
+			Units: c.n * g.Rows(), Run: k.Rows,
+			Ops: 2 * float64(c.n*g.Rows()) * float64(c.cin*c.cout*taps),
+		}
+	}}
+}
+
+// Int8Cases returns the shapes on which all tiers must give the same bytes.
+func Int8Cases() []Int8Case {
+	var cs []Int8Case
+	for _, c := range []conv8{
+		{n: 2, h: 5, w: 5, k: 3, stride: 1, cin: 8, cout: 16},
+		{n: 3, h: 7, w: 6, k: 3, stride: 2, cin: 16, cout: 24, inMax: 40, outMax: 64, pad: 7},
+		{n: 2, h: 6, w: 9, k: 3, stride: 2, cin: 24, cout: 8, zero: 100, table: true},
+		{n: 2, h: 9, w: 9, k: 5, stride: 1, cin: 4, cout: 40, pad: 255, zero: 3, res: true},
+		{n: 2, h: 8, w: 8, k: 3, stride: 1, cin: 12, cout: 56, xPad: 2, yPad: 8, res: true, table: true},
+		{n: 7, h: 4, w: 4, k: 1, stride: 1, cin: 48, cout: 24, xPad: 8, yPad: 16, outMax: 56, res: true},
+		{n: 2, h: 7, w: 7, k: 1, stride: 2, cin: 16, cout: 48, inMax: 20},
+		{n: 1, h: 1, w: 1, k: 1, stride: 1, cin: 72, cout: 56, float: true},
+		{n: 3, h: 1, w: 1, k: 1, stride: 1, cin: 20, cout: 8, table: true, zero: 128},
+		{n: 11, h: 1, w: 1, k: 1, stride: 1, cin: 64, cout: 104, float: true},
+		{n: 211, h: 1, w: 1, k: 1, stride: 1, cin: 16, cout: 24, zero: 9},
+		{n: 14, h: 4, w: 3, k: 3, stride: 1, cin: 8, cout: 120, res: true},
+		{n: 1, h: 20, w: 20, k: 3, stride: 1, cin: 104, cout: 72, pad: 31, zero: 255},
+		{n: 1, h: 14, w: 13, k: 7, stride: 2, cin: 4, cout: 136, res: true, zero: 1, table: true},
+		{n: 1, h: 6, w: 6, k: 3, stride: 1, cin: 640, cout: 64},
+	} {
+		cs = append(cs, c.kase())
+	}
+	for rows := 1; rows <= 17; rows++ { // every tail
+		for _, out := range []int{8, 16, 24, 32, 48, 56, 64} {
+			cs = append(cs, conv8{n: rows, h: 1, w: 1, k: 1, stride: 1, cin: 20, cout: out, zero: 40, res: rows%2 == 0}.kase(),
+				conv8{n: 1, h: 1, w: rows, k: 3, stride: 1, cin: 8, cout: out, pad: 90, table: rows%3 == 0}.kase())
+		}
+	}
+	return cs
+}
+
+// Int8SpeedCases returns the shapes that are timed.
+func Int8SpeedCases() []Int8Case {
+	var cs []Int8Case
+	for _, s := range []struct{ hw, cin, cout, k, stride int }{
+		{32, 64, 64, 3, 1}, {32, 16, 16, 3, 1}, {32, 32, 32, 3, 1}, {32, 128, 128, 3, 1}, {14, 48, 48, 3, 1}, {7, 96, 96, 3, 1},
+		{28, 24, 48, 3, 2}, {56, 64, 64, 3, 1}, {14, 256, 256, 3, 1}, {7, 512, 512, 3, 1},
+		{56, 64, 256, 1, 1}, {56, 256, 64, 1, 1}, {28, 512, 128, 1, 1}, {14, 1024, 256, 1, 1}, {7, 2048, 512, 1, 1},
+		{32, 16, 16, 1, 1}, {32, 64, 64, 1, 1}, {14, 80, 480, 1, 1}, {1, 256, 96, 1, 1}, {1, 960, 1280, 1, 1},
+	} {
+		for _, n := range []int{1, 8} {
+			c := conv8{n: n, h: s.hw, w: s.hw, k: s.k, stride: s.stride, cin: s.cin, cout: s.cout}
+			cs = append(cs, c.kase())
+		}
+	}
+	return cs
+}
