@@ -20,6 +20,7 @@ func avx2() impl {
 	t := generic
 	t.name = "avx2"
 	t.conv, t.convGrad = convAVX2, convGradAVX2
+	t.winograd = winogradAVX2
 	t.depthwise, t.depthwiseGrad = depthwiseAVX2, depthwiseGradAVX2
 	t.packTransposed = packTransposedAVX2
 	t.moments, t.scaleShift = momentsAVX2, scaleShiftAVX2
@@ -33,5 +34,6 @@ func avx2() impl {
 func avx512() impl {
 	t := avx2()
 	t.name = "avx512"
+	t.winograd = winogradAVX512
 	return t
 }

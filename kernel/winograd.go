@@ -32,12 +32,11 @@ type Winograd struct {
 	Act          Act
 }
 
-// winogradMost is how many positions the largest tile has: (4+2)².
-const winogradMost = 36
-
-// winogradTiles is how many tiles are worked on together at most: the transformed weights
-// are read once for so many.
-const winogradTiles = 28
+// winogradM is the largest M, and winogradMost how many positions its tiles have.
+const (
+	winogradM    = 4
+	winogradMost = (winogradM + 2) * (winogradM + 2)
+)
 
 // WinogradLen returns the length of the transformed weights of F(m×m, 3×3):
 //
@@ -96,19 +95,31 @@ func (w *Winograd) Tiles(images int) int { return images * w.tilesDown() * w.til
 func (w *Winograd) tilesDown() int   { return (w.H + w.M - 1) / w.M }
 func (w *Winograd) tilesAcross() int { return (w.W + w.M - 1) / w.M }
 
-// Step returns how many tiles make a good chunk for one thread; longer ranges are worked
-// off so many at a time. It depends on shapes alone.
-func (w *Winograd) Step() int { return winogradTiles }
+// Step returns how many tiles make a good chunk for one thread: with so many, transformed
+// inputs, products and weights stay in the second-level cache, or, where the weights do
+// not fit it, are read seldom. Run works off longer ranges in parts of about equal size,
+// so any range that is not much shorter does as well. It depends on shapes alone.
+func (w *Winograd) Step() int {
+	const weights = 3 << 18 // bytes
+	if 4*w.positions()*w.Cin*w.Cout <= weights {
+		return 18
+	}
+	return 32
+}
+
+// positions returns how many elements a tile has.
+func (w *Winograd) positions() int { return (w.M + 2) * (w.M + 2) }
 
 // Scratch returns how many floats of scratch Run needs, however long its range. Scratch
 // holds nothing between calls; each thread needs its own.
 func (w *Winograd) Scratch() int {
-	n := (w.M + 2) * (w.M + 2)
-	return n*(w.Step()*(w.Cin+2*Panel)+2*winogradLine) + winogradLine
+	return winogradLine + winogradTmp + w.positions()*(w.Step()*(w.Cin+2*Panel)+2*winogradLine)
 }
 
-// winogradLine is the number of floats in a cache line.
-const winogradLine = 16
+const (
+	winogradLine = 16                  // floats of a cache line
+	winogradTmp  = 80 + 8*winogradMost // floats that one tile needs between two steps
+)
 
 // Run computes the tiles [lo, hi), numbered row by row and image by image. The results do
 // not depend on how the tiles are split into ranges.

@@ -3,7 +3,7 @@ package kernel
 import "math"
 
 func winogradGeneric(w *Winograd, lo, hi int, scratch []float32) {
-	v := scratch[:(w.M+2)*(w.M+2)*w.Cin]
+	v := scratch[:w.positions()*w.Cin]
 	t := w.tile(lo)
 	for range hi - lo {
 		for ci := range w.Cin {

@@ -45,6 +45,9 @@ var files = map[string]func(*asm){
 	"slide":      slideFile,
 	"transpose":  transposeFile,
 	"peak/peak":  peakFile,
+
+	"winograd":    winogradFile,
+	"winograd512": winograd512File,
 }
 
 // generate writes all files below dir.

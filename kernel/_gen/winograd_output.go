@@ -1,0 +1,176 @@
+package main
+
+import (
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// output: Aᵀ m A of one tile, and the epilogue.
+func (w *winograd) output(n int) {
+	w.function(w.name("Output", n),
+		"transforms channels/4 output channels of one tile from positions stride bytes apart, applies\n"+
+			"scale, shift, residual and activation, and writes the first down rows and right columns of the tile.\n"+
+			"row and pixel are the bytes of those in y and res. tmp holds the tile between two steps.",
+		"m *float32, stride int, y *float32, row, pixel, down, right int, tmp *float32, channels int, "+
+			"scale, shift, res *float32, act int")
+	p := w.newPoints(n, false)
+	m, g := w.load("m"), w.newGrid(n)
+	w.channels("channels", func(lanes int, c reg.Register) {
+		(&outputTile{w, n, lanes, p, g, m, c}).run()
+	})
+}
+
+// outputTile is the transform of one vector of channels.
+type outputTile struct {
+	*winograd
+	n, lanes int
+	p        points
+	g        *grid
+	m        reg.Register
+	c        reg.Register
+}
+
+func (t *outputTile) run() {
+	var half [4][6]reg.Register // [row][column], unless in memory
+	var tmp reg.Register
+	if t.winograd.lanes == 8 {
+		tmp = t.winograd.load("tmp")
+	}
+	for j := range t.n {
+		t.column(t.g, j, t.m, t.c)
+		var d [6]reg.Register
+		for i := range t.n {
+			d[i] = t.vec(t.lanes)
+			t.VMOVUPS(t.g.at(i), d[i])
+		}
+		for i, r := range t.transform(d) {
+			if tmp != nil {
+				t.VMOVUPS(r, at(tmp, tileAt+32*(i*t.n+j)))
+			}
+			half[i][j] = r
+		}
+	}
+	off, down, done := t.GP64(), t.winograd.load("down"), t.label("tile")
+	t.MOVQ(t.c, off)
+	for i := range t.n - 2 {
+		if tmp != nil {
+			for j := range t.n {
+				half[i][j] = t.vec(t.lanes)
+				t.VMOVUPS(at(tmp, tileAt+32*(i*t.n+j)), half[i][j])
+			}
+		}
+		t.epilogue(t.transform(half[i]), off)
+		if i < t.n-3 {
+			t.CMPQ(down, imm(i+2))
+			t.JLT(operand.LabelRef(done))
+			t.ADDQ(t.arg("row"), off)
+		}
+	}
+	t.Label(done)
+}
+
+// transform computes Aᵀd, in place of d.
+func (t *outputTile) transform(d [6]reg.Register) []reg.Register {
+	if t.n == 4 {
+		t.VADDPS(d[1], d[0], d[0])
+		t.VADDPS(d[2], d[0], d[0])
+		t.VSUBPS(d[2], d[1], d[1])
+		t.VSUBPS(d[3], d[1], d[1])
+		return d[:2]
+	}
+	view := func(r reg.Vec) reg.Register { return view(r, t.lanes) }
+	s := t.vec(t.lanes)
+	t.VADDPS(d[2], d[1], s)
+	t.VSUBPS(d[2], d[1], d[1])
+	t.VADDPS(d[4], d[3], d[2])
+	t.VSUBPS(d[4], d[3], d[3])
+	t.VFMADD231PS(view(t.p.root), s, d[0])
+	t.VFMADD231PS(view(t.p.half), d[1], d[5])
+	t.VMULPS(view(t.p.inv), s, s)
+	t.VADDPS(d[3], d[1], d[1])
+	t.VFMADD231PS(view(t.p.inv), d[2], d[0])
+	t.VFMADD231PS(view(t.p.two), d[3], d[5])
+	t.VFMADD231PS(view(t.p.root), d[2], s)
+	return []reg.Register{d[0], d[1], s, d[5]}
+}
+
+// epilogue finishes one row of outputs, off bytes behind the start of y and res.
+func (t *outputTile) epilogue(row []reg.Register, off reg.Register) {
+	noScale, noShift, noRes := t.label("noscale"), t.label("noshift"), t.label("nores")
+	p := t.skipZero("scale", noScale)
+	s := t.vec(t.lanes)
+	t.VMOVUPS(idx(p, t.c, 1, 0), s)
+	for _, r := range row {
+		t.VMULPS(s, r, r)
+	}
+	t.Label(noScale)
+	p = t.skipZero("shift", noShift)
+	s = t.vec(t.lanes)
+	t.VMOVUPS(idx(p, t.c, 1, 0), s)
+	for _, r := range row {
+		t.VADDPS(s, r, r)
+	}
+	t.Label(noShift)
+	p = t.skipZero("res", noRes)
+	t.eachPixel(p, off, row, func(r reg.Register, res operand.Mem) { t.VADDPS(res, r, r) })
+	t.Label(noRes)
+	t.activate(row)
+	t.eachPixel(t.winograd.load("y"), off, row, func(r reg.Register, y operand.Mem) { t.VMOVUPS(r, y) })
+}
+
+// eachPixel emits body for the pixels of a row that are in the image.
+func (t *outputTile) eachPixel(base, off reg.Register, row []reg.Register, body func(reg.Register, operand.Mem)) {
+	p, pixel, right, done := t.GP64(), t.winograd.load("pixel"), t.winograd.load("right"), t.label("pixels")
+	t.LEAQ(idx(base, off, 1, 0), p)
+	for j, r := range row {
+		switch j {
+		case 0:
+			body(r, at(p, 0))
+		case 3:
+			t.ADDQ(pixel, p)
+			body(r, idx(p, pixel, 2, 0))
+		default:
+			body(r, idx(p, pixel, uint8(j), 0))
+		}
+		if j < len(row)-1 {
+			t.CMPQ(right, imm(j+2))
+			t.JLT(operand.LabelRef(done))
+		}
+	}
+	t.Label(done)
+}
+
+// activate applies the activation that the parameter act names, as asm.activate does.
+func (t *outputTile) activate(row []reg.Register) {
+	t.eachAct(func(act int) {
+		if act == linear {
+			return
+		}
+		zero := t.vec(t.lanes)
+		t.VXORPS(zero, zero, zero)
+		if act == relu {
+			for _, r := range row {
+				t.VMAXPS(zero, r, r)
+			}
+			return
+		}
+		c := func(v float32) reg.Register {
+			r := t.vec(t.lanes)
+			t.VBROADCASTSS(t.splat(v), r)
+			return r
+		}
+		three, six, sixth := c(3), c(6), c(1.0/6)
+		for _, r := range row {
+			s := t.vec(t.lanes)
+			t.VADDPS(three, r, s)
+			t.VMAXPS(s, zero, s)
+			t.VMINPS(s, six, s)
+			t.VMULPS(sixth, s, s)
+			if act == hswish {
+				t.VMULPS(s, r, r)
+			} else {
+				t.VMOVAPS(s, r)
+			}
+		}
+	})
+}

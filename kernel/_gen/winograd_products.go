@@ -1,0 +1,139 @@
+package main
+
+import (
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// products: one product of matrices a position, tiles by inputs times inputs by outputs.
+func (w *winograd) products() {
+	w.function(w.name("Products", 0),
+		"multiplies, at each of so many positions, the inputs of tiles by weights: groups of so many rows of\n"+
+			"tiles, the first more of which have one row more. row is the bytes of a tile's inputs, a multiple\n"+
+			"of 32, mrow of its outputs; vstride, ustride and mstride are from position to position, upanel from\n"+
+			"panel to panel.",
+		"v *float32, vstride, row int, u *float32, ustride, upanel int, m *float32, mstride, mrow int, "+
+			"positions, groups, rows, more, outputs int")
+	// Two narrow vectors are faster than a wide one: a broadcast serves both.
+	widths := [][]int{{8}, {8, 8}, {16, 8}, {16, 16}}[:w.lanes/4] // of the vectors of outputs, by outputs/8
+	labels := make([]string, len(widths))
+	for i := range widths {
+		labels[i] = w.label("outputs")
+		w.CMPQ(w.arg("outputs"), imm(8*(i+1)))
+		w.JEQ(operand.LabelRef(labels[i]))
+	}
+	for i, vecs := range widths {
+		w.Label(labels[i])
+		w.positions(vecs)
+	}
+}
+
+// positions walks over positions and groups of tiles and ends the function.
+func (w *winograd) positions(vecs []int) {
+	v, m, next, group := w.GP64(), w.GP64(), w.label("position"), w.label("group")
+	done := w.label("groups")
+	w.Label(next)
+	w.MOVQ(w.arg("v"), v)
+	w.MOVQ(w.arg("m"), m)
+	left := w.GP64()
+	w.XORQ(left, left)
+	w.Label(group)
+	rows := w.GP64()
+	w.CMPQ(left, w.arg("more"))
+	w.MOVQ(w.arg("rows"), rows)
+	w.ADCQ(imm(0), rows)
+	labels := make([]string, w.rows+1)
+	for i := w.rows; i > 0; i-- {
+		labels[i] = w.label("rows")
+		if i > 1 {
+			w.CMPQ(rows, imm(i))
+			w.JEQ(operand.LabelRef(labels[i]))
+		}
+	}
+	for i := 1; i <= w.rows; i++ {
+		w.Label(labels[i])
+		w.product(v, m, i, vecs)
+		w.JMP(operand.LabelRef(done))
+	}
+	w.Label(done)
+	w.INCQ(left)
+	w.CMPQ(left, w.arg("groups"))
+	w.JLT(operand.LabelRef(group))
+	for _, p := range [][2]string{{"v", "vstride"}, {"u", "ustride"}, {"m", "mstride"}} {
+		s := w.load(p[1])
+		w.ADDQ(s, w.arg(p[0]))
+	}
+	w.DECQ(w.arg("positions"))
+	w.JNZ(operand.LabelRef(next))
+	w.end()
+}
+
+// product multiplies rows tiles at v by the weights and moves v and m past them.
+func (w *winograd) product(v, m reg.GPVirtual, rows int, vecs []int) {
+	const unroll = 4
+	acc := make([][]reg.Register, rows)
+	for i := range acc {
+		for _, lanes := range vecs {
+			r := w.vec(lanes)
+			w.VXORPS(r, r, r)
+			acc[i] = append(acc[i], r)
+		}
+	}
+	row, u, k := w.load("row"), w.load("u"), w.load("row")
+	var panel reg.Register
+	if vecs[0] == 16 {
+		panel = w.load("upanel")
+	}
+	base := []reg.Register{v}
+	for i := 3; i < rows; i += 3 {
+		p := w.GP64()
+		w.LEAQ(idx(base[len(base)-1], row, 2, 0), p)
+		w.ADDQ(row, p)
+		base = append(base, p)
+	}
+	loop := w.label("inputs")
+	w.Label(loop)
+	for s := range unroll {
+		var weights []reg.Register
+		for i, lanes := range vecs {
+			r := w.vec(lanes)
+			src := at(u, 64*s+4*lanes*i)
+			if panel != nil && i > 0 {
+				src = idx(u, panel, 1, 64*s)
+			}
+			w.VMOVUPS(src, r)
+			weights = append(weights, r)
+		}
+		for i := range rows {
+			x := at(base[i/3], 4*s)
+			if i%3 > 0 {
+				x = idx(base[i/3], row, uint8(i%3), 4*s)
+			}
+			b := w.vec(vecs[0])
+			w.VBROADCASTSS(x, b)
+			for c, lanes := range vecs {
+				w.VFMADD231PS(view(b, lanes), weights[c], acc[i][c])
+			}
+		}
+	}
+	w.ADDQ(imm(64*unroll), u)
+	for _, p := range base {
+		w.ADDQ(imm(4*unroll), p)
+	}
+	w.SUBQ(imm(4*unroll), k)
+	w.JNZ(operand.LabelRef(loop))
+	mrow := w.load("mrow")
+	for i := range rows {
+		for c, r := range acc[i] {
+			w.VMOVUPS(r, at(m, 4*vecs[0]*c))
+		}
+		w.ADDQ(mrow, m)
+	}
+	// The first base has moved past one row.
+	switch {
+	case rows%3 == 1:
+		w.MOVQ(base[len(base)-1], v)
+	default:
+		w.LEAQ(idx(base[len(base)-1], row, uint8((rows-1)%3), 0), v)
+	}
+}

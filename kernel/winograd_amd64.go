@@ -1,0 +1,129 @@
+//go:build !purego
+
+package kernel
+
+import "unsafe"
+
+func winogradAVX2(w *Winograd, lo, hi int, scratch []float32) {
+	w.blocks(&winogradYMM, lo, hi, scratch)
+}
+
+func winogradAVX512(w *Winograd, lo, hi int, scratch []float32) {
+	w.blocks(&winogradZMM, lo, hi, scratch)
+}
+
+// winogradCode is the assembly of one tier.
+type winogradCode struct {
+	outputs int // that are computed together
+	rows    int // tiles that the accumulators hold
+	input   [winogradM + 1]func(v *float32, stride int, x *float32, offset, row, pixel, above, left, down, right int,
+		zero, tmp *float32, channels int)
+	products func(v *float32, vstride, row int, u *float32, ustride, upanel int, m *float32, mstride, mrow int,
+		positions, groups, rows, more, outputs int)
+	output [winogradM + 1]func(m *float32, stride int, y *float32, row, pixel, down, right int, tmp *float32, channels int,
+		scale, shift, res *float32, act int)
+}
+
+var (
+	winogradYMM = winogradCode{outputs: Panel, rows: 6, products: winogradProducts}
+	winogradZMM = winogradCode{outputs: 2 * Panel, rows: 14, products: winogradProductsWide}
+)
+
+func init() {
+	winogradYMM.input[2], winogradYMM.output[2] = winogradInput2, winogradOutput2
+	winogradYMM.input[4], winogradYMM.output[4] = winogradInput4, winogradOutput4
+	winogradZMM.input[2], winogradZMM.output[2] = winogradInput2Wide, winogradOutput2Wide
+	winogradZMM.input[4], winogradZMM.output[4] = winogradInput4Wide, winogradOutput4Wide
+}
+
+// winogradBlock is tiles that are worked on together, and their scratch: transformed
+// inputs v at [position][tile][Cin] and products m at [position][tile][outputs], each
+// position a cache line further than it need be, so that not all fall on the same set of
+// the cache, and what one tile needs in between.
+type winogradBlock struct {
+	*winogradCode
+	first     winogradTile
+	tiles     int
+	tmp, v, m *float32
+	vStride   int // floats from position to position
+	mStride   int
+}
+
+// blocks works off the tiles [lo, hi).
+func (w *Winograd) blocks(code *winogradCode, lo, hi int, scratch []float32) {
+	if w.Cin > len(zeros) {
+		winogradGeneric(w, lo, hi, scratch)
+		return
+	}
+	step, positions := w.Step(), w.positions()
+	skip := int(-uintptr(unsafe.Pointer(&scratch[0]))%(float*winogradLine)) / float
+	tmp, v := scratch[skip:], scratch[skip+winogradTmp:]
+	for lo < hi {
+		parts := (hi - lo + step - 1) / step
+		b := winogradBlock{winogradCode: code, first: w.tile(lo), tiles: (hi - lo + parts - 1) / parts, tmp: &tmp[0], v: &v[0]}
+		b.vStride = b.tiles*w.Cin + winogradLine
+		b.mStride = b.tiles*code.outputs + winogradLine
+		b.m = &v[positions*b.vStride]
+		w.inputs(&b)
+		for co := 0; co < w.Cout; co += code.outputs {
+			w.products(&b, co)
+			w.outputs(&b, co)
+		}
+		lo += b.tiles
+	}
+}
+
+// inputs transforms the inputs of a block.
+func (w *Winograd) inputs(b *winogradBlock) {
+	row, pixel := w.W*w.XPitch, w.XPitch
+	t := b.first
+	for i := range b.tiles {
+		b.input[w.M](ahead(b.v, i*w.Cin), float*b.vStride, &w.X[t.image*w.H*row], float*((t.row-1)*row+(t.col-1)*pixel),
+			float*row, float*pixel, isZero(t.row), isZero(t.col), w.H-t.row+1, w.W-t.col+1, &zeros[0], b.tmp, float*w.Cin)
+		w.next(&t)
+	}
+}
+
+// products multiplies transformed inputs and weights for the outputs from co on.
+func (w *Winograd) products(b *winogradBlock, co int) {
+	n := min(b.winogradCode.outputs, w.Cout-co)
+	positions := w.positions()
+	groups := (b.tiles + b.rows - 1) / b.rows
+	size := max(1, winogradCall/(b.tiles*w.Cin*n)) // positions a call
+	for p := 0; p < positions; p += size {
+		b.winogradCode.products(ahead(b.v, p*b.vStride), float*b.vStride, float*w.Cin,
+			&w.U[PackedIndex(positions, w.InMax, co, p, 0)], float*w.InMax*Panel, float*positions*w.InMax*Panel,
+			ahead(b.m, p*b.mStride), float*b.mStride, float*b.winogradCode.outputs,
+			min(size, positions-p), groups, b.tiles/groups, b.tiles%groups, n)
+	}
+}
+
+// outputs transforms the products for the outputs from co on.
+func (w *Winograd) outputs(b *winogradBlock, co int) {
+	row, pixel := w.W*w.YPitch, w.YPitch
+	n := min(b.winogradCode.outputs, w.Cout-co)
+	t := b.first
+	for i := range b.tiles {
+		y := (t.image*w.H+t.row)*row + t.col*pixel + co
+		b.output[w.M](ahead(b.m, i*b.winogradCode.outputs), float*b.mStride, &w.Y[y], float*row, float*pixel,
+			w.H-t.row, w.W-t.col, b.tmp, float*n, first(w.Scale, co), first(w.Shift, co), first(w.Res, y), int(w.Act))
+		w.next(&t)
+	}
+}
+
+const (
+	float        = 4       // bytes
+	winogradCall = 5 << 19 // multiply-adds of one call, which cannot be preempted
+)
+
+// ahead returns the address n floats behind p.
+func ahead(p *float32, n int) *float32 {
+	return (*float32)(unsafe.Add(unsafe.Pointer(p), float*n))
+}
+
+func isZero(n int) int {
+	if n == 0 {
+		return 1
+	}
+	return 0
+}
