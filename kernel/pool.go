@@ -32,12 +32,13 @@ type Pool struct {
 	task Task
 	n    int
 
-	_    [64]byte
-	left atomic.Int64 // chunks that nobody has claimed
-	_    [56]byte
-	done atomic.Int64 // chunks that are finished
-	rest sleeper      // of the caller
-	_    [56]byte
+	_     [64]byte
+	left  atomic.Int64 // chunks that nobody has claimed
+	_     [56]byte
+	done  atomic.Int64 // chunks that are finished
+	total atomic.Int64 // chunks of the task
+	rest  sleeper      // of the caller
+	_     [56]byte
 }
 
 // helper is one thread of a pool besides the caller's.
@@ -46,9 +47,13 @@ type helper struct {
 	thread int
 }
 
-// spinTime is how long a thread looks out for work, or for the end of work, before it
-// sleeps: about as long as waking it takes.
-const spinTime = 80 * time.Microsecond
+// spinTime is how long a thread looks out for work before it sleeps: about as long as
+// waking it takes. While chunks of a task still run, the next task is near and a thread
+// looks out for up to workTime.
+const (
+	spinTime = 80 * time.Microsecond
+	workTime = 2 * time.Millisecond
+)
 
 // PoolOption changes how NewPool makes a pool.
 type PoolOption func(*poolOptions)
@@ -98,13 +103,14 @@ func (p *Pool) Run(n int, t Task) {
 		return
 	}
 	p.task, p.n = t, n
+	p.total.Store(int64(n))
 	p.done.Store(0)
 	p.left.Store(int64(n))
 	for _, h := range p.helpers[:min(n-1, len(p.helpers))] {
 		h.rouse()
 	}
 	p.work(0)
-	p.rest.await(func() bool { return p.done.Load() == int64(n) })
+	p.rest.await(func() bool { return p.done.Load() == int64(n) }, p.running)
 	p.task = nil
 	if v := p.panicked.Swap(nil); v != nil {
 		panic(*v)
@@ -129,9 +135,12 @@ func (p *Pool) help(h *helper, nice int) {
 	}
 	for !p.closed.Load() {
 		p.work(h.thread)
-		h.await(func() bool { return p.left.Load() > 0 || p.closed.Load() })
+		h.await(func() bool { return p.left.Load() > 0 || p.closed.Load() }, p.running)
 	}
 }
+
+// running reports whether chunks of a task are not finished.
+func (p *Pool) running() bool { return p.done.Load() < p.total.Load() }
 
 // work runs chunks as long as there are any to claim.
 func (p *Pool) work(thread int) {
@@ -169,15 +178,23 @@ type sleeper struct {
 	wake   chan struct{}
 }
 
-// await returns when ready does true: it spins for a while and then sleeps until rouse.
-func (s *sleeper) await(ready func() bool) {
+// await returns when ready does true: it spins for a while, longer as long as running is
+// true, and then sleeps until rouse.
+func (s *sleeper) await(ready, running func() bool) {
 	start := time.Now()
+	idle := start
 	for i := 1; ; i++ {
 		if ready() {
 			return
 		}
 		relax(1)
-		if i%64 == 0 && time.Since(start) > spinTime {
+		if i%64 != 0 {
+			continue
+		}
+		now := time.Now()
+		if running() && now.Sub(start) < workTime {
+			idle = now
+		} else if now.Sub(idle) > spinTime {
 			break
 		}
 	}

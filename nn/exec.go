@@ -142,10 +142,10 @@ func (e *Exec) sweep(c cut, f func(group)) {
 const groupFloats = 96 << 10
 
 // cut chooses groups whose inputs and outputs stay in the cache, but large enough to be
-// worth reading the weights again for each, and for eight groups at least where possible.
+// worth reading the weights again for each, and for sixteen groups at least where possible.
 func (e *Exec) cut(op *Op) cut {
 	size := e.size(op.In) + e.size(op.Out)
-	per := min(groupFloats/size, (e.n+7)/8)
+	per := min(groupFloats/size, (e.n+15)/16)
 	if op.Kind == Conv {
 		in, out := e.g.Values[op.In], e.g.Values[op.Out]
 		per = max(per, min(op.K*op.K*in.C*out.C/size, (e.n+3)/4))

@@ -137,8 +137,20 @@ type NormKey uint64
 // one). The key hashes the operation (layer, kernel, channels) and, recursively, the
 // operations that produced its input, so that it reflects exactly the ancestors.
 func (g *Graph) NormKeys() []NormKey {
+	keys, _ := g.hash()
+	return keys
+}
+
+// ValueKeys returns for every value a key that it has in every subnet that computes it by
+// the same operations; that of the input is 0.
+func (g *Graph) ValueKeys() []NormKey {
+	_, vals := g.hash()
+	return vals
+}
+
+func (g *Graph) hash() (norms, vals []NormKey) {
 	keys := make([]NormKey, len(g.Ops))
-	vals := make([]NormKey, len(g.Values))
+	vals = make([]NormKey, len(g.Values))
 	for i := range g.Ops {
 		op := &g.Ops[i]
 		h := uint64(14695981039346656037) // FNV-1a
@@ -160,7 +172,7 @@ func (g *Graph) NormKeys() []NormKey {
 		}
 		vals[op.Out] = NormKey(h)
 	}
-	return keys
+	return keys, vals
 }
 
 // Check reports the first inconsistency of the graph: an operation that reads a value

@@ -15,7 +15,7 @@ type weightGrad struct {
 }
 
 // gradLanes is how many partial sums of a weight gradient a batch of n images has, at most.
-func gradLanes(n int) int { return min(8, (n+3)/4) }
+func gradLanes(n int) int { return min(16, (n+3)/4) }
 
 // newWeightGrad prepares the gradient of a convolution.
 func (e *Exec) newWeightGrad(op *Op) *weightGrad {
