@@ -21,7 +21,7 @@ func ExampleParse() {
 	fmt.Println(err)
 	// Output:
 	// 9978 arrivals, the first at 26µs, 998/s, CV² of the whole 1.3
-	// trace bursty:base=300: var: give a number from 0 to 2147483646
+	// trace bursty:base=300: "var": give a number from 0 to 2147483646
 }
 
 func ExampleAccount() {

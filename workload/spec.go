@@ -134,7 +134,7 @@ func (a args) number(key string, otherwise float64) (float64, error) {
 	}
 	v, err := strconv.ParseFloat(text, 64)
 	if err != nil || !(v >= 0 && v < math.MaxInt32) {
-		return 0, fmt.Errorf("%s: give a number from 0 to %d", strings.Trim(key+"="+text, "="), math.MaxInt32-1)
+		return 0, fmt.Errorf("%q: give a number from 0 to %d", strings.Trim(key+"="+text, "="), math.MaxInt32-1)
 	}
 	return v, nil
 }

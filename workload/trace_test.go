@@ -118,15 +118,15 @@ func TestSeed(t *testing.T) {
 
 func TestSpecErrors(t *testing.T) {
 	for spec, want := range map[string]string{
-		"poisson:":                        "=: give a number",
-		"poisson:fast":                    "fast: give a number",
+		"poisson:":                        `"": give a number`,
+		"poisson:fast":                    `"fast": give a number`,
 		"poisson:-1":                      "give a number",
 		"poisson:NaN":                     "give a number",
 		"poisson:0":                       "nothing arrives",
 		"poisson:5,cv2=4":                 "use bursty",
 		"poisson:5,for=soon":              "for=soon: give a duration",
 		"poisson:1e9,for=1h":              "lower the rate",
-		"bursty:base=3":                   "var: give a number",
+		"bursty:base=3":                   `"var": give a number`,
 		"bursty:base=3,base=4":            "given twice",
 		"bursty:base=3,var=4,cv=4":        "unknown parameter cv=4",
 		"bursty:base=0,var=0":             "nothing arrives",
