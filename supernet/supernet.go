@@ -98,14 +98,17 @@ func (s *Supernet) fold(layer int, st Stats) Affine {
 	return a
 }
 
-// Table holds a supernet's folded normalisations and geometries, shared by all plans. It
-// is not safe for concurrent use; the plans that it makes are.
+// Table holds what the plans of a supernet share: folded normalisations, geometries and
+// the descriptions of operations. It is not safe for concurrent use; the plans that it
+// makes are.
 type Table struct {
 	net     *Supernet
 	norms   Norms
-	folded  map[nn.NormKey]Affine
+	folded  map[nn.NormKey]*Affine
 	windows kernel.Windows
 	kernels map[kernelKey][]float32 // smaller depthwise kernels, one copy a supernet
+	ops     map[opKey]*op
+	plans   int // bytes of all plans made
 }
 
 type kernelKey struct{ layer, k int }
@@ -113,8 +116,8 @@ type kernelKey struct{ layer, k int }
 // NewTable returns an empty table over the statistics of a supernet.
 func NewTable(net *Supernet, norms Norms) *Table {
 	return &Table{
-		net: net, norms: norms, folded: map[nn.NormKey]Affine{},
-		kernels: map[kernelKey][]float32{},
+		net: net, norms: norms, folded: map[nn.NormKey]*Affine{},
+		kernels: map[kernelKey][]float32{}, ops: map[opKey]*op{},
 	}
 }
 
@@ -128,22 +131,27 @@ func (t *Table) Bytes() (weights, tables int) {
 	for _, k := range t.kernels {
 		tables += 4 * len(k)
 	}
-	return weights, tables + t.windows.Bytes()
+	for _, o := range t.ops {
+		tables += o.bytes()
+	}
+	return weights, tables + t.plans + t.windows.Bytes()
 }
 
-func (t *Table) affine(layer int, key nn.NormKey) (Affine, bool) {
-	if a, ok := t.folded[key]; ok {
-		return a, true
+// affine returns the folded normalisation of a layer for a key, nil without statistics.
+func (t *Table) affine(layer int, key nn.NormKey) *Affine {
+	if a := t.folded[key]; a != nil {
+		return a
 	}
 	st, ok := t.norms[key]
 	if !ok {
-		return Affine{}, false
+		return nil
 	}
 	a := t.net.fold(layer, st)
-	t.folded[key] = a
-	return a, true
+	t.folded[key] = &a
+	return &a
 }
 
+// kernel returns the taps of a depthwise layer's kernel of size k.
 func (t *Table) kernel(layer, k int) []float32 {
 	key := kernelKey{layer, k}
 	if t.kernels[key] == nil {

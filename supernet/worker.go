@@ -4,41 +4,72 @@ import (
 	"fmt"
 
 	"weft/kernel"
-	"weft/nn"
 	"weft/tensor"
 )
 
 // Worker runs plans one at a time with its own pool of threads and its own memory for
 // activations. Running a plan allocates nothing once the memory has grown to the largest
 // batch seen. A Worker is not safe for concurrent use.
+//
+// A plan runs segment by segment. Where there are groups of images for all threads, each
+// takes some through the whole segment by itself, in memory of its own that its cache
+// holds; the groups that are left over are worked on by all threads together, operation by
+// operation. Results are the same bits either way.
 type Worker struct {
-	pool  *kernel.Pool
-	arena []float32
-	zero  []float32
-	one   []float32
-	task  planTask
+	pool   *kernel.Pool
+	shared []float32   // values that cross segments
+	arenas [][]float32 // one a thread
+	tools  []tool
+	run    run
+	job    split
 }
 
 // NewWorker returns a worker on the pool.
-func NewWorker(pool *kernel.Pool) *Worker { return &Worker{pool: pool} }
+func NewWorker(pool *kernel.Pool) *Worker {
+	n := pool.Threads()
+	return &Worker{pool: pool, arenas: make([][]float32, n), tools: make([]tool, n)}
+}
 
-// Reserve grows the worker's memory for n images of the plan, so that Run does not.
+// Reserve grows the worker's memory for batches of up to n images of the plan, so that Run
+// does not.
 func (w *Worker) Reserve(p *Plan, n int) {
-	need := p.scratch
-	for _, s := range p.slots {
-		need += s
-	}
-	if need *= n; len(w.arena) < need {
-		w.arena = tensor.Floats(need)
-	}
-	for i := range p.steps {
-		if c := p.steps[i].inC; len(w.zero) < c {
-			w.zero, w.one = make([]float32, c), make([]float32, c)
-			for i := range w.one {
-				w.one[i] = 1
-			}
+	w.shared = grow(w.shared, p.shared*n)
+	for i := range p.segments {
+		s := &p.segments[i]
+		group := min(s.group, n)
+		for th := range min(len(w.arenas), (n+group-1)/group) {
+			w.arenas[th] = grow(w.arenas[th], (s.private+s.scratch)*group)
 		}
 	}
+}
+
+// grow returns memory of so many lines, s itself if it is large enough.
+func grow(s []float32, lines int) []float32 {
+	if len(s) >= lines*line {
+		return s
+	}
+	return tensor.Floats(lines * line)
+}
+
+// Bytes returns the memory for activations.
+func (w *Worker) Bytes() int {
+	n := 4 * len(w.shared)
+	for _, a := range w.arenas {
+		n += 4 * len(a)
+	}
+	return n
+}
+
+// run is a batch on its way through a plan, and the task by which threads take groups of
+// its images through a segment.
+type run struct {
+	w       *Worker
+	p       *Plan
+	segment *segment
+	n       int
+	images  []float32
+	logits  []float32
+	timing  timing
 }
 
 // Run computes the logits of n images, [n][Classes], from images [n][H][W][C] of
@@ -48,120 +79,75 @@ func (w *Worker) Run(p *Plan, images []float32, n int, logits []float32) {
 		panic(fmt.Sprintf("supernet: %d values and room for %d logits do not fit %d images of %v", len(images), len(logits), n, p.Input))
 	}
 	w.Reserve(p, n)
-	w.normalise(p, images, n)
-	for i := range p.steps {
-		w.step(p, &p.steps[i], n)
-	}
-	z := w.slot(p, p.logits, n)
-	for i := range n {
-		copy(logits[i*p.Classes:(i+1)*p.Classes], z[i*p.pitch:])
+	w.run = run{w: w, p: p, n: n, images: images, logits: logits}
+	for i := range p.segments {
+		w.segment(&p.segments[i], n)
 	}
 }
 
-// slot returns the memory of a slot for n images.
-func (w *Worker) slot(p *Plan, i, n int) []float32 {
-	off := 0
-	for _, s := range p.slots[:i] {
-		off += s
+// segment takes n images through a segment. Groups that all threads have one of run each
+// on a thread; those that are left over run one after another on all.
+func (w *Worker) segment(s *segment, n int) {
+	r := &w.run
+	r.segment = s
+	threads, groups := w.pool.Threads(), (n+s.group-1)/s.group
+	alone := groups / threads * threads
+	w.pool.Run(alone, r)
+	for i := alone; i < groups; i++ {
+		r.through(0, i, true)
 	}
-	return w.arena[off*n : (off+p.slots[i])*n]
 }
 
-// normalise writes (pixel/255 − mean)/std into the input slot.
-func (w *Worker) normalise(p *Plan, images []float32, n int) {
-	x := w.slot(p, p.steps[0].in, n)
-	c := p.Input.C
-	for ch := range c {
-		mean, inv := p.mean[ch], 1/p.std[ch]
-		for i := ch; i < n*p.Input.Size(); i += c {
-			x[i] = (images[i] - mean) * inv
+// Do takes group i through the segment on one thread.
+func (r *run) Do(i, thread int) { r.through(thread, i, false) }
+
+// through takes group i of the images through the segment in the memory of a thread, with
+// the help of all threads or by itself.
+func (r *run) through(thread, i int, together bool) {
+	s, p := r.segment, r.p
+	lo := i * s.group
+	n := min(s.group, r.n-lo)
+	arena := r.w.arenas[thread]
+	j := job{images: n, scratch: arena[s.private*n*line:][:s.scratch*n*line]}
+	r.timing.start()
+	if s.from == 0 {
+		j.op, j.x, j.y = p.first, r.images[lo*p.Input.Size():], r.at(arena, p.input, n, lo, p.Input.Size())
+		r.phase(&j, thread, together)
+		r.timing.lap(0)
+	}
+	for i := s.from; i < s.to; i++ {
+		st := &p.steps[i]
+		j.op, j.norm, j.res = st.op, st.norm, nil
+		j.x = r.at(arena, st.in, n, lo, st.op.inSize())
+		j.y = r.at(arena, st.out, n, lo, st.op.outSize())
+		if st.res != nowhere {
+			j.res = r.at(arena, st.res, n, lo, st.op.outSize())
 		}
+		for j.phase = range st.op.phases() {
+			r.phase(&j, thread, together)
+		}
+		r.timing.lap(i + 1)
 	}
-}
-
-// planTask is the part of a step that one call of the pool spreads over the threads.
-type planTask struct {
-	kind  nn.Kind
-	conv  kernel.Conv
-	dw    kernel.Depthwise
-	rows  int
-	chunk int
-}
-
-// Do runs one chunk of rows.
-func (t *planTask) Do(i, _ int) {
-	lo, hi := i*t.chunk, min(t.rows, (i+1)*t.chunk)
-	if t.kind == nn.Depthwise {
-		t.dw.Rows(lo, hi)
-	} else {
-		t.conv.Rows(lo, hi)
-	}
-}
-
-func (w *Worker) step(p *Plan, s *call, n int) {
-	x, y := w.slot(p, s.in, n), w.slot(p, s.out, n)
-	var res []float32
-	if s.res >= 0 {
-		res = w.slot(p, s.res, n)
-	}
-	t := &w.task
-	t.kind, t.rows, t.chunk = s.kind, n*s.rows, s.chunk
-	switch s.kind {
-	case nn.Conv, nn.FC:
-		t.conv = s.conv
-		t.conv.X, t.conv.Y, t.conv.Res = x, y, res
-		w.spread()
-	case nn.Depthwise:
-		t.dw = s.dw
-		t.dw.X, t.dw.Y, t.dw.Res = x, y, res
-		w.spread()
-	case nn.SE:
-		w.squeeze(p, s, x, y, n)
-	case nn.GlobalPool:
-		w.mean(s, x, y, n)
-	case nn.Add:
-		kernel.ScaleShift(y, x, res, n*s.rows, s.outC, w.one[:s.outC], w.zero[:s.outC], s.conv.Act)
-	default:
-		in, out := s.inPix*s.inC, s.rows*s.outC
+	if s.to == len(p.steps) {
+		z, pitch := r.at(arena, p.logits, n, lo, 0), pitch(p.Classes)
 		for i := range n {
-			if s.kind == nn.MaxPool {
-				kernel.MaxPool(s.gather, x[i*in:(i+1)*in], y[i*out:(i+1)*out], nil, s.inC)
-			} else {
-				kernel.AvgPool(s.gather, x[i*in:(i+1)*in], y[i*out:(i+1)*out], s.inC)
-			}
+			copy(r.logits[(lo+i)*p.Classes:(lo+i+1)*p.Classes], z[i*pitch:])
 		}
 	}
 }
 
-// spread runs the task on the pool, or at once when it is a single chunk.
-func (w *Worker) spread() {
-	t := &w.task
-	if w.pool.Threads() == 1 || t.rows <= t.chunk {
-		t.chunk = t.rows
-		t.Do(0, 0)
-		return
+// at returns the memory of a value for the n images from lo on, of size floats each.
+func (r *run) at(arena []float32, v place, n, lo, size int) []float32 {
+	if v >= 0 {
+		return arena[int(v)*n*line:]
 	}
-	w.pool.Run((t.rows+t.chunk-1)/t.chunk, t)
+	return r.w.shared[int(^v)*r.n*line+lo*size:]
 }
 
-func (w *Worker) mean(s *call, x, y []float32, n int) {
-	in, c := s.inPix*s.inC, s.inC
-	for i := range n {
-		kernel.MeanPool(x[i*in:(i+1)*in], y[i*c:(i+1)*c], s.inPix, c)
-	}
-}
-
-func (w *Worker) squeeze(p *Plan, s *call, x, y []float32, n int) {
-	c, h := s.inC, s.conv.Cout
-	scratch := w.arena[len(w.arena)-p.scratch*n:]
-	pooled, gate, hid := scratch[:n*c], scratch[n*c:2*n*c], scratch[2*n*c:2*n*c+n*h]
-	w.mean(s, x, pooled, n)
-	s1, s2 := s.conv, s.second
-	s1.X, s1.Y, s2.X, s2.Y = pooled, hid, hid, gate
-	s1.Rows(0, n)
-	s2.Rows(0, n)
-	size := s.inPix * c
-	for i := range n {
-		kernel.ScaleShift(y[i*size:(i+1)*size], x[i*size:(i+1)*size], nil, s.inPix, c, gate[i*c:(i+1)*c], w.zero[:c], kernel.Linear)
+func (r *run) phase(j *job, thread int, together bool) {
+	if together {
+		r.w.together(j)
+	} else {
+		r.w.alone(j, thread)
 	}
 }

@@ -44,30 +44,39 @@ func madeUp(t *testing.T, s *Space, norms Norms, a Arch, rng *rand.Rand) {
 // TestSubnetsDontTouchEachOther: random subnets at random batch sizes, one after another
 // in one worker, give bit for bit the logits that each gives alone in a fresh worker.
 func TestSubnetsDontTouchEachOther(t *testing.T) {
-	for _, name := range []string{"resnet-28s", "resnet-28", "resnet-32", "mbv3-28", "mbv3-28-k35", "small-bottleneck"} {
+	for _, name := range []string{"resnet-28s", "resnet-28", "resnet-32", "mbv3-28", "mbv3-28-k35", "small-bottleneck", "small-bottleneck-96"} {
 		t.Run(name, func(t *testing.T) {
 			space := smallBottleneck()
-			if name != space.Name {
-				var err error
-				if space, err = Find(name, 10, 3); err != nil {
-					t.Fatal(err)
-				}
+			var err error
+			switch name {
+			case space.Name:
+			case "small-bottleneck-96": // large enough for several segments
+				space, err = space.At(96)
+			default:
+				space, err = Find(name, 10, 3)
+			}
+			if err != nil {
+				t.Fatal(err)
 			}
 			if err := space.Validate(); err != nil {
 				t.Fatal(err)
 			}
 			rng := rand.New(rand.NewPCG(11, 12))
 			net := New(space, []float32{0.5, 0.4, 0.3}, []float32{0.2, 0.3, 0.25}, rng)
-			for _, threads := range []int{1, 2} {
+			for _, threads := range []int{1, 2, 3} {
 				backToBack(t, net, threads, rng)
 			}
+			if testing.Short() && kernel.Tier() == "go" {
+				return
+			}
+			sameForAnyThreads(t, net, rng)
 		})
 	}
 }
 
 func backToBack(t *testing.T, net *Supernet, threads int, rng *rand.Rand) {
 	t.Helper()
-	runs, archs := 20, 8
+	runs, archs := 12, 6
 	if testing.Short() {
 		runs = 6
 	}
@@ -94,8 +103,10 @@ func backToBack(t *testing.T, net *Supernet, threads int, rng *rand.Rand) {
 	got, want := make([]float32, 10*maxBatch+1), make([]float32, 10*maxBatch)
 	for run := range runs {
 		if run%2 == 1 { // what others left behind must not count
-			for i := range shared.arena {
-				shared.arena[i] = float32(math.NaN())
+			for _, memory := range append(shared.arenas, shared.shared) {
+				for i := range memory {
+					memory[i] = float32(math.NaN())
+				}
 			}
 		}
 		p, n := plans[rng.IntN(archs)], 1+rng.IntN(maxBatch)
@@ -113,5 +124,36 @@ func backToBack(t *testing.T, net *Supernet, threads int, rng *rand.Rand) {
 	}
 	if !slices.Equal(images, given) {
 		t.Error("the images were changed")
+	}
+}
+
+// sameForAnyThreads: a batch gives the same bits however many threads share it.
+func sameForAnyThreads(t *testing.T, net *Supernet, rng *rand.Rand) {
+	t.Helper()
+	norms := Norms{}
+	table := NewTable(net, norms)
+	for range 3 {
+		a := net.Space.Sample(rng, Sampling{ElasticKernel: true})
+		madeUp(t, net.Space, norms, a, rng)
+		p, err := table.Plan(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []int{1, 3, 8} {
+			images := testImages(net.Space, n)
+			var want []float32
+			for _, threads := range []int{1, 2, 3, 5} {
+				pool := kernel.NewPool(threads)
+				got := make([]float32, n*p.Classes)
+				NewWorker(pool).Run(p, images, n, got)
+				pool.Close()
+				if want == nil {
+					want = got
+				}
+				if !slices.Equal(got, want) {
+					t.Fatalf("%s, batch of %d: other logits with %d threads than with one", net.Space.Format(a), n, threads)
+				}
+			}
+		}
 	}
 }

@@ -1,0 +1,78 @@
+package supernet
+
+import (
+	"weft/nn"
+)
+
+// What groups goes by: the sizes of caches, and what moving a byte costs in ns from the
+// level-3 cache and from memory. They are those of common server cores; a plan made with
+// others computes the same as long as groups are the same.
+const (
+	nearBytes = 640 << 10 // most of a level-2 cache
+	farBytes  = 8 << 20   // a thread's part of a level-3 cache
+	farCost   = 1.0 / 40
+	distant   = 1.0 / 16
+)
+
+// groupSizes are the numbers of images that a group may have.
+var groupSizes = [...]int{1, 2, 4, 8, 16, 32}
+
+// groups returns how many images each operation should take at a time, never less than the
+// one before it. A large group reads the weights less often, a small one keeps its
+// activations in the cache: of all ways through the network it finds the one that moves the
+// least (shortest path, an operation and a size of group being a node).
+func groups(g *nn.Graph) []int {
+	const n = len(groupSizes)
+	cost := [n]float64{}
+	from := make([][n]int, len(g.Ops))
+	for i := range g.Ops {
+		best, at := cost[0], 0
+		crossing := 2 * distant * 4 * float64(g.Values[g.Ops[i].In].Size())
+		var next [n]float64
+		for s, size := range groupSizes {
+			if cost[s] < best {
+				best, at = cost[s], s
+			}
+			next[s], from[i][s] = cost[s], s
+			if c := best + crossing; at != s && c < cost[s] {
+				next[s], from[i][s] = c, at
+			}
+			next[s] += moved(g, &g.Ops[i], size)
+		}
+		cost = next
+	}
+	at := 0
+	for s := range cost {
+		if cost[s] < cost[at] {
+			at = s
+		}
+	}
+	sizes := make([]int, len(g.Ops))
+	for i := len(sizes) - 1; i >= 0; i-- {
+		sizes[i] = groupSizes[at]
+		at = from[i][at]
+	}
+	return sizes
+}
+
+// moved estimates the time in ns that an operation spends on moving weights and
+// activations, an image, in groups of so many.
+func moved(g *nn.Graph, o *nn.Op, size int) float64 {
+	floats := g.Values[o.In].Size() + g.Values[o.Out].Size()
+	if o.Res >= 0 {
+		floats += g.Values[o.Res].Size()
+	}
+	bytes := 4 * float64(floats)
+	weights := 4 * float64(g.OpMACs(o))
+	if o.Kind != nn.SE {
+		weights /= float64(g.Values[o.Out].Pixels())
+	}
+	ns := weights * distant / float64(size)
+	switch total := bytes * float64(size); {
+	case total > farBytes:
+		ns += bytes * distant
+	case total > nearBytes:
+		ns += bytes * farCost
+	}
+	return ns
+}

@@ -1,0 +1,116 @@
+package supernet
+
+import (
+	"time"
+
+	"weft/nn"
+	"weft/tensor"
+)
+
+// Layer is what one operation of a plan does and how long it takes.
+type Layer struct {
+	Name    string // of the supernet's layer; the kind where it has no weights
+	Kind    string
+	Kernel  string // how it is computed: direct, or winograd-2 or -4
+	In, Out tensor.Shape
+	K       int // kernel and stride, 0 without
+	Stride  int
+	MACs    int // of one image
+	Weights int // bytes of weights read, once a group of images
+	Moved   int // bytes of activations read and written, an image
+	Group   int // images that are worked on together
+	Time    time.Duration
+}
+
+// Layers runs n images so many rounds on all threads of the worker and returns for each
+// operation its shortest time for all images. The first is the normalisation of the pixels.
+// Where Run would let threads work on images of their own, Layers lets them share every
+// operation, so that each has a time.
+func (w *Worker) Layers(p *Plan, images []float32, n, rounds int, now func() time.Time) []Layer {
+	w.Reserve(p, n)
+	layers := p.describe(n)
+	logits := make([]float32, n*p.Classes)
+	for round := range rounds {
+		times := make([]time.Duration, len(layers))
+		w.run = run{w: w, p: p, n: n, images: images, logits: logits, timing: timing{now: now, times: times}}
+		for i := range p.segments {
+			w.run.segment = &p.segments[i]
+			for group := range (n + w.run.segment.group - 1) / w.run.segment.group {
+				w.run.through(0, group, true)
+			}
+		}
+		for i, t := range times {
+			if round == 0 || t < layers[i].Time {
+				layers[i].Time = t
+			}
+		}
+	}
+	return layers
+}
+
+// timing adds up how long operations take, if times is not nil; operation i of the plan
+// has entry i+1.
+type timing struct {
+	now   func() time.Time
+	last  time.Time
+	times []time.Duration
+}
+
+// start begins a group of images.
+func (t *timing) start() {
+	if t.times != nil {
+		t.last = t.now()
+	}
+}
+
+// lap ends entry i.
+func (t *timing) lap(i int) {
+	if t.times != nil {
+		now := t.now()
+		t.times[i] += now.Sub(t.last)
+		t.last = now
+	}
+}
+
+// describe returns the layers of the plan for batches of n, without times.
+func (p *Plan) describe(n int) []Layer {
+	layers := make([]Layer, 0, len(p.steps)+1)
+	add := func(o *op, group int, res bool) {
+		l := Layer{
+			Name: o.name, Kind: o.kindName(), Kernel: "direct", In: o.in, Out: o.out, K: o.k, Stride: o.stride,
+			MACs: o.macs, Weights: 4 * o.weights(), Moved: 4 * (o.in.Size() + o.out.Size()), Group: min(group, n),
+		}
+		if l.Name == "" {
+			l.Name = l.Kind
+		}
+		if res {
+			l.Moved += 4 * o.out.Size()
+		}
+		layers = append(layers, l)
+	}
+	add(p.first, p.segments[0].group, false)
+	for i := range p.segments {
+		for _, c := range p.steps[p.segments[i].from:p.segments[i].to] {
+			add(c.op, p.segments[i].group, c.res != nowhere)
+		}
+	}
+	return layers
+}
+
+// kindName returns what nn calls the operation.
+func (o *op) kindName() string {
+	if o.kind == pixels {
+		return "pixels"
+	}
+	return o.kind.String()
+}
+
+// weights returns how many floats of weights the operation reads.
+func (o *op) weights() int {
+	switch o.kind {
+	case nn.Conv, nn.Depthwise:
+		return o.macs / o.out.Pixels()
+	default:
+		return o.macs
+	}
+}
