@@ -159,15 +159,18 @@ func (w *writer) squeeze(op *nn.Op, params []Param, in, out string) {
 	w.node("Mul", out, []string{in, out + ".gate"})
 }
 
-// dense appends the fully connected layer over all values of its input.
+// dense appends a fully connected layer over all values of its input: a window as large
+// as the image, which leaves four axes, or, at the end, a matrix.
 func (w *writer) dense(op *nn.Op, params []Param, in, out string) {
 	weight, bias, s := params[0], params[1], w.g.Values[op.In]
-	if s.Pixels() > 1 {
-		rows := Param{Shape: []int{weight.Shape[0], s.H, s.W, s.C}, Values: weight.Values}
-		weight.Values = planes(rows, false).Values
-	}
-	w.floats(weight.Name, weight.Shape, weight.Values)
+	window := planes(Param{Name: weight.Name, Shape: []int{weight.Shape[0], s.H, s.W, s.C}, Values: weight.Values}, false)
 	w.floats(bias.Name, bias.Shape, bias.Values)
+	if op.Out != w.g.Output() {
+		w.floats(window.Name, window.Shape, window.Values)
+		w.node("Conv", out, []string{in, weight.Name, bias.Name}, ints("kernel_shape", int64(s.H), int64(s.W)))
+		return
+	}
+	w.floats(weight.Name, weight.Shape, window.Values)
 	w.node("Flatten", out+".flat", []string{in}, integer("axis", 1))
 	w.node("Gemm", out, []string{out + ".flat", weight.Name, bias.Name}, integer("transB", 1))
 }

@@ -133,12 +133,21 @@ type evalRow struct {
 	MMACs    float64 `json:"mmacs" col:"M MACs,%.2f"`
 }
 
-func evaluate(ctx context.Context, m *model, set *data.Set, on data.Split, archs []supernet.Arch, pool *kernel.Pool, bars *progress) ([]evalRow, error) {
+// calibration returns the images that the bundle's statistics were measured on. A bundle of one network has those that
+// it needs, so that none are.
+func calibration(m *model, set *data.Set) ([][]float32, error) {
+	if m.Net.Space.Family == supernet.Fixed {
+		return nil, nil
+	}
 	var recipe train.Config
 	if err := json.Unmarshal(m.Provenance.Recipe, &recipe); err != nil {
 		return nil, fmt.Errorf("the bundle does not say how it was trained, so new subnets cannot be calibrated alike: %w", err)
 	}
-	calib, err := recipe.Calibration(set, m.Provenance.Calibration)
+	return recipe.Calibration(set, m.Provenance.Calibration)
+}
+
+func evaluate(ctx context.Context, m *model, set *data.Set, on data.Split, archs []supernet.Arch, pool *kernel.Pool, bars *progress) ([]evalRow, error) {
+	calib, err := calibration(m, set)
 	if err != nil {
 		return nil, err
 	}

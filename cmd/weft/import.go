@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"weft/bundle"
+	"weft/onnx"
+)
+
+// importFlags say what a file to import does not.
+type importFlags struct {
+	name      string
+	mean, std []float32
+}
+
+// importers read a network from a file, by the file's ending. The notes tell what they left out.
+var importers = map[string]func(path string, flags importFlags) (b *bundle.Bundle, notes []string, err error){
+	".onnx": importONNX,
+}
+
+// newImportCmd returns the import command.
+func newImportCmd() *cobra.Command {
+	var (
+		flags importFlags
+		out   string
+	)
+	endings := make([]string, 0, len(importers))
+	for ext := range importers {
+		endings = append(endings, ext)
+	}
+	slices.Sort(endings)
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Turn a network of another framework into a bundle",
+		Long: `Turn a network of another framework into a bundle with one subnet, which the other commands take like any bundle.
+FILE ends in ` + strings.Join(endings, ", ") + `.
+
+The bundle's images are pixel/255; what the network expects instead, (pixel/255 - mean)/std, is told by --mean and
+--std, for each channel, unless the file says it or normalises by itself. The bundle does not know the network's
+accuracy: weft eval measures it.`,
+		Example: "  weft import net.onnx -o net.weft --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225",
+		Args:    takes("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path := args[0]
+			read := importers[strings.ToLower(filepath.Ext(path))]
+			switch {
+			case out == "":
+				return usagef("missing --output: name the bundle to write, such as model.weft")
+			case read == nil:
+				return usagef("%s: the file's ending must be %s", path, strings.Join(endings, ", "))
+			}
+			if flags.name == "" {
+				flags.name = strings.TrimSuffix(filepath.Base(out), filepath.Ext(out))
+			}
+			b, notes, err := read(path, flags)
+			if err != nil {
+				return fmt.Errorf("import %s: %w", path, err)
+			}
+			for _, n := range notes {
+				fmt.Fprintf(cmd.ErrOrStderr(), "note: %s\n", n)
+			}
+			b.Provenance.Weft = thisBuild().Version
+			if err := b.Write(out, false); err != nil {
+				return err
+			}
+			return printSubnets(cmd.OutOrStdout(), false, b)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&out, "output", "o", "", "bundle to write")
+	f.StringVar(&flags.name, "name", "", "name of the model when it is served (default: that of the output file)")
+	f.Float32SliceVar(&flags.mean, "mean", nil, "mean of pixel/255 that the network subtracts, one for all channels or one for each")
+	f.Float32SliceVar(&flags.std, "std", nil, "deviation of pixel/255 that it divides by, likewise")
+	must(cmd.MarkFlagFilename("output", "weft"))
+	return cmd
+}
+
+func importONNX(path string, flags importFlags) (*bundle.Bundle, []string, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return onnx.Import(raw, onnx.ImportOptions{Name: flags.name, Mean: flags.mean, Std: flags.std})
+}
