@@ -17,24 +17,21 @@ const maxFile = 4 << 30
 // legacyMagic begins the files that torch.save wrote before version 1.6.
 var legacyMagic, _ = new(big.Int).SetString("1950a86a20f9469cfc6c", 16)
 
-// ReadFile reads the state dict of the checkpoint at path.
+// ReadFile reads the state dict of the checkpoint at path. Errors about its content do not
+// name the file.
 func ReadFile(path string) (*State, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s has %d bytes, more than the %d that are read", path, info.Size(), int64(maxFile))
+		return nil, fmt.Errorf("the file has %d bytes, more than the %d that are read", info.Size(), int64(maxFile))
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	s, err := Decode(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return s, nil
+	return Decode(b)
 }
 
 // Decode reads the state dict of a checkpoint that is in memory. The tensors share b.

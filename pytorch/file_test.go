@@ -169,7 +169,7 @@ func TestReadFile(t *testing.T) {
 	if _, err := ReadFile("testdata/none.pth"); !os.IsNotExist(err) {
 		t.Error(err)
 	}
-	if _, err := ReadFile("testdata/make.py"); err == nil || !strings.HasPrefix(err.Error(), "testdata/make.py: not a checkpoint") {
+	if _, err := ReadFile("testdata/make.py"); err == nil || !strings.HasPrefix(err.Error(), "not a checkpoint") {
 		t.Error(err)
 	}
 }

@@ -26,15 +26,17 @@ var (
 
 // Options change how a state dict is imported.
 type Options struct {
-	Pixels  int      // height and width of the images; 0 for what the network was made for
-	Subnets []string // architectures to list beside the usual ones, as Space.Parse reads them
+	Name      string    // of the model
+	Mean, Std []float32 // of pixel/255, one for all channels or one for each; nil for ImageNet's
+	Pixels    int       // height and width of the images; 0 for what the network was made for
+	Subnets   []string  // architectures to list beside the usual ones, as Space.Parse reads them
 }
 
 // Import turns a state dict into a bundle. A supernet's lists the subnets that have the
 // same choices everywhere, the smallest and the largest, by rising MACs; a network that is
 // no supernet is the only one. Normalisation uses the running statistics of the checkpoint,
 // for a subnet the first of each layer: recalibrate subnets on training images to get their
-// accuracy. Accuracies are 0, unknown. The caller names the model.
+// accuracy. Accuracies are 0, unknown.
 func Import(s *State, o Options) (*bundle.Bundle, error) {
 	n, err := recognise(s)
 	if err != nil {
@@ -45,8 +47,13 @@ func Import(s *State, o Options) (*bundle.Bundle, error) {
 			return nil, err
 		}
 	}
-	if c := n.space.Input.C; c != len(imagenetMean) {
-		return nil, fmt.Errorf("the network takes images of %d channels: must be %d", c, len(imagenetMean))
+	mean, err := channels(o.Mean, imagenetMean, n.space.Input.C)
+	if err != nil {
+		return nil, fmt.Errorf("mean: %w", err)
+	}
+	std, err := channels(o.Std, imagenetStd, n.space.Input.C)
+	if err != nil {
+		return nil, fmt.Errorf("deviation: %w", err)
 	}
 	w, stats, err := load(n.state, n.space.Layers(), n.modules)
 	if err != nil {
@@ -55,9 +62,8 @@ func Import(s *State, o Options) (*bundle.Bundle, error) {
 	if n.fill != nil {
 		n.fill(w)
 	}
-	b := &bundle.Bundle{Net: &supernet.Supernet{
-		Space: n.space, W: w, Mean: slices.Clone(imagenetMean), Std: slices.Clone(imagenetStd),
-	}}
+	b := &bundle.Bundle{Net: &supernet.Supernet{Space: n.space, W: w, Mean: mean, Std: std}}
+	b.Name = o.Name
 	archs, err := listed(n.space, o.Subnets)
 	if err != nil {
 		return nil, err
@@ -74,6 +80,20 @@ func Import(s *State, o Options) (*bundle.Bundle, error) {
 	}
 	b.Norms, err = prefixNorms(n.space, archs, stats)
 	return b, err
+}
+
+// channels returns a value for each of n channels: those given, or the default.
+func channels(given, def []float32, n int) ([]float32, error) {
+	switch v := given; {
+	case len(v) == 0 && len(def) == n:
+		return slices.Clone(def), nil
+	case len(v) == 1:
+		return slices.Repeat(v, n), nil
+	case len(v) == n:
+		return v, nil
+	default:
+		return nil, fmt.Errorf("%d values for images of %d channels: give one, or one for each", len(v), n)
+	}
 }
 
 // recognise finds out which network a state dict is of.

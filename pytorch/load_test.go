@@ -80,7 +80,7 @@ func TestImportErrors(t *testing.T) {
 		{"not a number", func(s *State) { s.set("bn1.bias", []float32{0, nan, 0, 0, 0, 0, 0, 0}, 8) }, "damaged: bn1.bias holds NaN"},
 		{"negative variance", func(s *State) { s.set("bn1.running_var", []float32{-1, 0, 0, 0, 0, 0, 0, 0}, 8) }, "damaged: bn1.running_var holds negative values"},
 		{"width", func(s *State) { s.zeros("layer1.0.conv2.weight", 12, 8, 3, 3) }, "layer1.0.conv2 has a number of outputs that is not a multiple of 8"},
-		{"grey", func(s *State) { s.zeros("conv1.weight", 8, 1, 3, 3) }, "takes images of 1 channels: must be 3"},
+		{"grey", func(s *State) { s.zeros("conv1.weight", 8, 1, 3, 3) }, "mean: 0 values for images of 1 channels: give one, or one for each"},
 		{"shared", func(s *State) { s.size = 100 }, "shares its values with too many others"},
 		{"several", func(s *State) {
 			for i := range 9 {
