@@ -8,10 +8,10 @@ TOOL       := $(GO) tool -modfile=tools/go.mod
 ARM64_PKGS  = $(shell $(GO) list ./... | grep -vE '^weft/(cmd|experiments|internal)(/|$$)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race fuzz arm64 lint fmt gen bench benchstat clean
+.PHONY: help build demo test race fuzz arm64 lint fmt gen bench bench-peers benchstat clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/weft
 	$(GO) build -trimpath -o bin/weft ./cmd/weft
@@ -60,6 +60,10 @@ bench: ## speed of kernels, training, scheduling and HTTP on an idle machine (4 
 	$(GO) test ./sched ./workload -run '^$$' -bench 'Step|Generator' -benchmem; \
 	$(GO) test ./oip -run '^$$' -bench 'HTTP' -benchtime 3000x -count 3; \
 	uptime; } 2>&1 | tee bin/bench.txt
+
+bench-peers: ## weft beside ONNX Runtime and PyTorch, which it installs, into bench/results (10 minutes); ARGS="-only mbv3" shows a part
+	bench/install.sh
+	cd bench && CGO_ENABLED=1 $(GO) build -o ../bin/bench/ ./cmd/... && ../bin/bench/peers $(or $(ARGS),-out results)
 
 benchstat: ## compare two benchmark files: make benchstat OLD=a.txt NEW=b.txt
 	$(TOOL) benchstat $(OLD) $(NEW)

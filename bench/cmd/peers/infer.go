@@ -1,0 +1,135 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"weft/bench/compare"
+	"weft/bench/nets"
+	"weft/bench/peer"
+)
+
+// set is the uniform subnets of a space at one image size, with every combination of
+// batch size and threads.
+type set struct {
+	space            string
+	pixels           int
+	batches, threads []int
+}
+
+var (
+	batches = []int{1, 8}
+	cores   = []int{1, 2}
+)
+
+// inferSets are the networks that inference is compared on: a basic-block ResNet, OFA's
+// ResNet50D and MobileNetV3 at both sizes, and CIFAR's ResNet-20.
+var inferSets = []set{
+	{nets.ResNet20, 32, batches, []int{1}},
+	{"resnet-32", 32, batches, cores},
+	{"ofa-resnet50d", 32, batches, cores},
+	{"mbv3-32", 32, batches, cores},
+	{"resnet-32", 224, batches, cores},
+	{"ofa-resnet50d", 224, batches, cores},
+	{"ofa-mbv3", 224, batches, cores},
+}
+
+// tolerance is how far logits may be apart, as a share of the largest.
+const tolerance = 1e-4
+
+// infer compares inference in fp32.
+func (b *bench) infer() error {
+	const work = "infer fp32"
+	var weft, ort *peer.Proc
+	var failed []error
+	for _, s := range inferSets {
+		points := b.points4(work, ortName, s)
+		if len(points) == 0 {
+			continue
+		}
+		if weft == nil {
+			var err error
+			if weft, err = b.startWeft(); err != nil {
+				return err
+			}
+			defer weft.Close()
+			if ort, err = b.startORT(); err != nil {
+				return err
+			}
+			defer ort.Close()
+		}
+		if err := b.inferSet(s, points, ort, weft); err != nil {
+			failed = append(failed, fmt.Errorf("%s %s %dpx: %w", work, s.space, s.pixels, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// points4 returns the selected combinations of batch size and threads of a set.
+func (b *bench) points4(work, other string, s set) []compare.Point {
+	var points []compare.Point
+	for _, t := range s.threads {
+		for _, n := range s.batches {
+			p := compare.Point{Peer: other, Work: work, Space: s.space, Pixels: s.pixels, Batch: n, Threads: t}
+			if b.selected(label(p)) {
+				points = append(points, p)
+			}
+		}
+	}
+	return points
+}
+
+// inferSet compares every subnet of a set in every setting. A setting in which the
+// engines disagree is not timed; the others are.
+func (b *bench) inferSet(s set, settings []compare.Point, ort, weft *peer.Proc) error {
+	space, err := nets.Space(s.space, s.pixels)
+	if err != nil {
+		return err
+	}
+	subnets := nets.Uniform(space, b.subnets)
+	models, err := weft.Call(peer.Request{Do: "export", Space: s.space, Pixels: s.pixels, Subnets: subnets, Path: b.tmp})
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for i, name := range subnets {
+		for _, p := range settings {
+			p.Subnet = name
+			if err := b.inferPoint(p, models.Names[i], ort, weft); err != nil {
+				failed = append(failed, fmt.Errorf("%s b%d %dT: %w", name, p.Batch, p.Threads, err))
+			}
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (b *bench) inferPoint(p compare.Point, model string, ort, weft *peer.Proc) error {
+	q := peer.Request{Do: "load", Space: p.Space, Pixels: p.Pixels, Subnets: []string{p.Subnet}, Batch: p.Batch, Threads: p.Threads}
+	if _, err := weft.Call(q); err != nil {
+		return err
+	}
+	q.Path = model
+	if _, err := ort.Call(q); err != nil {
+		return err
+	}
+	if err := agree(ort, weft, tolerance); err != nil {
+		return err
+	}
+	return b.duel(p, ort, weft)
+}
+
+// agree checks that both engines compute the same from what they have loaded.
+func agree(other, weft *peer.Proc, within float64) error {
+	x, err := other.Call(peer.Request{Do: "logits"})
+	if err != nil {
+		return err
+	}
+	y, err := weft.Call(peer.Request{Do: "logits"})
+	if err != nil {
+		return err
+	}
+	if err := compare.Agree(x.Values, y.Values, within); err != nil {
+		return fmt.Errorf("not timed, %s and %s do not compute the same: %w", other.Name, weft.Name, err)
+	}
+	return nil
+}
