@@ -106,10 +106,10 @@ func (f *frame) square(in tensor.Shape, odd bool) (k, top, left int, err error) 
 // layer names the layer after its weights, or after the node where those have no name of
 // their own.
 func (c *call) layer() string {
-	if c.Name != "" && (len(c.Input) < 2 || strings.Contains(c.Input[1], "::")) {
-		return c.Name
+	if name := c.Input[1]; !strings.Contains(name, "::") || c.Name == "" {
+		return name
 	}
-	return c.Input[1]
+	return c.Name
 }
 
 // conv reads a convolution: dense, depthwise, or in groups, which become dense.

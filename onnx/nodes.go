@@ -171,28 +171,29 @@ func (im *importer) open(v value, readers int) *operation {
 
 // pointwise appends a depthwise 1x1 operation that does nothing yet, for what no
 // operation before it can take up, and returns its value.
-func (im *importer) pointwise(v value) (value, error) {
+func (im *importer) pointwise(c *call, v value) (value, error) {
 	if v.op == 0 {
 		return v, errors.New("works on the image itself, which only Conv, normalisation and Gemm may")
 	}
 	n := v.shape.C
 	op := operation{
-		kind: nn.Depthwise, name: im.unique("pointwise"), in: v.op, res: -1, out: v.shape, k: 1, stride: 1,
+		kind: nn.Depthwise, name: im.unique(c.Output[0] + ".pointwise"), in: v.op, res: -1, out: v.shape, k: 1, stride: 1,
 		weight: repeat(1, n), scale: slices.Repeat([]float64{v.factor}, n), shift: make([]float64, n),
 	}
 	im.ops = append(im.ops, op)
-	v.op, v.factor, v.shared = len(im.ops), 1, false
+	v.op, v.factor, v.shared, v.name = len(im.ops), 1, false, "\x00"+op.name
+	im.uses[v.name] = 1 // by the node at hand
 	return v, nil
 }
 
 func repeat(x float32, n int) []float32 { return slices.Repeat([]float32{x}, n) }
 
 // plain returns v with factor 1.
-func (im *importer) plain(v value) (value, error) {
+func (im *importer) plain(c *call, v value) (value, error) {
 	if v.factor == 1 {
 		return v, nil
 	}
-	return im.pointwise(v)
+	return im.pointwise(c, v)
 }
 
 // activate applies act, whose result times factor is the file's.
@@ -201,7 +202,7 @@ func (im *importer) activate(c *call, act kernel.Act, factor float64) error {
 	op := im.open(v, 1)
 	if op == nil || op.res >= 0 && act != kernel.ReLU {
 		var err error
-		if v, err = im.pointwise(v); err != nil {
+		if v, err = im.pointwise(c, v); err != nil {
 			return err
 		}
 		op = &im.ops[v.op-1]
@@ -240,7 +241,7 @@ func (im *importer) clip(c *call) error {
 	op := im.open(v, 1)
 	if op == nil || op.kind == nn.Add || op.res >= 0 {
 		var err error
-		if v, err = im.pointwise(v); err != nil {
+		if v, err = im.pointwise(c, v); err != nil {
 			return err
 		}
 		op = &im.ops[v.op-1]
@@ -301,7 +302,7 @@ func (im *importer) affine(c *call, scale, shift []float64) error {
 	}
 	if op == nil || op.kind == nn.Add || op.res >= 0 {
 		var err error
-		if v, err = im.pointwise(v); err != nil {
+		if v, err = im.pointwise(c, v); err != nil {
 			return err
 		}
 		op = &im.ops[v.op-1]
@@ -399,11 +400,11 @@ func broadcast(k *constant, v value) ([]float64, error) {
 
 // sum adds two values: in the later one's convolution if that can still take it.
 func (im *importer) sum(c *call) error {
-	a, err := im.plain(c.x)
+	a, err := im.plain(c, c.x)
 	if err != nil {
 		return err
 	}
-	b, err := im.plain(*c.y)
+	b, err := im.plain(c, *c.y)
 	if err != nil {
 		return err
 	}
