@@ -1,6 +1,7 @@
 package supernet
 
 import (
+	"fmt"
 	"time"
 
 	"weft/nn"
@@ -82,6 +83,10 @@ func (p *Plan) describe(n int) []Layer {
 		}
 		if l.Name == "" {
 			l.Name = l.Kind
+		}
+		if j := (job{op: o, images: l.Group}); j.asTiles() {
+			l.Kernel = fmt.Sprintf("winograd-%d", o.wino.M)
+			l.Weights = l.Weights / 9 * (o.wino.M + 2) * (o.wino.M + 2)
 		}
 		if res {
 			l.Moved += 4 * o.out.Size()

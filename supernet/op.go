@@ -17,8 +17,10 @@ type op struct {
 	name    string // of the layer
 	k       int
 	stride  int
-	macs    int         // of one image
-	conv    kernel.Conv // Conv and FC; SE: to the hidden channels; pixels and Add: the affine
+	macs    int              // of one image
+	conv    kernel.Conv      // Conv and FC; SE: to the hidden channels; pixels and Add: the affine
+	wino    *kernel.Winograd // Conv, from many images on, if not nil
+	many    int
 	second  kernel.Conv // SE: back to the channels
 	dw      kernel.Depthwise
 	gather  *kernel.Gather // MaxPool and AvgPool
@@ -57,6 +59,7 @@ func (t *Table) op(g *nn.Graph, i int) *op {
 			G: &t.windows.Get(in.H, in.W, o.K, o.Stride, false).Fwd, W: w.Of(w.Data, o.Layer, nn.Weight),
 			Cin: in.C, Cout: out.C, XPitch: in.C, YPitch: out.C, Taps: l.Taps(), InMax: l.In, Act: o.Act,
 		}
+		t.winograd(d, o)
 	case nn.Depthwise:
 		d.dw = kernel.Depthwise{
 			G: &t.windows.Get(in.H, in.W, o.K, o.Stride, true).Fwd, W: t.kernel(o.Layer, o.K),
@@ -132,6 +135,9 @@ func (o *op) scratch() int {
 // bytes returns the memory that the description takes, without weights and windows.
 func (o *op) bytes() int {
 	n := int(unsafe.Sizeof(*o)) + int(unsafe.Sizeof(opKey{}))
+	if o.wino != nil {
+		n += int(unsafe.Sizeof(*o.wino))
+	}
 	switch o.kind {
 	case pixels:
 		n += 8 * len(o.conv.Scale)

@@ -22,7 +22,8 @@ type Plan struct {
 	input    place // of the normalised pixels
 	logits   place
 	segments []segment
-	shared   int // floats an image for what crosses segments
+	shared   int // lines an image for what crosses segments
+	tiles    int // lines a thread for Winograd's algorithm
 }
 
 // call is one operation of a plan: what to compute, on what, and with which
@@ -49,6 +50,9 @@ func (t *Table) Plan(a Arch) (*Plan, error) {
 	for i := range g.Ops {
 		s := &p.steps[i]
 		s.op = t.op(g, i)
+		if s.op.wino != nil {
+			p.tiles = max(p.tiles, lines(s.op.wino.Scratch()))
+		}
 		if s.norm, err = t.norm(g, i, keys[i]); err != nil {
 			return nil, fmt.Errorf("subnet %s: %w", t.net.Space.Format(a), err)
 		}

@@ -185,3 +185,52 @@ func TestSortKeepsTheFunction(t *testing.T) {
 		}
 	}
 }
+
+// TestTuningsAgree: a plan computes the same, but for rounding, with all layers computed directly, by rule, and with
+// transformed weights wherever they can be used, and says so of its layers.
+func TestTuningsAgree(t *testing.T) {
+	for _, name := range []string{"resnet-28s", "resnet-32"} {
+		net := newTestNet(t, name)
+		rng := rand.New(rand.NewPCG(3, 4))
+		norms := Norms{}
+		const n = 5
+		x := testImages(net.Space, n)
+		pool := kernel.NewPool(2)
+		defer pool.Close()
+		for _, a := range []Arch{net.Space.Max(), net.Space.Min(), net.Space.Sample(rng, Sampling{})} {
+			madeUp(t, net.Space, norms, a, rng)
+			var want []float32
+			for _, bytes := range []int{0, net.WinogradBytes(), 1 << 30} {
+				table := NewTunedTable(net, norms, net.Rule(bytes))
+				p, err := table.Plan(a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := make([]float32, n*p.Classes)
+				NewWorker(pool).Run(p, x, n, got)
+				if want == nil {
+					want = got
+				}
+				if !closeTo(got, want, 1e-3) {
+					t.Errorf("%s: %v with %d bytes of transformed weights, directly %v", net.Space.Format(a), got, bytes, want)
+				}
+				used := 0
+				for _, u := range table.wino {
+					used += 4 * len(u)
+				}
+				if used > bytes || bytes > 0 && used == 0 {
+					t.Errorf("%s: %d bytes of transformed weights of %d", net.Space.Format(a), used, bytes)
+				}
+				tiles := 0
+				for _, l := range p.describe(n) {
+					if l.Kernel != "direct" {
+						tiles++
+					}
+				}
+				if (tiles > 0) != (bytes > 0) {
+					t.Errorf("%s: %d layers by Winograd's algorithm with %d bytes", net.Space.Format(a), tiles, bytes)
+				}
+			}
+		}
+	}
+}

@@ -45,10 +45,12 @@ type job struct {
 
 // tool is what a thread changes while it works: the kernel calls that it fills in.
 type tool struct {
-	conv   kernel.Conv
-	dw     kernel.Depthwise
-	gather kernel.Gather
-	_      [64]byte // keeps threads off each other's cache lines
+	conv    kernel.Conv
+	wino    kernel.Winograd
+	dw      kernel.Depthwise
+	gather  kernel.Gather
+	scratch []float32 // of wino
+	_       [64]byte  // keeps threads off each other's cache lines
 }
 
 // zeros is a shift that changes nothing.
@@ -59,6 +61,9 @@ func (j *job) size() (rows, panels int) {
 	o, n := j.op, j.images
 	switch o.kind {
 	case nn.Conv:
+		if j.asTiles() {
+			return o.wino.Tiles(n), kernel.Panels(o.conv.Cout)
+		}
 		return n * o.conv.G.Rows(), kernel.Panels(o.conv.Cout)
 	case nn.FC:
 		return n, kernel.Panels(o.conv.Cout)
@@ -86,6 +91,10 @@ func (j *job) run(t *tool, lo, hi, from, to int) {
 	o := j.op
 	switch o.kind {
 	case nn.Conv, nn.FC:
+		if j.asTiles() {
+			j.tiles(t, lo, hi, from, to)
+			return
+		}
 		j.dense(t, &o.conv, j.x, j.y, lo, hi, from, to)
 	case nn.Depthwise:
 		t.dw = o.dw
@@ -120,15 +129,7 @@ func (j *job) dense(t *tool, c *kernel.Conv, x, y []float32, lo, hi, from, to in
 		k.Cout = min(k.Cout, to*kernel.Panel) - at
 		k.W = k.W[kernel.PackedIndex(k.Taps, k.InMax, at, 0, 0):]
 		k.Y = k.Y[at:]
-		if k.Scale != nil {
-			k.Scale = k.Scale[at:]
-		}
-		if k.Shift != nil {
-			k.Shift = k.Shift[at:]
-		}
-		if k.Res != nil {
-			k.Res = k.Res[at:]
-		}
+		k.Scale, k.Shift, k.Res = tail(k.Scale, at), tail(k.Shift, at), tail(k.Res, at)
 	}
 	k.Rows(lo, hi)
 }

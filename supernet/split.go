@@ -47,7 +47,7 @@ func (j *job) cut() parts {
 	}
 	if want > 1 {
 		p.high = (p.rows + want - 1) / want
-		if whole := j.op.wholeRows(); p.rows >= 2*whole {
+		if whole := j.wholeRows(); p.rows >= 2*whole {
 			p.high = roundUp(p.high, whole)
 		}
 	}
@@ -57,11 +57,15 @@ func (j *job) cut() parts {
 
 // wholeRows is what the rows of a part should be a multiple of: tiles of the kernels, and
 // lines of an image where neighbours share inputs.
-func (o *op) wholeRows() int {
-	if o.kind == nn.Depthwise {
-		return o.out.W
+func (j *job) wholeRows() int {
+	switch {
+	case j.asTiles():
+		return j.op.wino.Step() / 2
+	case j.op.kind == nn.Depthwise:
+		return j.op.out.W
+	default:
+		return partRows
 	}
-	return partRows
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
@@ -102,11 +106,14 @@ func (w *Worker) alone(j *job, thread int) {
 func (j *job) nanoseconds() int {
 	const ( // an ns
 		denseMACs = 45
+		tileMACs  = 110
 		slideMACs = 25
 		floats    = 6
 	)
 	o := j.op
 	switch {
+	case j.asTiles():
+		return j.images * o.macs / tileMACs
 	case o.kind == nn.Conv || o.kind == nn.FC:
 		return j.images * o.macs / denseMACs
 	case o.kind == nn.Depthwise:

@@ -107,17 +107,24 @@ type Table struct {
 	folded  map[nn.NormKey]*Affine
 	windows kernel.Windows
 	kernels map[kernelKey][]float32 // smaller depthwise kernels, one copy a supernet
+	tuning  Tuning
+	wino    map[kernelKey][]float32 // weights transformed for tiles of k by k outputs
 	ops     map[opKey]*op
 	plans   int // bytes of all plans made
 }
 
 type kernelKey struct{ layer, k int }
 
-// NewTable returns an empty table over the statistics of a supernet.
+// NewTable returns an empty table over the statistics of a supernet, tuned by rule.
 func NewTable(net *Supernet, norms Norms) *Table {
+	return NewTunedTable(net, norms, net.Rule(net.WinogradBytes()))
+}
+
+// NewTunedTable returns an empty table with a tuning of its own.
+func NewTunedTable(net *Supernet, norms Norms, tuning Tuning) *Table {
 	return &Table{
-		net: net, norms: norms, folded: map[nn.NormKey]*Affine{},
-		kernels: map[kernelKey][]float32{}, ops: map[opKey]*op{},
+		net: net, norms: norms, folded: map[nn.NormKey]*Affine{}, tuning: tuning,
+		kernels: map[kernelKey][]float32{}, wino: map[kernelKey][]float32{}, ops: map[opKey]*op{},
 	}
 }
 
@@ -130,6 +137,9 @@ func (t *Table) Bytes() (weights, tables int) {
 	}
 	for _, k := range t.kernels {
 		tables += 4 * len(k)
+	}
+	for _, u := range t.wino {
+		tables += 4 * len(u)
 	}
 	for _, o := range t.ops {
 		tables += o.bytes()

@@ -34,6 +34,9 @@ func NewWorker(pool *kernel.Pool) *Worker {
 // does not.
 func (w *Worker) Reserve(p *Plan, n int) {
 	w.shared = grow(w.shared, p.shared*n)
+	for i := range w.tools {
+		w.tools[i].scratch = grow(w.tools[i].scratch, p.tiles)
+	}
 	for i := range p.segments {
 		s := &p.segments[i]
 		group := min(s.group, n)
@@ -56,6 +59,9 @@ func (w *Worker) Bytes() int {
 	n := 4 * len(w.shared)
 	for _, a := range w.arenas {
 		n += 4 * len(a)
+	}
+	for i := range w.tools {
+		n += 4 * len(w.tools[i].scratch)
 	}
 	return n
 }
