@@ -34,17 +34,22 @@ func ReadFile(path string) (*State, error) {
 	return Decode(b)
 }
 
+// Is reports whether a file that begins so may be a checkpoint: a zip file, or a pickle.
+func Is(start []byte) bool {
+	return bytes.HasPrefix(start, []byte("PK")) || bytes.HasPrefix(start, []byte("\x80\x02"))
+}
+
 // Decode reads the state dict of a checkpoint that is in memory. The tensors share b.
 func Decode(b []byte) (*State, error) {
 	var root any
 	var err error
 	switch {
-	case bytes.HasPrefix(b, []byte("PK")):
-		root, err = decodeZip(b)
-	case len(b) > 0 && b[0] == 0x80:
-		root, err = decodeLegacy(b)
-	default:
+	case !Is(b):
 		err = errors.New("not a checkpoint of PyTorch: it is neither a zip file nor a pickle")
+	case b[0] == 'P':
+		root, err = decodeZip(b)
+	default:
+		root, err = decodeLegacy(b)
 	}
 	if err != nil {
 		return nil, err

@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"weft/bundle"
 	"weft/kernel"
+	"weft/nn"
 	"weft/supernet"
 )
 
@@ -17,7 +19,7 @@ type oracle struct {
 	Images, Pixels int
 	Checkpoints    []struct {
 		File    string
-		Subnets []struct{ Arch, Logits string }
+		Subnets []struct{ Arch, Logits, Calibrated string }
 	}
 }
 
@@ -54,17 +56,47 @@ func TestOFA(t *testing.T) {
 			}
 			t.Logf("space %s, %d subnets listed", b.Net.Space.Name, len(b.Subnets))
 			for _, sub := range c.Subnets {
-				want := readFloats(t, filepath.Join(dir, sub.Logits))
-				got := make([]float32, len(want))
-				supernet.NewWorker(pool).Run(mustPlan(t, b, sub.Arch), images, o.Images, got)
-				diff := relative(got, want)
-				t.Logf("%.1e %s", diff, sub.Arch)
-				if !(diff < 1e-4) {
-					t.Errorf("subnet %s differs by %v", sub.Arch, diff)
+				asIs := compare(t, mustPlan(t, b, sub.Arch), pool, images, filepath.Join(dir, sub.Logits))
+				again := *b
+				again.Norms = calibrated(t, b, sub.Arch, images, pool)
+				fresh := compare(t, mustPlan(t, &again, sub.Arch), pool, images, filepath.Join(dir, sub.Calibrated))
+				t.Logf("%.1e, recalibrated %.1e: %s", asIs, fresh, sub.Arch)
+				if !(asIs < 1e-4 && fresh < 1e-4) {
+					t.Errorf("subnet %s differs by %v, recalibrated by %v", sub.Arch, asIs, fresh)
 				}
 			}
 		})
 	}
+}
+
+// compare runs a plan and returns how far its logits are from those in a file.
+func compare(t *testing.T, p *supernet.Plan, pool *kernel.Pool, images []float32, file string) float64 {
+	t.Helper()
+	want := readFloats(t, file)
+	got := make([]float32, len(want))
+	supernet.NewWorker(pool).Run(p, images, len(images)/p.Input.Size(), got)
+	return relative(got, want)
+}
+
+// calibrated measures the statistics of one subnet on images, pixel/255.
+func calibrated(t *testing.T, b *bundle.Bundle, arch string, images []float32, pool *kernel.Pool) supernet.Norms {
+	t.Helper()
+	a, err := b.Net.Space.Parse(arch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := b.Net.Space.Lower(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := make([]float32, len(images))
+	for i := range x {
+		c := i % len(b.Net.Mean)
+		x[i] = (images[i] - b.Net.Mean[c]) / b.Net.Std[c]
+	}
+	norms := supernet.Norms{}
+	norms.Add(nn.NewExec(b.Net.W, pool, false), g, [][]float32{x})
+	return norms
 }
 
 // relative returns the largest difference over the largest value.

@@ -43,8 +43,8 @@ type Evaluator struct {
 }
 
 // NewEvaluator returns an evaluator that starts with these statistics and calibrates
-// what they lack, adding to them, on these batches of normalised training images. The
-// weights must not change while it is in use.
+// what they lack, adding to them, on these batches of normalised training images; without
+// any, subnets that lack some are refused. The weights must not change while it is in use.
 func NewEvaluator(net *supernet.Supernet, norms supernet.Norms, calib [][]float32, pool *kernel.Pool) *Evaluator {
 	return &Evaluator{
 		Net: net, Norms: norms, calib: calib, table: supernet.NewTable(net, norms),
@@ -62,7 +62,9 @@ func (e *Evaluator) Evaluate(a supernet.Arch, on data.Split) (Result, error) {
 	if on.N() == 0 {
 		return r, fmt.Errorf("no images to evaluate subnet %s on", e.Net.Space.Format(a))
 	}
-	e.Norms.Add(e.exec, g, e.calib)
+	if len(e.calib) > 0 {
+		e.Norms.Add(e.exec, g, e.calib)
+	}
 	p, err := e.table.Plan(a)
 	if err != nil {
 		return r, err

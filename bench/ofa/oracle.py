@@ -7,7 +7,9 @@
 
 OUT gets one checkpoint a network, with weights and running statistics drawn at random, the
 images, and for each of some subnets the logits of get_active_subnet(), the network that OFA
-cuts out, in evaluation mode. oracle.json lists them. OFA's code is only imported from DIR.
+cuts out, in evaluation mode, with the statistics of the checkpoint and recalibrated on the
+images by set_running_statistics(). oracle.json lists them. OFA's code is only imported from
+DIR.
 """
 
 import argparse
@@ -25,7 +27,7 @@ STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
 
 def networks(path):
-    """OFA's supernet classes, without the packages that only its data loaders need."""
+    """OFA's supernets and its calibration, without the packages that only its data loaders need."""
     sys.path.insert(0, path)
     for name in ("torchvision", "torchvision.transforms", "torchvision.transforms.functional", "torchvision.datasets",
                  "torchprofile", "gdown", "horovod", "horovod.torch", "tqdm", "PIL", "PIL.Image", "yaml"):
@@ -37,7 +39,8 @@ def networks(path):
             if parent:
                 setattr(sys.modules[parent], child, sys.modules[name])
     from ofa.imagenet_classification.elastic_nn.networks import ofa_mbv3, ofa_resnets
-    return ofa_mbv3.OFAMobileNetV3, ofa_resnets.OFAResNets
+    from ofa.imagenet_classification.elastic_nn.utils import set_running_statistics
+    return ofa_mbv3.OFAMobileNetV3, ofa_resnets.OFAResNets, set_running_statistics
 
 
 class Stub(types.ModuleType):
@@ -116,7 +119,7 @@ def main():
     args.add_argument("--seed", type=int, default=1)
     args = args.parse_args()
     os.makedirs(args.out, exist_ok=True)
-    mbv3, resnet = networks(args.ofa)
+    mbv3, resnet, calibrate = networks(args.ofa)
     elastic = dict(expand_ratio_list=[3, 4, 6], depth_list=[2, 3, 4], dropout_rate=0)
     cases = [
         ("ofa_mbv3_k357_w1.0", lambda: mbv3(ks_list=[3, 5, 7], **elastic), mbv3_subnets, {}),
@@ -127,11 +130,13 @@ def main():
                                         width_mult_list=[0.65, 0.8, 1.0]), resnet_subnets, {}),
     ]
     images = torch.rand((2, 3, args.pixels, args.pixels), generator=torch.Generator().manual_seed(args.seed))
-    images.permute(0, 2, 3, 1).contiguous().numpy().tofile(os.path.join(args.out, "images.f32"))
+    write = lambda name, x: x.contiguous().numpy().tofile(os.path.join(args.out, name))
+    write("images.f32", images.permute(0, 2, 3, 1))
+    images = (images - MEAN) / STD
     index = dict(images=2, pixels=args.pixels, checkpoints=[])
     for i, (name, build, subnets, how) in enumerate(cases):
         torch.manual_seed(args.seed)
-        net = build()
+        net = build().eval()
         draw(net, torch.Generator().manual_seed(args.seed + i))
         how = dict(how)
         state = how.pop("names", lambda s: s)(net.state_dict())
@@ -140,13 +145,17 @@ def main():
         for j, (choice, text) in enumerate(subnets(net, random.Random(args.seed + i), args.subnets)):
             net.set_active_subnet(**choice)
             with torch.no_grad():
-                logits = net.get_active_subnet().eval()((images - MEAN) / STD)
-                whole = net.eval()((images - MEAN) / STD)
-            error = float((logits - whole).abs().max() / whole.abs().max())
-            print(f"{name} {text}: largest logit {float(logits.abs().max()):.3g}, cut out and elastic differ by {error:.1e}")
-            file = f"{name}-{j}.f32"
-            logits.contiguous().numpy().tofile(os.path.join(args.out, file))
-            entry["subnets"].append(dict(arch=text, logits=file))
+                sub = net.get_active_subnet().eval()
+                logits = sub(images)
+                error = float((logits - net(images)).abs().max() / logits.abs().max())
+                calibrate(sub, [(images, None)])
+                calibrated = sub(images)
+            print(f"{name} {text}: largest logits {float(logits.abs().max()):.3g} and {float(calibrated.abs().max()):.3g}, "
+                  f"cut out and elastic differ by {error:.1e}")
+            files = dict(logits=f"{name}-{j}.f32", calibrated=f"{name}-{j}-calibrated.f32")
+            write(files["logits"], logits)
+            write(files["calibrated"], calibrated)
+            entry["subnets"].append(dict(arch=text, **files))
         index["checkpoints"].append(entry)
     with open(os.path.join(args.out, "oracle.json"), "w") as f:
         json.dump(index, f, indent=1)

@@ -88,9 +88,8 @@ func evalSplit(cmd *cobra.Command, from *dataFlags, name, split string, m *model
 	if err != nil {
 		return nil, data.Split{}, err
 	}
-	if in := m.Net.Space.Input; in.H != set.H || in.W != set.W || in.C != set.C || m.Net.Space.Classes != set.Classes {
-		return nil, data.Split{}, fmt.Errorf("the bundle classifies images of %v into %d classes, %s has images of %dx%dx%d in %d",
-			in, m.Net.Space.Classes, name, set.H, set.W, set.C, set.Classes)
+	if err := fits(m.Bundle, set, name); err != nil {
+		return nil, data.Split{}, err
 	}
 	if split == "val" {
 		return set, set.Val, nil
@@ -134,10 +133,13 @@ type evalRow struct {
 }
 
 // calibration returns the images that the bundle's statistics were measured on. A bundle of one network has those that
-// it needs, so that none are.
+// it needs, and one that was imported as it was has no others, so that none are.
 func calibration(m *model, set *data.Set) ([][]float32, error) {
-	if m.Net.Space.Family == supernet.Fixed {
+	switch imported := len(m.Provenance.Recipe) == 0; {
+	case m.Net.Space.Family == supernet.Fixed || imported && m.Provenance.Calibration == 0:
 		return nil, nil
+	case imported:
+		return plainSample(m.Net, set, m.Provenance.Calibration)
 	}
 	var recipe train.Config
 	if err := json.Unmarshal(m.Provenance.Recipe, &recipe); err != nil {

@@ -21,6 +21,10 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
+	checkpoints, err := filepath.Abs("../../pytorch/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -28,6 +32,7 @@ func TestScripts(t *testing.T) {
 		Cmds:                scriptCmds,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_CACHE_HOME", e.WorkDir+"/cache")
+			e.Setenv("CHECKPOINTS", checkpoints)
 			return drawClasses(filepath.Join(e.WorkDir, "pics"))
 		},
 	})
