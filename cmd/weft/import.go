@@ -120,6 +120,9 @@ func importerOf(path string) func(string, importFlags) (*bundle.Bundle, []string
 }
 
 func importONNX(path string, flags importFlags) (*bundle.Bundle, []string, error) {
+	if flags.pixels != 0 || len(flags.subnets) > 0 {
+		return nil, nil, usagef("--pixels and --subnet are for checkpoints of PyTorch: an ONNX file is one network for images of one size")
+	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, nil, err
