@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log"
 	"os"
@@ -25,7 +26,8 @@ const (
 type bench struct {
 	options
 
-	tmp      string // for models and jobs
+	ctx      context.Context // ends when the user interrupts
+	tmp      string          // for models and jobs
 	versions map[string]string
 	points   []compare.Point
 	held     []compare.Memory
@@ -71,6 +73,9 @@ func (e engine) Settle() error { return machine.Settle(e.PID(), 200*time.Millise
 // duel compares two engines on what they have loaded and appends the point; it measures
 // once more when the machine was busy and keeps the calmer of both.
 func (b *bench) duel(p compare.Point, other, weft *peer.Proc) error {
+	if err := b.ctx.Err(); err != nil {
+		return err
+	}
 	e := compare.Effort{Slice: 30 * time.Millisecond, Budget: b.budget, Min: 3, Max: 15}
 	var best *compare.Point
 	for range 2 {

@@ -43,7 +43,10 @@ func (b *bench) infer() error {
 	var weft, ort *peer.Proc
 	var failed []error
 	for _, s := range inferSets {
-		points := b.points4(work, ortName, s)
+		if b.ctx.Err() != nil {
+			break
+		}
+		points := b.settings(work, ortName, s)
 		if len(points) == 0 {
 			continue
 		}
@@ -65,8 +68,8 @@ func (b *bench) infer() error {
 	return errors.Join(failed...)
 }
 
-// points4 returns the selected combinations of batch size and threads of a set.
-func (b *bench) points4(work, other string, s set) []compare.Point {
+// settings returns the selected combinations of batch size and threads of a set.
+func (b *bench) settings(work, other string, s set) []compare.Point {
 	var points []compare.Point
 	for _, t := range s.threads {
 		for _, n := range s.batches {
@@ -94,6 +97,9 @@ func (b *bench) inferSet(s set, settings []compare.Point, ort, weft *peer.Proc) 
 	var failed []error
 	for i, name := range subnets {
 		for _, p := range settings {
+			if b.ctx.Err() != nil {
+				return errors.Join(failed...)
+			}
 			p.Subnet = name
 			if err := b.inferPoint(p, models.Names[i], ort, weft); err != nil {
 				failed = append(failed, fmt.Errorf("%s b%d %dT: %w", name, p.Batch, p.Threads, err))

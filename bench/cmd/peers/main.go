@@ -4,13 +4,16 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"log"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"weft/bench/compare"
@@ -28,10 +31,12 @@ func main() {
 	flag.StringVar(&o.out, "out", "", "folder for the results; with -only, others that are there stay")
 	flag.StringVar(&o.only, "only", "", "measure only what has one of these words, separated by commas, in a name such as 'infer fp32 mbv3-32 32px b8 2T'")
 	flag.IntVar(&o.subnets, "subnets", 6, "subnets of each space")
-	flag.DurationVar(&o.budget, "budget", 1200*time.Millisecond, "time for each comparison, about")
+	flag.DurationVar(&o.budget, "budget", time.Second, "time for each comparison, about")
 	flag.DurationVar(&o.wait, "wait", 30*time.Second, "how long to wait at first for the machine to become idle")
 	flag.Parse()
-	if err := run(o); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -44,8 +49,9 @@ type options struct {
 	wait    time.Duration
 }
 
-func run(o options) error {
-	b := &bench{options: o, versions: map[string]string{}}
+// run measures until it is done or ctx ends, and then prints and writes what there is.
+func run(ctx context.Context, o options) error {
+	b := &bench{options: o, ctx: ctx, versions: map[string]string{}}
 	start, load := time.Now(), machine.LoadAverage()
 	if err := b.waitIdle(o.wait); err != nil {
 		return err
@@ -56,7 +62,7 @@ func run(o options) error {
 	}
 	defer os.RemoveAll(tmp)
 	b.tmp = tmp
-	failed := errors.Join(b.infer(), b.train(), b.memory())
+	failed := errors.Join(b.infer(), b.train(), b.memory(), ctx.Err())
 	meta := compare.Meta{
 		Machine: machine.Describe(), Date: start.UTC().Format(time.RFC3339), Seconds: time.Since(start).Round(time.Second).Seconds(),
 		Load: [2]string{load, machine.LoadAverage()}, Versions: b.versions, Revision: revision(), Memory: b.held,

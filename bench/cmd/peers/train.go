@@ -29,7 +29,10 @@ func (b *bench) train() error {
 	const work = "train step"
 	var failed []error
 	for _, s := range trainSets {
-		for _, p := range b.points4(work, torchName, s) {
+		for _, p := range b.settings(work, torchName, s) {
+			if b.ctx.Err() != nil {
+				break
+			}
 			if err := b.trainPoint(p); err != nil {
 				failed = append(failed, fmt.Errorf("%s: %w", label(p), err))
 			}

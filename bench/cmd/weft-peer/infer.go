@@ -70,11 +70,11 @@ func soften(net *supernet.Supernet) error {
 }
 
 // calibrate measures what the table lacks for the subnets, on random images.
-func (n *net) calibrate(s *supernet.Space, subnets []string) error {
+func (n *net) calibrate(s *supernet.Space, subnets []string, images int) error {
 	pool := kernel.NewPool(2)
 	defer pool.Close()
 	exec := nn.NewExec(n.super.W, pool, false)
-	x := nets.Images(s.Input, calibrationImages(s.Input.H))
+	x := nets.Images(s.Input, images)
 	for i := range x {
 		x[i] = (x[i] - nets.Mean[i%3]) / nets.Std[i%3]
 	}
@@ -120,7 +120,8 @@ func (n *net) plan(name string) (*supernet.Plan, time.Duration, error) {
 // that is not near 0, which would amplify rounding.
 func calibrationImages(pixels int) int { return max(64*32*32/(pixels*pixels), 4) }
 
-// load makes one subnet ready for a batch size and a number of threads.
+// load makes one subnet ready for a batch size and a number of threads. It answers with
+// the time that making the plan took, 0 if there was one; variant "again" makes it anew.
 func (e *engine) load(q peer.Request) (peer.Reply, error) {
 	if len(q.Subnets) != 1 {
 		return peer.Reply{}, fmt.Errorf("load takes one subnet, not %d", len(q.Subnets))
@@ -129,8 +130,11 @@ func (e *engine) load(q peer.Request) (peer.Reply, error) {
 	if err != nil {
 		return peer.Reply{}, err
 	}
-	if err := n.calibrate(n.space, q.Subnets); err != nil {
+	if err := n.calibrate(n.space, q.Subnets, calibrationImages(q.Pixels)); err != nil {
 		return peer.Reply{}, err
+	}
+	if q.Variant == "again" {
+		delete(n.plans, q.Subnets[0])
 	}
 	p, took, err := n.plan(q.Subnets[0])
 	if err != nil {
@@ -152,7 +156,7 @@ func (e *engine) export(q peer.Request) (peer.Reply, error) {
 	if err != nil {
 		return peer.Reply{}, err
 	}
-	if err := n.calibrate(n.space, q.Subnets); err != nil {
+	if err := n.calibrate(n.space, q.Subnets, calibrationImages(q.Pixels)); err != nil {
 		return peer.Reply{}, err
 	}
 	var r peer.Reply
@@ -185,12 +189,12 @@ func (e *engine) serve(q peer.Request) (peer.Reply, error) {
 	if err != nil {
 		return peer.Reply{}, err
 	}
-	// Statistics do not depend on the size of images: small ones are quicker.
-	small, err := n.space.At(min(q.Pixels, 64))
+	// Statistics of small images take as much memory and less time.
+	small, err := n.space.At(min(q.Pixels, 32))
 	if err != nil {
 		return peer.Reply{}, err
 	}
-	if err := n.calibrate(small, q.Subnets); err != nil {
+	if err := n.calibrate(small, q.Subnets, 4); err != nil {
 		return peer.Reply{}, err
 	}
 	e.threads(q.Threads)
