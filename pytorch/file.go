@@ -96,7 +96,7 @@ func decodeZip(b []byte) (any, error) {
 			return nil, err
 		}
 		if string(order) != "little" {
-			return nil, fmt.Errorf("the file has byte order %q: only little is read", order)
+			return nil, fmt.Errorf("the file has byte order %s: only little is read", show(string(order)))
 		}
 	}
 	data, err := record("data.pkl")
@@ -120,14 +120,14 @@ func decodeZip(b []byte) (any, error) {
 // stored returns the bytes of an archive's record, which torch.save never compresses.
 func stored(b []byte, f *zip.File) ([]byte, error) {
 	if f.Method != zip.Store {
-		return nil, fmt.Errorf("record %s is compressed, which torch.save never does: save the checkpoint again", f.Name)
+		return nil, fmt.Errorf("record %s is compressed, which torch.save never does: save the checkpoint again", show(f.Name))
 	}
 	off, err := f.DataOffset()
 	if err != nil {
-		return nil, fmt.Errorf("record %s: %w", f.Name, err)
+		return nil, fmt.Errorf("record %s: %w", show(f.Name), err)
 	}
 	if n := f.UncompressedSize64; off < 0 || off > int64(len(b)) || n > uint64(int64(len(b))-off) {
-		return nil, fmt.Errorf("record %s is truncated", f.Name)
+		return nil, fmt.Errorf("record %s is truncated", show(f.Name))
 	}
 	return b[off:][:f.UncompressedSize64:f.UncompressedSize64], nil
 }
@@ -143,7 +143,7 @@ func decodeLegacy(b []byte) (any, error) {
 		return nil, errors.New("the pickle was not written by torch.save")
 	}
 	if version, err := u.run(); err != nil || version != int64(1001) {
-		return nil, fmt.Errorf("the checkpoint has protocol version %v: must be 1001", version)
+		return nil, fmt.Errorf("the checkpoint has protocol version %s: must be 1001", show(version))
 	}
 	machine, err := u.run()
 	if err != nil {
@@ -173,7 +173,7 @@ func (u *unpickler) storages(keys []any, storages map[string]*storage) error {
 		key, _ := k.(string)
 		s := storages[key]
 		if s == nil || s.data != nil {
-			return fmt.Errorf("the file holds storage %q, which no tensor uses or which it has held before", key)
+			return fmt.Errorf("the file holds storage %s, which no tensor uses or which it has held before", show(k))
 		}
 		n, err := u.take(8)
 		if err != nil {

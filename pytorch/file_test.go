@@ -111,7 +111,7 @@ func TestRefused(t *testing.T) {
 				return []byte("big")
 			}
 			return b
-		}), `byte order "big"`},
+		}), "byte order big"},
 		{"record missing", rezip(t, func(h *zip.FileHeader, b []byte) []byte {
 			h.Name = strings.Replace(h.Name, "data/0", "data/100", 1)
 			return b

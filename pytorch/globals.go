@@ -23,7 +23,7 @@ func call(g global, args tuple) (any, error) {
 	case "torch.Size", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "_codecs.encode":
 		return opaque{g}, nil
 	}
-	return nil, fmt.Errorf("the checkpoint asks for %s, which is refused: only tensors in dictionaries are read, so save model.state_dict() alone", g)
+	return nil, fmt.Errorf("the checkpoint asks for %s, which is refused: only tensors in dictionaries are read, so save model.state_dict() alone", show(g.String()))
 }
 
 // orderedDict handles OrderedDict() and Python 2's OrderedDict([[key, value], ...]).
@@ -67,8 +67,14 @@ func rebuildTensor(args tuple) (any, error) {
 	return newTensor(s, offset, shape, strides)
 }
 
+// maxDims is how many dimensions a tensor of PyTorch may have.
+const maxDims = 64
+
 func ints(v any) ([]int64, bool) {
 	t, ok := v.(tuple)
+	if len(t) > maxDims {
+		return nil, false
+	}
 	out := make([]int64, len(t))
 	for i, v := range t {
 		n, isInt := v.(int64)

@@ -3,6 +3,7 @@ package pytorch
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"weft/bundle"
 	"weft/nn"
@@ -76,7 +77,7 @@ func Import(s *State, o Options) (*bundle.Bundle, error) {
 		b.Subnets = append(b.Subnets, bundle.Subnet{Arch: n.space.Format(a), MACs: g.MACs(), Params: g.Params()})
 	}
 	for c := range n.space.Classes {
-		b.ClassNames = append(b.ClassNames, fmt.Sprint(c))
+		b.ClassNames = append(b.ClassNames, strconv.Itoa(c))
 	}
 	b.Norms, err = prefixNorms(n.space, archs, stats)
 	return b, err

@@ -3,6 +3,7 @@ package pytorch
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"weft/supernet"
@@ -67,7 +68,7 @@ func ofaMBV3(s *State, classes, channels int) (*supernet.Space, error) {
 	if len(kernels) > 1 {
 		space.Name += "-k"
 		for _, k := range kernels {
-			space.Name += fmt.Sprint(k)
+			space.Name += strconv.Itoa(k)
 		}
 	}
 	if i > 0 {

@@ -41,6 +41,7 @@ type unpickler struct {
 	stack []any
 	marks []int
 	memo  map[uint32]any
+	left  int                                     // operations; calls use up one more for each item that they copy
 	call  func(g global, args tuple) (any, error) // an allow-list
 	load  func(id tuple) (any, error)             // of persistent ids: storages
 }
@@ -57,7 +58,7 @@ var width = map[byte]int{
 // run executes one pickle and returns its value; pos is then behind it.
 func (u *unpickler) run() (any, error) {
 	u.stack, u.marks, u.memo = nil, nil, map[uint32]any{}
-	for range maxOps {
+	for u.left = maxOps; u.left > 0 && u.pos <= maxPickle; u.left-- {
 		op, err := u.u8()
 		if err != nil {
 			return nil, err
@@ -67,9 +68,6 @@ func (u *unpickler) run() (any, error) {
 		}
 		if err := u.step(op); err != nil {
 			return nil, err
-		}
-		if u.pos > maxPickle {
-			break
 		}
 	}
 	return nil, fmt.Errorf("the pickle has more than %d operations or %d bytes: save the state_dict alone", maxOps, maxPickle)
@@ -235,6 +233,11 @@ func (u *unpickler) object(op byte) error {
 	if !ok || !ok2 {
 		return fmt.Errorf("the pickle calls a %s with a %s", kind(v[0]), kind(v[1]))
 	}
+	for _, a := range args {
+		if l, ok := a.(*list); ok {
+			u.left -= len(l.items)
+		}
+	}
 	return u.push(u.call(g, args))
 }
 
@@ -385,28 +388,4 @@ func (u *unpickler) top() (any, error) {
 		return nil, errStack
 	}
 	return u.stack[len(u.stack)-1], nil
-}
-
-// kind names a Python value in errors.
-func kind(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "None"
-	case global:
-		return "global " + v.String()
-	case *Tensor:
-		return "tensor"
-	case *storage:
-		return "storage"
-	case int64, *big.Int, float64:
-		return "number"
-	case *list:
-		return "list"
-	case *dict:
-		return "dict"
-	case tuple:
-		return "tuple"
-	default:
-		return fmt.Sprintf("%T", v)
-	}
 }

@@ -54,6 +54,45 @@ func TestPickle(t *testing.T) {
 	}
 }
 
+// Pickles of few bytes that would take much memory or time if they were believed.
+func TestBombs(t *testing.T) {
+	lots := "](" + strings.Repeat("N", 1000) + "e" // a list
+	dims := "(" + strings.Repeat("K\x01", 1000) + "t"
+	tests := []struct{ name, in, want string }{
+		{"copies of a list", "ccollections\nOrderedDict\nq\x00](" + strings.Repeat(")", 1000) + "e\x85q\x01R0", "entry of 0 parts"},
+		{"many copies", "ccollections\nOrderedDict\nq\x00](" + strings.Repeat("NN\x86", 10000) + "e\x85q\x01" + strings.Repeat("h\x00h\x01R0", 1000) + ".", "more than 2097152 operations"},
+		{"dimensions", "ctorch._utils\n_rebuild_tensor\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\nU\x010U\x03cpuK\x18tQK\x00" + dims + dims + "tR.", "a tuple and a tuple"},
+		{"list that holds itself", "]q\x00h\x00aQ.", "names a storage by a list"},
+		{"long name", "c" + strings.Repeat("x", 1000) + "\ny\n)R.", "asks for " + strings.Repeat("x", 200) + "…, which is refused"},
+		{"terminal", "c\x1b[2J\ny\n)R.", `asks for "\x1b[2J.y", which is refused`},
+		{"not a dictionary", lots + ".", ""},
+	}
+	for _, tt := range tests {
+		v, err := run(tt.in)
+		if err == nil {
+			_, err = find(v)
+			tt.want = "holds a list"
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+	}
+	// Each tuple holds the one before twice: 2^40 parts to whoever walks through it.
+	deep := strings.Repeat("2\x86", 40)
+	if _, err := find(&dict{[]any{mustRun(t, "N"+deep+".")}, []any{nil}}); err == nil || !strings.Contains(err.Error(), "its keys are tuple") {
+		t.Error(err)
+	}
+}
+
+func mustRun(t *testing.T, in string) any {
+	t.Helper()
+	v, err := run(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 func TestPickleRefused(t *testing.T) {
 	storage := "(X\x07\x00\x00\x00storagectorch\nFloatStorage\nU\x010U\x03cpu" // and the number of elements
 	rebuild := "ctorch._utils\n_rebuild_tensor_v2\n(" + storage + "K\x18tQ"    // and offset, shape, strides

@@ -35,7 +35,7 @@ func find(root any) (*State, error) {
 	}
 	var keys []string
 	for _, k := range d.keys {
-		keys = append(keys, fmt.Sprint(k))
+		keys = append(keys, show(k))
 	}
 	return nil, fmt.Errorf("the checkpoint has no tensors, neither at the top nor under %s; its keys are %s",
 		strings.Join(nested, ", "), abridge(keys))
@@ -82,10 +82,16 @@ func (s *State) renamed(f func(string) string) *State {
 // abridge joins names, the first few of many.
 func abridge(names []string) string {
 	const most = 6
-	if len(names) <= most {
-		return strings.Join(names, ", ")
+	more := ""
+	if len(names) > most {
+		more = fmt.Sprintf(" and %d more", len(names)-most)
+		names = names[:most]
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	shown := make([]string, len(names))
+	for i, n := range names {
+		shown[i] = show(n)
+	}
+	return strings.Join(shown, ", ") + more
 }
 
 // get returns the value of a key, the last one if there are several, or nil.

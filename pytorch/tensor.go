@@ -54,9 +54,9 @@ func storageOf(id tuple, known map[string]*storage) (*storage, error) {
 	d := dtypes[class.name]
 	switch {
 	case class.module != "torch" || d == nil:
-		return nil, fmt.Errorf("the checkpoint has a %v: weights must be float32, float16, bfloat16 or float64", kind(id[1]))
-	case !ok || !ok2 || n < 0:
-		return nil, fmt.Errorf("a storage has key %v and %v elements", id[2], id[4])
+		return nil, fmt.Errorf("the checkpoint has a %s: weights must be float32, float16, bfloat16 or float64", kind(id[1]))
+	case !ok || !ok2 || n < 0 || show(key) != key:
+		return nil, fmt.Errorf("a storage has key %s and %s elements", show(id[2]), show(id[4]))
 	case len(id) == 6 && id[5] != nil:
 		return nil, fmt.Errorf("storage %s is a view of another one: save the checkpoint again with a newer PyTorch", key)
 	}
