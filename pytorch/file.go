@@ -36,7 +36,7 @@ func ReadFile(path string) (*State, error) {
 
 // Is reports whether a file that begins so may be a checkpoint: a zip file, or a pickle.
 func Is(start []byte) bool {
-	return bytes.HasPrefix(start, []byte("PK")) || bytes.HasPrefix(start, []byte("\x80\x02"))
+	return bytes.HasPrefix(start, []byte("PK")) || len(start) > 1 && start[0] == 0x80 && start[1] >= minProtocol && start[1] <= maxProtocol
 }
 
 // Decode reads the state dict of a checkpoint that is in memory. The tensors share b.

@@ -44,7 +44,7 @@ var fixtureTensors = []struct {
 func quarter(i int) float32 { return float32(i) / 4 }
 
 func TestDecode(t *testing.T) {
-	for _, name := range []string{"zip.pth", "legacy.pth"} {
+	for _, name := range []string{"zip.pth", "legacy.pth", "legacy4.pth"} {
 		s, err := Decode(fixture(t, name))
 		if err != nil {
 			t.Fatal(err)

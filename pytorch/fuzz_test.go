@@ -7,7 +7,7 @@ import (
 // FuzzDecode feeds the reader damaged files: it may refuse them but not crash, and a tensor
 // that it accepts has no more elements than the file has bytes.
 func FuzzDecode(f *testing.F) {
-	for _, name := range []string{"zip.pth", "legacy.pth", "module.pth", "script.pt"} {
+	for _, name := range []string{"zip.pth", "legacy.pth", "legacy4.pth", "module.pth", "script.pt"} {
 		f.Add(fixture(f, name))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -17,6 +17,12 @@ const (
 	maxOps    = 2 << 20
 )
 
+// Versions of the pickle format; those before have other operations.
+const (
+	minProtocol = 2
+	maxProtocol = 5
+)
+
 // Python values are nil, bool, int64, *big.Int (beyond int64), float64, string, []byte,
 // tuple, *list, *dict, global, and what the allowed globals make: *storage and *Tensor.
 type (
@@ -106,8 +112,8 @@ func (u *unpickler) step(op byte) error {
 
 func (u *unpickler) proto() error {
 	v, err := u.u8()
-	if err == nil && (v < 2 || v > 5) {
-		return fmt.Errorf("pickle protocol %d: must be 2 to 5", v)
+	if err == nil && (v < minProtocol || v > maxProtocol) {
+		return fmt.Errorf("pickle protocol %d: must be %d to %d", v, minProtocol, maxProtocol)
 	}
 	return err
 }

@@ -79,6 +79,7 @@ def resnet():
 
 torch.save(values(), "zip.pth")
 torch.save({"epoch": 3, "state_dict": values(), "best": torch.tensor(0.5)}, "legacy.pth", _use_new_zipfile_serialization=False)
+torch.save({"net": values()}, "legacy4.pth", pickle_protocol=4, _use_new_zipfile_serialization=False)
 torch.save(nn.Linear(2, 1), "module.pth")
 torch.jit.save(torch.jit.script(nn.Linear(2, 1)), "script.pt")
 resnet()
