@@ -8,7 +8,7 @@ TOOL       := $(GO) tool -modfile=tools/go.mod
 ARM64_PKGS  = $(shell $(GO) list ./... | grep -vE '^weft/(cmd|experiments|internal)(/|$$)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race fuzz arm64 lint fmt gen bench bench-peers benchstat clean
+.PHONY: help build demo test race fuzz arm64 lint fmt gen bench bench-peers roofline benchstat clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench: ## speed of kernels, training, scheduling and HTTP on an idle machine (4 
 bench-peers: ## weft beside ONNX Runtime and PyTorch, which it installs, into bench/results (10 minutes); ARGS="-only mbv3" shows a part
 	bench/install.sh
 	cd bench && CGO_ENABLED=1 $(GO) build -o ../bin/bench/ ./cmd/... && ../bin/bench/peers $(or $(ARGS),-out results)
+
+roofline: ## every layer of three subnets beside what the machine can do, into docs/roofline.svg
+	cd bench && $(GO) run ./cmd/roofline
 
 benchstat: ## compare two benchmark files: make benchstat OLD=a.txt NEW=b.txt
 	$(TOOL) benchstat $(OLD) $(NEW)

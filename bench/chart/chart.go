@@ -6,11 +6,13 @@ import (
 	"image/color"
 	"io"
 	"math"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
 
 	"weft/atomicfile"
 )
@@ -24,29 +26,37 @@ var palette = []color.Color{
 	color.RGBA{R: 0xd5, G: 0x5e, B: 0x00, A: 0xff},
 	color.RGBA{R: 0x56, G: 0xb4, B: 0xe9, A: 0xff},
 	color.RGBA{A: 0xff},
-	color.RGBA{R: 0xf0, G: 0xe4, B: 0x42, A: 0xff},
+	color.RGBA{R: 0xd0, G: 0xc0, B: 0x30, A: 0xff},
 }
 
 var shapes = []draw.GlyphDrawer{
-	draw.CircleGlyph{}, draw.SquareGlyph{}, draw.TriangleGlyph{}, draw.CrossGlyph{},
+	draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.CrossGlyph{}, draw.RingGlyph{}, draw.PlusGlyph{},
 }
 
-// Series is a named set of points of one look.
+var grey = color.Gray{Y: 0x70}
+
+// Series is a set of points of one look: the colour tells its Group, the shape its Kind.
 type Series struct {
-	Name string
-	XY   plotter.XYs
-	Line bool // join the points
+	Group, Kind string
+	XY          plotter.XYs
+	Line        bool // join the points; Group names the line, and Kind is empty
 }
 
-// Plot is a scatter of series on logarithmic axes. Series of a group differ in shape;
-// groups differ in colour.
+// Plot is a scatter of series over a logarithmic axis.
 type Plot struct {
 	Title, X, Y string
 	LinearY     bool
-	Groups      [][]Series
+	Series      []Series
 	// Level, if positive, is a horizontal line to read the points against.
 	Level float64
 }
+
+// Sizes of the picture and of the room for the legend at its right.
+const (
+	width  = 30 * vg.Centimeter
+	height = 16 * vg.Centimeter
+	room   = 9 * vg.Centimeter
+)
 
 // Write draws the plot into an SVG file.
 func (p *Plot) Write(path string) error {
@@ -56,15 +66,12 @@ func (p *Plot) Write(path string) error {
 	if !p.LinearY {
 		g.Y.Scale, g.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	}
-	g.Legend.Top, g.Legend.YOffs = false, 0
-	g.Legend.Left = false
 	g.Add(plotter.NewGrid())
-	for i, group := range p.Groups {
-		for j, s := range group {
-			if err := add(g, s, palette[i%len(palette)], shapes[j%len(shapes)]); err != nil {
-				return fmt.Errorf("plot %q: %w", s.Name, err)
-			}
-		}
+	legend := plot.NewLegend()
+	legend.Top, legend.Left = true, true
+	legend.Padding = vg.Millimeter
+	if err := p.add(g, &legend); err != nil {
+		return err
 	}
 	if p.Level > 0 {
 		level := plotter.NewFunction(func(float64) float64 { return p.Level })
@@ -72,41 +79,81 @@ func (p *Plot) Write(path string) error {
 		g.Add(level)
 		g.Y.Min, g.Y.Max = min(g.Y.Min, p.Level*0.95), max(g.Y.Max, p.Level*1.05)
 	}
-	out, err := g.WriterTo(28*vg.Centimeter, 18*vg.Centimeter, "svg")
-	if err != nil {
-		return err
-	}
+	widen(&g.X)
+	widen(&g.Y)
+	svg := vgsvg.New(width, height)
+	page := draw.New(svg)
+	page.SetColor(color.White)
+	page.Fill(page.Rectangle.Path())
+	g.Draw(draw.Crop(page, 0, -room, 0, 0))
+	legend.Draw(draw.Crop(page, width-room+vg.Centimeter/2, 0, 0, -vg.Centimeter))
 	return atomicfile.Write(path, func(w io.Writer) error {
-		_, err := out.WriteTo(w)
+		_, err := svg.WriteTo(w)
 		return err
 	})
 }
 
-func add(g *plot.Plot, s Series, c color.Color, shape draw.GlyphDrawer) error {
-	for _, xy := range s.XY {
-		if !(xy.X > 0 && xy.Y > 0) || math.IsInf(xy.X+xy.Y, 0) {
-			return fmt.Errorf("point (%v, %v) has no place on logarithmic axes", xy.X, xy.Y)
+// widen makes room around a single value in a way that suits a logarithmic axis.
+func widen(a *plot.Axis) {
+	if a.Min == a.Max {
+		a.Min, a.Max = a.Min/2, a.Max*2
+	}
+}
+
+// add adds the series to the plot, and what their colours and shapes mean to the legend.
+func (p *Plot) add(g *plot.Plot, legend *plot.Legend) error {
+	var groups, kinds []string
+	for i := range p.Series {
+		s := &p.Series[i]
+		if len(s.XY) == 0 {
+			continue
 		}
-	}
-	if len(s.XY) == 0 {
-		return nil
-	}
-	if s.Line {
-		l, err := plotter.NewLine(s.XY)
+		for _, xy := range s.XY {
+			if !(xy.X > 0 && xy.Y > 0) || math.IsInf(xy.X+xy.Y, 0) {
+				return fmt.Errorf("plot %s %s: point (%v, %v) has no place on logarithmic axes", s.Group, s.Kind, xy.X, xy.Y)
+			}
+		}
+		var group, kind int
+		groups, group = number(groups, s.Group)
+		kinds, kind = number(kinds, s.Kind)
+		if s.Line {
+			l, err := plotter.NewLine(s.XY)
+			if err != nil {
+				return err
+			}
+			l.Color, l.Width = palette[group%len(palette)], vg.Points(1.5)
+			g.Add(l)
+			legend.Add(s.Group, l)
+			continue
+		}
+		sc, err := plotter.NewScatter(s.XY)
 		if err != nil {
 			return err
 		}
-		l.Color, l.Width = c, vg.Points(1.5)
-		g.Add(l)
-		g.Legend.Add(s.Name, l)
-		return nil
+		sc.GlyphStyle = draw.GlyphStyle{Color: palette[group%len(palette)], Radius: vg.Points(3), Shape: shapes[kind%len(shapes)]}
+		g.Add(sc)
 	}
-	sc, err := plotter.NewScatter(s.XY)
-	if err != nil {
-		return err
+	for i, name := range groups {
+		if !slices.ContainsFunc(p.Series, func(s Series) bool { return s.Line && s.Group == name }) {
+			legend.Add(name, glyph(palette[i%len(palette)], draw.CircleGlyph{}))
+		}
 	}
-	sc.GlyphStyle = draw.GlyphStyle{Color: c, Radius: vg.Points(3), Shape: shape}
-	g.Add(sc)
-	g.Legend.Add(s.Name, sc)
+	for i, name := range kinds {
+		if name != "" {
+			legend.Add(name, glyph(grey, shapes[i%len(shapes)]))
+		}
+	}
 	return nil
+}
+
+// number returns the list with s in it and the place of s.
+func number(list []string, s string) ([]string, int) {
+	if i := slices.Index(list, s); i >= 0 {
+		return list, i
+	}
+	return append(list, s), len(list)
+}
+
+func glyph(c color.Color, shape draw.GlyphDrawer) plot.Thumbnailer {
+	return &plotter.Scatter{GlyphStyle: draw.GlyphStyle{Color: c, Radius: vg.Points(3), Shape: shape}}
 }

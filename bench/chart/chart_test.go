@@ -17,9 +17,10 @@ func TestWrite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.svg")
 	p := Plot{
 		Title: "ratios", X: "ms", Y: "ratio", LinearY: true, Level: 1,
-		Groups: [][]Series{
-			{{Name: "first", XY: plotter.XYs{{X: 1, Y: 0.5}, {X: 10, Y: 2}}}},
-			{{Name: "second", XY: plotter.XYs{{X: 2, Y: 1}, {X: 3, Y: 1}}, Line: true}, {Name: "nothing"}},
+		Series: []Series{
+			{Group: "first", Kind: "round", XY: plotter.XYs{{X: 1, Y: 0.5}, {X: 10, Y: 2}}},
+			{Group: "second", XY: plotter.XYs{{X: 2, Y: 1}, {X: 3, Y: 1}}, Line: true},
+			{Group: "nothing"},
 		},
 	}
 	if err := p.Write(path); err != nil {
@@ -36,20 +37,27 @@ func TestWrite(t *testing.T) {
 			t.Fatalf("not well formed: %v", err)
 		}
 	}
-	for _, text := range []string{"ratios", "first", "second"} {
-		if !strings.Contains(string(raw), text) {
-			t.Errorf("%q is not in the picture", text)
+	for text, want := range map[string]bool{"ratios": true, "first": true, "round": true, "second": true, "nothing": false} {
+		if strings.Contains(string(raw), text) != want {
+			t.Errorf("%q is in the picture: %v", text, !want)
 		}
 	}
 }
 
 func TestPointsThatHaveNoPlace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.svg")
-	p := Plot{Groups: [][]Series{{{Name: "bad", XY: plotter.XYs{{X: 0, Y: 1}}}}}}
+	p := Plot{Series: []Series{{Group: "bad", XY: plotter.XYs{{X: 0, Y: 1}}}}}
 	if err := p.Write(path); err == nil || !strings.Contains(err.Error(), "bad") {
 		t.Errorf("zero on a logarithmic axis: %v", err)
 	}
 	if _, err := os.Stat(path); err == nil {
 		t.Error("a file was written")
+	}
+}
+
+func TestASinglePoint(t *testing.T) {
+	p := Plot{Series: []Series{{Group: "one", XY: plotter.XYs{{X: 0.5, Y: 1}}}}}
+	if err := p.Write(filepath.Join(t.TempDir(), "p.svg")); err != nil {
+		t.Error(err)
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
-	"text/tabwriter"
 
 	"weft/atomicfile"
 	"weft/bench/machine"
@@ -102,83 +100,4 @@ func Read(path string, v any) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
-}
-
-// group is a block of the table: all subnets and settings of one space at one size.
-type group struct {
-	peer, work, space string
-	pixels            int
-}
-
-// Table prints the points, a line a subnet and a pair of columns a (batch, threads)
-// setting, and the geometric means of each block's ratios.
-func Table(w io.Writer, points []Point) error {
-	var order []group
-	blocks := map[group][]Point{}
-	for _, p := range points {
-		g := group{p.Peer, p.Work, p.Space, p.Pixels}
-		if blocks[g] == nil {
-			order = append(order, g)
-		}
-		blocks[g] = append(blocks[g], p)
-	}
-	for _, g := range order {
-		fmt.Fprintf(w, "\n%s against %s: %s, %d pixels; µs of the peer / µs of weft = ratio\n", g.work, g.peer, g.space, g.pixels)
-		if err := block(w, blocks[g]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func block(w io.Writer, points []Point) error {
-	var settings, subnets []string
-	cells := map[[2]string]*Point{}
-	for i := range points {
-		p := &points[i]
-		s := fmt.Sprintf("b%d %dT", p.Batch, p.Threads)
-		settings, subnets = addOnce(settings, s), addOnce(subnets, p.Subnet)
-		cells[[2]string{p.Subnet, s}] = p
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "subnet\t"+strings.Join(settings, "\t"))
-	for _, name := range subnets {
-		line := name
-		for _, s := range settings {
-			line += "\t" + cell(cells[[2]string{name, s}])
-		}
-		fmt.Fprintln(t, line)
-	}
-	mean := "geometric mean"
-	for _, s := range settings {
-		var r []float64
-		for _, name := range subnets {
-			if p := cells[[2]string{name, s}]; p != nil {
-				r = append(r, p.Ratio)
-			}
-		}
-		mean += fmt.Sprintf("\t%.2f", GeoMean(r))
-	}
-	fmt.Fprintln(t, mean)
-	return t.Flush()
-}
-
-func cell(p *Point) string {
-	if p == nil {
-		return "-"
-	}
-	s := fmt.Sprintf("%.0f / %.0f = %.2f", p.PeerUS, p.WeftUS, p.Ratio)
-	if p.Others > Busy {
-		s += " *"
-	}
-	return s
-}
-
-func addOnce(list []string, s string) []string {
-	for _, v := range list {
-		if v == s {
-			return list
-		}
-	}
-	return append(list, s)
 }

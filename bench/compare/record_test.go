@@ -60,17 +60,32 @@ func TestTable(t *testing.T) {
 	}
 	want := `
 infer against other: s, 32 pixels; µs of the peer / µs of weft = ratio
-subnet          b1 1T           b8 1T
-small           30 / 20 = 1.50  -
-large           60 / 10 = 6.00  90 / 100 = 0.90 *
-geometric mean  3.00            0.90
+subnet  b1 1T           b8 1T
+small   30 / 20 = 1.50  -
+large   60 / 10 = 6.00  90 / 100 = 0.90 *
 
 train against other: s, 32 pixels; µs of the peer / µs of weft = ratio
-subnet          b1 1T
-a               3000 / 1000 = 3.00
-geometric mean  3.00
+subnet  b1 1T
+a       3000 / 1000 = 3.00
 `
 	if b.String() != want {
 		t.Errorf("got:%s\nwant:%s", b.String(), want)
+	}
+}
+
+func TestSummary(t *testing.T) {
+	other := point("a", 1, 30000, 10)
+	other.Work = "load"
+	var b strings.Builder
+	if err := Summary(&b, []Point{point("small", 1, 30, 20), point("large", 1, 60, 10), point("large", 8, 90, 100), other}); err != nil {
+		t.Fatal(err)
+	}
+	want := `| ratio: geometric mean (lowest–highest) | b1 1T | b8 1T | weft ahead |
+|---|---|---|---|
+| infer against other, s, 32 px | 3.00 (1.50–6.00) | 0.90 | 2 of 3 |
+| load against other, s, 32 px | 3000 |  | 1 of 1 |
+`
+	if b.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", b.String(), want)
 	}
 }

@@ -89,6 +89,14 @@ func Images(shape tensor.Shape, n int) []float32 {
 	return x
 }
 
+// Normalised normalises images of three channels in place and returns them.
+func Normalised(x []float32) []float32 {
+	for i := range x {
+		x[i] = (x[i] - Mean[i%3]) / Std[i%3]
+	}
+	return x
+}
+
 // Planar returns the images as other engines take them: normalised, [n][C][H][W].
 func Planar(images []float32, shape tensor.Shape, n int) []float32 {
 	if len(images) != n*shape.Size() {

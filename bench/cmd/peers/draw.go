@@ -16,32 +16,17 @@ func draw(dir string, points []compare.Point) error {
 		Title: "Time of ONNX Runtime over time of weft, a point a subnet (above the line weft is faster)",
 		X:     "time of weft, ms", Y: "ratio", LinearY: true, Level: 1,
 	}
-	index := map[string]int{}
 	for _, q := range points {
 		if q.Peer != ortName || q.Work == "load" {
 			continue
 		}
-		set := fmt.Sprintf("%s %s %d px", q.Work, q.Space, q.Pixels)
-		g, ok := index[set]
-		if !ok {
-			g = len(p.Groups)
-			index[set] = g
-			p.Groups = append(p.Groups, nil)
-		}
-		name := fmt.Sprintf("%s, b%d %dT", set, q.Batch, q.Threads)
-		at := -1
-		for i := range p.Groups[g] {
-			if p.Groups[g][i].Name == name {
-				at = i
-			}
-		}
-		if at < 0 {
-			at = len(p.Groups[g])
-			p.Groups[g] = append(p.Groups[g], chart.Series{Name: name})
-		}
-		p.Groups[g][at].XY = append(p.Groups[g][at].XY, plotter.XY{X: q.WeftUS / 1e3, Y: q.Ratio})
+		p.Series = append(p.Series, chart.Series{
+			Group: fmt.Sprintf("%s %s %d px", q.Work, q.Space, q.Pixels),
+			Kind:  fmt.Sprintf("batch %d, threads %d", q.Batch, q.Threads),
+			XY:    plotter.XYs{{X: q.WeftUS / 1e3, Y: q.Ratio}},
+		})
 	}
-	if len(p.Groups) == 0 {
+	if len(p.Series) == 0 {
 		return nil
 	}
 	return p.Write(filepath.Join(dir, "peers.svg"))

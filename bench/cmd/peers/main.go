@@ -4,14 +4,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -67,7 +70,11 @@ func run(ctx context.Context, o options) error {
 		Machine: machine.Describe(), Date: start.UTC().Format(time.RFC3339), Seconds: time.Since(start).Round(time.Second).Seconds(),
 		Load: [2]string{load, machine.LoadAverage()}, Versions: b.versions, Revision: revision(), Memory: b.held,
 	}
-	if err := b.print(meta); err != nil {
+	var text bytes.Buffer
+	if err := b.print(&text, meta); err != nil {
+		return err
+	}
+	if _, err := text.WriteTo(os.Stdout); err != nil {
 		return err
 	}
 	if o.out != "" {
@@ -76,32 +83,30 @@ func run(ctx context.Context, o options) error {
 	return failed
 }
 
-// print writes the results as tables to standard output.
-func (b *bench) print(m compare.Meta) error {
-	fmt.Printf("%s, %d cores, Linux %s, %s\n", m.Machine.CPU, m.Machine.Cores, m.Machine.Kernel, m.Date)
+// print writes the results as tables.
+func (b *bench) print(w io.Writer, m compare.Meta) error {
+	fmt.Fprintf(w, "%s, %d cores, Linux %s, %s\n", m.Machine.CPU, m.Machine.Cores, m.Machine.Kernel, m.Date)
 	for _, name := range []string{"weft", ortName, torchName} {
 		if v := m.Versions[name]; v != "" {
-			fmt.Printf("%s: %s\n", name, v)
+			fmt.Fprintf(w, "%s: %s\n", name, v)
 		}
 	}
-	fmt.Printf("load average before %s, after %s; %.0f s\n", m.Load[0], m.Load[1], m.Seconds)
-	if err := compare.Table(os.Stdout, b.points); err != nil {
+	fmt.Fprintf(w, "load average before %s, after %s; %.0f s\n", m.Load[0], m.Load[1], m.Seconds)
+	if err := compare.Table(w, b.points); err != nil {
 		return err
 	}
-	for _, p := range b.points {
-		if p.Others > compare.Busy {
-			fmt.Printf("* other processes used more than %g of a core meanwhile\n", compare.Busy)
-			break
-		}
+	if slices.ContainsFunc(b.points, func(p compare.Point) bool { return p.Others > 0 }) {
+		fmt.Fprintf(w, "* other processes used more than %g of a core meanwhile\n", compare.Busy)
 	}
-	if len(b.held) > 0 {
-		fmt.Println()
-	}
+	fmt.Fprintln(w)
 	for _, h := range b.held {
-		fmt.Printf("memory of %d networks of %s at %d pixels in %s: %.1f MB (ratio %.2f)\n",
+		fmt.Fprintf(w, "memory of %d networks of %s at %d pixels in %s: %.1f MB (ratio %.2f)\n",
 			h.Networks, h.Space, h.Pixels, h.Engine, float64(h.Bytes)/1e6, h.Ratio)
 	}
-	return nil
+	if len(b.points) == 0 {
+		return nil
+	}
+	return compare.Summary(w, b.points)
 }
 
 // write puts the results into the folder's files and draws the plot.
@@ -122,7 +127,12 @@ func (b *bench) write(m compare.Meta) error {
 	if err := os.MkdirAll(b.out, 0o755); err != nil {
 		return err
 	}
-	return errors.Join(compare.Write(path, all), compare.Write(metaPath, m), draw(b.out, all))
+	b.points, b.held = all, m.Memory
+	var text bytes.Buffer
+	return errors.Join(
+		b.print(&text, m), os.WriteFile(filepath.Join(b.out, "peers.txt"), text.Bytes(), 0o644),
+		compare.Write(path, all), compare.Write(metaPath, m), draw(b.out, all),
+	)
 }
 
 // selected reports whether the user wants a measurement of this name.

@@ -48,7 +48,7 @@ func (e *engine) train(q peer.Request) (peer.Reply, error) {
 	e.threads(q.Threads)
 	t := &step{net: supernet.New(s, nets.Mean, nets.Std, rand.New(rand.NewPCG(nets.Seed, 0))), n: q.Batch}
 	for _, name := range q.Subnets {
-		g, err := graph(s, name)
+		g, err := nets.Graph(s, name)
 		if err != nil {
 			return peer.Reply{}, err
 		}
@@ -59,10 +59,7 @@ func (e *engine) train(q peer.Request) (peer.Reply, error) {
 	pitch := t.graphs[0].Pitch()
 	t.dlogits, t.teacher = make([]float32, q.Batch*pitch), make([]float32, q.Batch*pitch)
 	t.losses = make([]float32, len(t.graphs))
-	t.images = nets.Images(s.Input, q.Batch)
-	for i := range t.images {
-		t.images[i] = (t.images[i] - nets.Mean[i%3]) / nets.Std[i%3]
-	}
+	t.images = nets.Normalised(nets.Images(s.Input, q.Batch))
 	rng := rand.New(rand.NewPCG(nets.Seed, 1))
 	t.labels = make([]int32, q.Batch)
 	for i := range t.labels {
