@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -142,48 +143,47 @@ func ticks(fields ...string) (time.Duration, error) {
 	return sum, nil
 }
 
-// Settle waits until a process has used no processor time to speak of for a few
-// milliseconds, at most so long: threads of some engines look for work long after a run.
+// Settle waits until every thread of a process sleeps, at most so long: those of some
+// engines look for work long after a run.
 func Settle(pid int, most time.Duration, sleep func(time.Duration)) error {
-	const step = 3 * time.Millisecond
-	last, err := running(pid)
-	for waited := time.Duration(0); err == nil && waited < most; waited += step {
+	const step = time.Millisecond
+	calm := 0
+	for waited := time.Duration(0); waited < most && calm < 2; waited += step {
 		sleep(step)
-		var now time.Duration
-		if now, err = running(pid); now-last < step/30 {
-			break
+		running, err := running(pid)
+		if err != nil {
+			return err
 		}
-		last = now
+		if calm++; running {
+			calm = 0
+		}
 	}
-	return err
+	return nil
 }
 
-// running adds up the processor time of a process's threads, to the nanosecond.
-func running(pid int) (time.Duration, error) {
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+// running reports whether a thread of a process runs or is ready to. Times of threads
+// would not do: the system brings them up to date only every few milliseconds.
+func running(pid int) (bool, error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	if len(files) == 0 {
-		return 0, fmt.Errorf("process %d is gone or the system keeps no scheduler statistics", pid)
+		return false, fmt.Errorf("process %d is gone", pid)
 	}
-	var sum time.Duration
 	for _, f := range files {
 		raw, err := os.ReadFile(f)
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 			continue // the thread has ended
 		}
 		if err != nil {
-			return 0, err
+			return false, err
 		}
-		first, _, _ := strings.Cut(string(raw), " ")
-		ns, err := strconv.ParseInt(first, 10, 64)
-		if err != nil {
-			return 0, err
+		if i := bytes.LastIndexByte(raw, ')'); i >= 0 && bytes.HasPrefix(raw[i:], []byte(") R")) {
+			return true, nil
 		}
-		sum += time.Duration(ns)
 	}
-	return sum, nil
+	return false, nil
 }
 
 // Resident returns the bytes of memory that a process holds now.

@@ -2,6 +2,7 @@ package machine
 
 import (
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 )
@@ -47,7 +48,7 @@ func TestOthers(t *testing.T) {
 }
 
 func TestThisProcess(t *testing.T) {
-	if _, err := os.Stat("/proc/self/schedstat"); err != nil {
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
 		t.Skip("the system tells nothing about its processes")
 	}
 	pid := os.Getpid()
@@ -67,11 +68,31 @@ func TestThisProcess(t *testing.T) {
 	if n, err := Resident(pid); err != nil || n < 1<<20 {
 		t.Errorf("%d bytes resident, %v", n, err)
 	}
-	var waited time.Duration
-	if err := Settle(pid, time.Second, func(d time.Duration) { waited += d; time.Sleep(d) }); err != nil || waited == 0 || waited >= time.Second {
+}
+
+func TestSettle(t *testing.T) {
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("the system tells nothing about its processes")
+	}
+	most := 50 * time.Millisecond
+	settle := func(pid int) (waited time.Duration, err error) {
+		err = Settle(pid, most, func(d time.Duration) { waited += d; time.Sleep(d) })
+		return waited, err
+	}
+	sleeper := exec.Command("sleep", "10")
+	if err := sleeper.Start(); err != nil {
+		t.Skip(err)
+	}
+	defer sleeper.Wait()
+	defer sleeper.Process.Kill()
+	time.Sleep(20 * time.Millisecond) // until it sleeps
+	if waited, err := settle(sleeper.Process.Pid); err != nil || waited >= most {
 		t.Errorf("a process at rest settled after %v, %v", waited, err)
 	}
-	if err := Settle(1<<30, time.Second, time.Sleep); err == nil {
+	if waited, err := settle(os.Getpid()); err != nil || waited < most {
+		t.Errorf("this process, which is running, settled after %v, %v", waited, err)
+	}
+	if _, err := settle(1 << 30); err == nil {
 		t.Error("waiting for a process that is not there: no error")
 	}
 }
