@@ -57,7 +57,8 @@ func (e *engine) handle(q peer.Request) (peer.Reply, error) {
 	return peer.Reply{}, fmt.Errorf("unknown request %q", q.Do)
 }
 
-// threads gives the engine a pool of so many threads and a worker on it.
+// threads gives the engine a pool of so many threads and a worker on it, in a process as
+// weft serve sets it up.
 func (e *engine) threads(n int) {
 	if e.pool != nil && e.pool.Threads() == n {
 		return
@@ -65,6 +66,7 @@ func (e *engine) threads(n int) {
 	if e.pool != nil {
 		e.pool.Close()
 	}
+	runtime.GOMAXPROCS(runtime.NumCPU() + n)
 	e.pool = kernel.NewPool(n)
 	e.worker = supernet.NewWorker(e.pool)
 }
