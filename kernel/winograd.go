@@ -96,15 +96,16 @@ func (w *Winograd) tilesDown() int   { return (w.H + w.M - 1) / w.M }
 func (w *Winograd) tilesAcross() int { return (w.W + w.M - 1) / w.M }
 
 // Step returns how many tiles make a good chunk for one thread: with so many, transformed
-// inputs, products and weights stay in the second-level cache, or, where the weights do
-// not fit it, are read seldom. Run works off longer ranges in parts of about equal size,
-// so any range that is not much shorter does as well. It depends on shapes alone.
+// inputs, products and weights share the second-level cache, or, where weights come from
+// memory, are read seldom. Run works off longer ranges in parts of about equal size, so a
+// multiple does as well; a shorter chunk, down to a handful of tiles, costs little while
+// weights come from a cache. It depends on shapes alone.
 func (w *Winograd) Step() int {
-	const weights = 3 << 18 // bytes
-	if 4*w.positions()*w.Cin*w.Cout <= weights {
+	const cached = 12 << 20 // bytes of weights
+	if 4*w.positions()*w.Cin*w.Cout <= cached {
 		return 18
 	}
-	return 32
+	return 36
 }
 
 // positions returns how many elements a tile has.

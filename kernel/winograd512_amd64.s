@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func winogradInput2Wide(v *float32, stride int, x *float32, offset int, row int, pixel int, above int, left int, down int, right int, zero *float32, tmp *float32, channels int)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winogradInput2Wide(SB), NOSPLIT, $0-104
 	MOVQ    tmp+88(FP), AX
 	MOVQ    x+16(FP), CX
@@ -127,197 +127,209 @@ row8:
 	JLT    half10
 
 loop9:
-	MOVQ    (AX), DX
-	VMOVUPS (DX)(R8*1), Z0
-	MOVQ    8(AX), DX
-	VMOVUPS (DX)(R8*1), Z1
-	MOVQ    16(AX), DX
-	VMOVUPS (DX)(R8*1), Z2
-	MOVQ    24(AX), DX
-	VMOVUPS (DX)(R8*1), Z3
-	VADDPS  Z2, Z1, Z4
-	VSUBPS  Z2, Z0, Z0
-	VSUBPS  Z1, Z2, Z2
-	VSUBPS  Z3, Z1, Z1
-	MOVQ    32(AX), DX
-	VMOVUPS (DX)(R8*1), Z3
-	MOVQ    40(AX), DX
-	VMOVUPS (DX)(R8*1), Z5
-	MOVQ    48(AX), DX
-	VMOVUPS (DX)(R8*1), Z6
-	MOVQ    56(AX), DX
-	VMOVUPS (DX)(R8*1), Z7
-	VADDPS  Z6, Z5, Z8
-	VSUBPS  Z6, Z3, Z3
-	VSUBPS  Z5, Z6, Z6
-	VSUBPS  Z7, Z5, Z5
-	MOVQ    64(AX), DX
-	VMOVUPS (DX)(R8*1), Z7
-	MOVQ    72(AX), DX
-	VMOVUPS (DX)(R8*1), Z9
-	MOVQ    80(AX), DX
-	VMOVUPS (DX)(R8*1), Z10
-	MOVQ    88(AX), DX
-	VMOVUPS (DX)(R8*1), Z11
-	VADDPS  Z10, Z9, Z12
-	VSUBPS  Z10, Z7, Z7
-	VSUBPS  Z9, Z10, Z10
-	VSUBPS  Z11, Z9, Z9
-	MOVQ    96(AX), DX
-	VMOVUPS (DX)(R8*1), Z11
-	MOVQ    104(AX), DX
-	VMOVUPS (DX)(R8*1), Z13
-	MOVQ    112(AX), DX
-	VMOVUPS (DX)(R8*1), Z14
-	MOVQ    120(AX), DX
-	VMOVUPS (DX)(R8*1), Z15
-	VADDPS  Z14, Z13, Z16
-	VSUBPS  Z14, Z11, Z11
-	VSUBPS  Z13, Z14, Z14
-	VSUBPS  Z15, Z13, Z13
-	LEAQ    (CX)(R8*1), DX
-	LEAQ    (DX)(DI*1), BX
-	VADDPS  Z7, Z3, Z15
-	VSUBPS  Z7, Z0, Z0
-	VSUBPS  Z3, Z7, Z7
-	VSUBPS  Z11, Z3, Z3
-	VMOVUPS Z0, (DX)
-	VMOVUPS Z15, (DX)(DI*1)
-	VMOVUPS Z7, (DX)(DI*2)
-	VMOVUPS Z3, (BX)(DI*2)
-	ADDQ    SI, DX
-	LEAQ    (DX)(DI*1), BX
-	VADDPS  Z12, Z8, Z0
-	VSUBPS  Z12, Z4, Z4
-	VSUBPS  Z8, Z12, Z12
-	VSUBPS  Z16, Z8, Z8
-	VMOVUPS Z4, (DX)
-	VMOVUPS Z0, (DX)(DI*1)
-	VMOVUPS Z12, (DX)(DI*2)
-	VMOVUPS Z8, (BX)(DI*2)
-	ADDQ    SI, DX
-	LEAQ    (DX)(DI*1), BX
-	VADDPS  Z10, Z6, Z0
-	VSUBPS  Z10, Z2, Z2
-	VSUBPS  Z6, Z10, Z10
-	VSUBPS  Z14, Z6, Z6
-	VMOVUPS Z2, (DX)
-	VMOVUPS Z0, (DX)(DI*1)
-	VMOVUPS Z10, (DX)(DI*2)
-	VMOVUPS Z6, (BX)(DI*2)
-	ADDQ    SI, DX
-	LEAQ    (DX)(DI*1), BX
-	VADDPS  Z9, Z5, Z0
-	VSUBPS  Z9, Z1, Z1
-	VSUBPS  Z5, Z9, Z9
-	VSUBPS  Z13, Z5, Z5
-	VMOVUPS Z1, (DX)
-	VMOVUPS Z0, (DX)(DI*1)
-	VMOVUPS Z9, (DX)(DI*2)
-	VMOVUPS Z5, (BX)(DI*2)
-	ADDQ    $+64, R8
-	CMPQ    R8, R9
-	JLE     loop9
+	MOVQ       pixel+40(FP), DX
+	LEAQ       (R8)(DX*2), DX
+	MOVQ       (AX), BX
+	VMOVUPS    (BX)(R8*1), Z0
+	MOVQ       8(AX), BX
+	VMOVUPS    (BX)(R8*1), Z1
+	MOVQ       16(AX), BX
+	VMOVUPS    (BX)(R8*1), Z2
+	MOVQ       24(AX), BX
+	VMOVUPS    (BX)(R8*1), Z3
+	VADDPS     Z2, Z1, Z4
+	VSUBPS     Z2, Z0, Z0
+	VSUBPS     Z1, Z2, Z2
+	VSUBPS     Z3, Z1, Z1
+	MOVQ       32(AX), BX
+	VMOVUPS    (BX)(R8*1), Z3
+	MOVQ       40(AX), BX
+	VMOVUPS    (BX)(R8*1), Z5
+	MOVQ       48(AX), BX
+	VMOVUPS    (BX)(R8*1), Z6
+	MOVQ       56(AX), BX
+	VMOVUPS    (BX)(R8*1), Z7
+	VADDPS     Z6, Z5, Z8
+	VSUBPS     Z6, Z3, Z3
+	VSUBPS     Z5, Z6, Z6
+	VSUBPS     Z7, Z5, Z5
+	MOVQ       64(AX), BX
+	VMOVUPS    (BX)(R8*1), Z7
+	MOVQ       72(AX), BX
+	VMOVUPS    (BX)(R8*1), Z9
+	MOVQ       80(AX), BX
+	PREFETCHT0 (BX)(DX*1)
+	VMOVUPS    (BX)(R8*1), Z10
+	MOVQ       88(AX), BX
+	PREFETCHT0 (BX)(DX*1)
+	VMOVUPS    (BX)(R8*1), Z11
+	VADDPS     Z10, Z9, Z12
+	VSUBPS     Z10, Z7, Z7
+	VSUBPS     Z9, Z10, Z10
+	VSUBPS     Z11, Z9, Z9
+	MOVQ       96(AX), BX
+	VMOVUPS    (BX)(R8*1), Z11
+	MOVQ       104(AX), BX
+	VMOVUPS    (BX)(R8*1), Z13
+	MOVQ       112(AX), BX
+	PREFETCHT0 (BX)(DX*1)
+	VMOVUPS    (BX)(R8*1), Z14
+	MOVQ       120(AX), BX
+	PREFETCHT0 (BX)(DX*1)
+	VMOVUPS    (BX)(R8*1), Z15
+	VADDPS     Z14, Z13, Z16
+	VSUBPS     Z14, Z11, Z11
+	VSUBPS     Z13, Z14, Z14
+	VSUBPS     Z15, Z13, Z13
+	LEAQ       (CX)(R8*1), DX
+	LEAQ       (DX)(DI*1), BX
+	VADDPS     Z7, Z3, Z15
+	VSUBPS     Z7, Z0, Z0
+	VSUBPS     Z3, Z7, Z7
+	VSUBPS     Z11, Z3, Z3
+	VMOVUPS    Z0, (DX)
+	VMOVUPS    Z15, (DX)(DI*1)
+	VMOVUPS    Z7, (DX)(DI*2)
+	VMOVUPS    Z3, (BX)(DI*2)
+	ADDQ       SI, DX
+	LEAQ       (DX)(DI*1), BX
+	VADDPS     Z12, Z8, Z0
+	VSUBPS     Z12, Z4, Z4
+	VSUBPS     Z8, Z12, Z12
+	VSUBPS     Z16, Z8, Z8
+	VMOVUPS    Z4, (DX)
+	VMOVUPS    Z0, (DX)(DI*1)
+	VMOVUPS    Z12, (DX)(DI*2)
+	VMOVUPS    Z8, (BX)(DI*2)
+	ADDQ       SI, DX
+	LEAQ       (DX)(DI*1), BX
+	VADDPS     Z10, Z6, Z0
+	VSUBPS     Z10, Z2, Z2
+	VSUBPS     Z6, Z10, Z10
+	VSUBPS     Z14, Z6, Z6
+	VMOVUPS    Z2, (DX)
+	VMOVUPS    Z0, (DX)(DI*1)
+	VMOVUPS    Z10, (DX)(DI*2)
+	VMOVUPS    Z6, (BX)(DI*2)
+	ADDQ       SI, DX
+	LEAQ       (DX)(DI*1), BX
+	VADDPS     Z9, Z5, Z0
+	VSUBPS     Z9, Z1, Z1
+	VSUBPS     Z5, Z9, Z9
+	VSUBPS     Z13, Z5, Z5
+	VMOVUPS    Z1, (DX)
+	VMOVUPS    Z0, (DX)(DI*1)
+	VMOVUPS    Z9, (DX)(DI*2)
+	VMOVUPS    Z5, (BX)(DI*2)
+	ADDQ       $+64, R8
+	CMPQ       R8, R9
+	JLE        loop9
 
 half10:
-	ADDQ    $+64, R9
-	CMPQ    R8, R9
-	JGE     done11
-	MOVQ    (AX), DX
-	VMOVUPS (DX)(R8*1), Y0
-	MOVQ    8(AX), DX
-	VMOVUPS (DX)(R8*1), Y1
-	MOVQ    16(AX), DX
-	VMOVUPS (DX)(R8*1), Y2
-	MOVQ    24(AX), DX
-	VMOVUPS (DX)(R8*1), Y3
-	VADDPS  Y2, Y1, Y4
-	VSUBPS  Y2, Y0, Y0
-	VSUBPS  Y1, Y2, Y2
-	VSUBPS  Y3, Y1, Y1
-	MOVQ    32(AX), DX
-	VMOVUPS (DX)(R8*1), Y3
-	MOVQ    40(AX), DX
-	VMOVUPS (DX)(R8*1), Y5
-	MOVQ    48(AX), DX
-	VMOVUPS (DX)(R8*1), Y6
-	MOVQ    56(AX), DX
-	VMOVUPS (DX)(R8*1), Y7
-	VADDPS  Y6, Y5, Y8
-	VSUBPS  Y6, Y3, Y3
-	VSUBPS  Y5, Y6, Y6
-	VSUBPS  Y7, Y5, Y5
-	MOVQ    64(AX), DX
-	VMOVUPS (DX)(R8*1), Y7
-	MOVQ    72(AX), DX
-	VMOVUPS (DX)(R8*1), Y9
-	MOVQ    80(AX), DX
-	VMOVUPS (DX)(R8*1), Y10
-	MOVQ    88(AX), DX
-	VMOVUPS (DX)(R8*1), Y11
-	VADDPS  Y10, Y9, Y12
-	VSUBPS  Y10, Y7, Y7
-	VSUBPS  Y9, Y10, Y10
-	VSUBPS  Y11, Y9, Y9
-	MOVQ    96(AX), DX
-	VMOVUPS (DX)(R8*1), Y11
-	MOVQ    104(AX), DX
-	VMOVUPS (DX)(R8*1), Y13
-	MOVQ    112(AX), DX
-	VMOVUPS (DX)(R8*1), Y14
-	MOVQ    120(AX), AX
-	VMOVUPS (AX)(R8*1), Y15
-	VADDPS  Y14, Y13, Y16
-	VSUBPS  Y14, Y11, Y11
-	VSUBPS  Y13, Y14, Y14
-	VSUBPS  Y15, Y13, Y13
-	LEAQ    (CX)(R8*1), DX
-	LEAQ    (DX)(DI*1), BX
-	VADDPS  Y7, Y3, Y15
-	VSUBPS  Y7, Y0, Y0
-	VSUBPS  Y3, Y7, Y7
-	VSUBPS  Y11, Y3, Y3
-	VMOVUPS Y0, (DX)
-	VMOVUPS Y15, (DX)(DI*1)
-	VMOVUPS Y7, (DX)(DI*2)
-	VMOVUPS Y3, (BX)(DI*2)
-	ADDQ    SI, DX
-	LEAQ    (DX)(DI*1), BX
-	VADDPS  Y12, Y8, Y0
-	VSUBPS  Y12, Y4, Y4
-	VSUBPS  Y8, Y12, Y12
-	VSUBPS  Y16, Y8, Y8
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y0, (DX)(DI*1)
-	VMOVUPS Y12, (DX)(DI*2)
-	VMOVUPS Y8, (BX)(DI*2)
-	ADDQ    SI, DX
-	LEAQ    (DX)(DI*1), BX
-	VADDPS  Y10, Y6, Y0
-	VSUBPS  Y10, Y2, Y2
-	VSUBPS  Y6, Y10, Y10
-	VSUBPS  Y14, Y6, Y6
-	VMOVUPS Y2, (DX)
-	VMOVUPS Y0, (DX)(DI*1)
-	VMOVUPS Y10, (DX)(DI*2)
-	VMOVUPS Y6, (BX)(DI*2)
-	ADDQ    SI, DX
-	LEAQ    (DX)(DI*1), BX
-	VADDPS  Y9, Y5, Y0
-	VSUBPS  Y9, Y1, Y1
-	VSUBPS  Y5, Y9, Y9
-	VSUBPS  Y13, Y5, Y5
-	VMOVUPS Y1, (DX)
-	VMOVUPS Y0, (DX)(DI*1)
-	VMOVUPS Y9, (DX)(DI*2)
-	VMOVUPS Y5, (BX)(DI*2)
+	ADDQ       $+64, R9
+	CMPQ       R8, R9
+	JGE        done11
+	MOVQ       pixel+40(FP), DX
+	LEAQ       (R8)(DX*2), DX
+	MOVQ       (AX), BX
+	VMOVUPS    (BX)(R8*1), Y0
+	MOVQ       8(AX), BX
+	VMOVUPS    (BX)(R8*1), Y1
+	MOVQ       16(AX), BX
+	VMOVUPS    (BX)(R8*1), Y2
+	MOVQ       24(AX), BX
+	VMOVUPS    (BX)(R8*1), Y3
+	VADDPS     Y2, Y1, Y4
+	VSUBPS     Y2, Y0, Y0
+	VSUBPS     Y1, Y2, Y2
+	VSUBPS     Y3, Y1, Y1
+	MOVQ       32(AX), BX
+	VMOVUPS    (BX)(R8*1), Y3
+	MOVQ       40(AX), BX
+	VMOVUPS    (BX)(R8*1), Y5
+	MOVQ       48(AX), BX
+	VMOVUPS    (BX)(R8*1), Y6
+	MOVQ       56(AX), BX
+	VMOVUPS    (BX)(R8*1), Y7
+	VADDPS     Y6, Y5, Y8
+	VSUBPS     Y6, Y3, Y3
+	VSUBPS     Y5, Y6, Y6
+	VSUBPS     Y7, Y5, Y5
+	MOVQ       64(AX), BX
+	VMOVUPS    (BX)(R8*1), Y7
+	MOVQ       72(AX), BX
+	VMOVUPS    (BX)(R8*1), Y9
+	MOVQ       80(AX), BX
+	PREFETCHT0 (BX)(DX*1)
+	VMOVUPS    (BX)(R8*1), Y10
+	MOVQ       88(AX), BX
+	PREFETCHT0 (BX)(DX*1)
+	VMOVUPS    (BX)(R8*1), Y11
+	VADDPS     Y10, Y9, Y12
+	VSUBPS     Y10, Y7, Y7
+	VSUBPS     Y9, Y10, Y10
+	VSUBPS     Y11, Y9, Y9
+	MOVQ       96(AX), BX
+	VMOVUPS    (BX)(R8*1), Y11
+	MOVQ       104(AX), BX
+	VMOVUPS    (BX)(R8*1), Y13
+	MOVQ       112(AX), BX
+	PREFETCHT0 (BX)(DX*1)
+	VMOVUPS    (BX)(R8*1), Y14
+	MOVQ       120(AX), AX
+	PREFETCHT0 (AX)(DX*1)
+	VMOVUPS    (AX)(R8*1), Y15
+	VADDPS     Y14, Y13, Y16
+	VSUBPS     Y14, Y11, Y11
+	VSUBPS     Y13, Y14, Y14
+	VSUBPS     Y15, Y13, Y13
+	LEAQ       (CX)(R8*1), DX
+	LEAQ       (DX)(DI*1), BX
+	VADDPS     Y7, Y3, Y15
+	VSUBPS     Y7, Y0, Y0
+	VSUBPS     Y3, Y7, Y7
+	VSUBPS     Y11, Y3, Y3
+	VMOVUPS    Y0, (DX)
+	VMOVUPS    Y15, (DX)(DI*1)
+	VMOVUPS    Y7, (DX)(DI*2)
+	VMOVUPS    Y3, (BX)(DI*2)
+	ADDQ       SI, DX
+	LEAQ       (DX)(DI*1), BX
+	VADDPS     Y12, Y8, Y0
+	VSUBPS     Y12, Y4, Y4
+	VSUBPS     Y8, Y12, Y12
+	VSUBPS     Y16, Y8, Y8
+	VMOVUPS    Y4, (DX)
+	VMOVUPS    Y0, (DX)(DI*1)
+	VMOVUPS    Y12, (DX)(DI*2)
+	VMOVUPS    Y8, (BX)(DI*2)
+	ADDQ       SI, DX
+	LEAQ       (DX)(DI*1), BX
+	VADDPS     Y10, Y6, Y0
+	VSUBPS     Y10, Y2, Y2
+	VSUBPS     Y6, Y10, Y10
+	VSUBPS     Y14, Y6, Y6
+	VMOVUPS    Y2, (DX)
+	VMOVUPS    Y0, (DX)(DI*1)
+	VMOVUPS    Y10, (DX)(DI*2)
+	VMOVUPS    Y6, (BX)(DI*2)
+	ADDQ       SI, DX
+	LEAQ       (DX)(DI*1), BX
+	VADDPS     Y9, Y5, Y0
+	VSUBPS     Y9, Y1, Y1
+	VSUBPS     Y5, Y9, Y9
+	VSUBPS     Y13, Y5, Y5
+	VMOVUPS    Y1, (DX)
+	VMOVUPS    Y0, (DX)(DI*1)
+	VMOVUPS    Y9, (DX)(DI*2)
+	VMOVUPS    Y5, (BX)(DI*2)
 
 done11:
 	VZEROUPPER
 	RET
 
 // func winogradOutput2Wide(m *float32, stride int, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
-// Requires: AVX, AVX512DQ, AVX512F
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·winogradOutput2Wide(SB), NOSPLIT, $0-104
 	MOVQ   m+0(FP), AX
 	MOVQ   stride+8(FP), BX
@@ -452,16 +464,27 @@ act24:
 	VMOVAPS      Z2, Z2
 
 acted20:
-	MOVQ    y+16(FP), R9
+	MOVQ       y+16(FP), R9
+	MOVQ       pixel+32(FP), R10
+	LEAQ       (R9)(R10*2), R10
+	MOVQ       pixel+32(FP), R11
+	MOVQ       right+48(FP), R12
+	LEAQ       (R10)(CX*1), R10
+	PREFETCHT0 (R10)
+	CMPQ       R12, $+2
+	JLT        pixels25
+	PREFETCHT0 (R10)(R11*1)
+
+pixels25:
 	MOVQ    pixel+32(FP), R10
 	MOVQ    right+48(FP), R11
 	LEAQ    (R9)(CX*1), R9
 	VMOVUPS Z0, (R9)
 	CMPQ    R11, $+2
-	JLT     pixels25
+	JLT     pixels26
 	VMOVUPS Z2, (R9)(R10*1)
 
-pixels25:
+pixels26:
 	CMPQ    DX, $+2
 	JLT     tile15
 	ADDQ    row+24(FP), CX
@@ -471,49 +494,49 @@ pixels25:
 	VSUBPS  Z7, Z3, Z3
 	MOVQ    scale+72(FP), DX
 	TESTQ   DX, DX
-	JZ      noscale26
+	JZ      noscale27
 	VMOVUPS (DX)(DI*1), Z0
 	VMULPS  Z0, Z1, Z1
 	VMULPS  Z0, Z3, Z3
 
-noscale26:
+noscale27:
 	MOVQ    shift+80(FP), DX
 	TESTQ   DX, DX
-	JZ      noshift27
+	JZ      noshift28
 	VMOVUPS (DX)(DI*1), Z0
 	VADDPS  Z0, Z1, Z1
 	VADDPS  Z0, Z3, Z3
 
-noshift27:
+noshift28:
 	MOVQ   res+88(FP), DX
 	TESTQ  DX, DX
-	JZ     nores28
+	JZ     nores29
 	MOVQ   pixel+32(FP), R9
 	MOVQ   right+48(FP), R10
 	LEAQ   (DX)(CX*1), DX
 	VADDPS (DX), Z1, Z1
 	CMPQ   R10, $+2
-	JLT    pixels29
+	JLT    pixels30
 	VADDPS (DX)(R9*1), Z3, Z3
 
-pixels29:
-nores28:
+pixels30:
+nores29:
 	MOVQ act+96(FP), DX
 	CMPQ DX, $+1
-	JEQ  act32
-	CMPQ DX, $+2
 	JEQ  act33
-	CMPQ DX, $+3
+	CMPQ DX, $+2
 	JEQ  act34
-	JMP  acted30
+	CMPQ DX, $+3
+	JEQ  act35
+	JMP  acted31
 
-act32:
+act33:
 	VXORPS Z0, Z0, Z0
 	VMAXPS Z0, Z1, Z1
 	VMAXPS Z0, Z3, Z3
-	JMP    acted30
+	JMP    acted31
 
-act33:
+act34:
 	VXORPS       Z0, Z0, Z0
 	VBROADCASTSS splat0<>+0(SB), Z2
 	VBROADCASTSS splat1<>+0(SB), Z4
@@ -528,9 +551,9 @@ act33:
 	VMINPS       Z2, Z4, Z2
 	VMULPS       Z5, Z2, Z2
 	VMULPS       Z2, Z3, Z3
-	JMP          acted30
+	JMP          acted31
 
-act34:
+act35:
 	VXORPS       Z0, Z0, Z0
 	VBROADCASTSS splat0<>+0(SB), Z2
 	VBROADCASTSS splat1<>+0(SB), Z4
@@ -546,17 +569,28 @@ act34:
 	VMULPS       Z5, Z2, Z2
 	VMOVAPS      Z2, Z3
 
-acted30:
-	MOVQ    y+16(FP), DX
+acted31:
+	MOVQ       y+16(FP), DX
+	MOVQ       pixel+32(FP), R9
+	LEAQ       (DX)(R9*2), R9
+	MOVQ       pixel+32(FP), R10
+	MOVQ       right+48(FP), R11
+	LEAQ       (R9)(CX*1), R9
+	PREFETCHT0 (R9)
+	CMPQ       R11, $+2
+	JLT        pixels36
+	PREFETCHT0 (R9)(R10*1)
+
+pixels36:
 	MOVQ    pixel+32(FP), R9
 	MOVQ    right+48(FP), R10
 	LEAQ    (DX)(CX*1), CX
 	VMOVUPS Z1, (CX)
 	CMPQ    R10, $+2
-	JLT     pixels35
+	JLT     pixels37
 	VMOVUPS Z3, (CX)(R9*1)
 
-pixels35:
+pixels37:
 tile15:
 	ADDQ $+64, DI
 	CMPQ DI, R8
@@ -614,49 +648,49 @@ half13:
 	VSUBPS  Y6, Y2, Y2
 	MOVQ    scale+72(FP), DX
 	TESTQ   DX, DX
-	JZ      noscale37
+	JZ      noscale39
 	VMOVUPS (DX)(DI*1), Y4
 	VMULPS  Y4, Y0, Y0
 	VMULPS  Y4, Y2, Y2
 
-noscale37:
+noscale39:
 	MOVQ    shift+80(FP), DX
 	TESTQ   DX, DX
-	JZ      noshift38
+	JZ      noshift40
 	VMOVUPS (DX)(DI*1), Y4
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y4, Y2, Y2
 
-noshift38:
+noshift40:
 	MOVQ   res+88(FP), DX
 	TESTQ  DX, DX
-	JZ     nores39
+	JZ     nores41
 	MOVQ   pixel+32(FP), BX
 	MOVQ   right+48(FP), SI
 	LEAQ   (DX)(AX*1), DX
 	VADDPS (DX), Y0, Y0
 	CMPQ   SI, $+2
-	JLT    pixels40
+	JLT    pixels42
 	VADDPS (DX)(BX*1), Y2, Y2
 
-pixels40:
-nores39:
+pixels42:
+nores41:
 	MOVQ act+96(FP), DX
 	CMPQ DX, $+1
-	JEQ  act43
-	CMPQ DX, $+2
-	JEQ  act44
-	CMPQ DX, $+3
 	JEQ  act45
-	JMP  acted41
+	CMPQ DX, $+2
+	JEQ  act46
+	CMPQ DX, $+3
+	JEQ  act47
+	JMP  acted43
 
-act43:
+act45:
 	VXORPS Y4, Y4, Y4
 	VMAXPS Y4, Y0, Y0
 	VMAXPS Y4, Y2, Y2
-	JMP    acted41
+	JMP    acted43
 
-act44:
+act46:
 	VXORPS       Y4, Y4, Y4
 	VBROADCASTSS splat0<>+0(SB), Y6
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -671,9 +705,9 @@ act44:
 	VMINPS       Y6, Y8, Y6
 	VMULPS       Y9, Y6, Y6
 	VMULPS       Y6, Y2, Y2
-	JMP          acted41
+	JMP          acted43
 
-act45:
+act47:
 	VXORPS       Y4, Y4, Y4
 	VBROADCASTSS splat0<>+0(SB), Y6
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -689,19 +723,30 @@ act45:
 	VMULPS       Y9, Y2, Y2
 	VMOVAPS      Y2, Y2
 
-acted41:
-	MOVQ    y+16(FP), DX
+acted43:
+	MOVQ       y+16(FP), DX
+	MOVQ       pixel+32(FP), BX
+	LEAQ       (DX)(BX*2), BX
+	MOVQ       pixel+32(FP), SI
+	MOVQ       right+48(FP), R8
+	LEAQ       (BX)(AX*1), BX
+	PREFETCHT0 (BX)
+	CMPQ       R8, $+2
+	JLT        pixels48
+	PREFETCHT0 (BX)(SI*1)
+
+pixels48:
 	MOVQ    pixel+32(FP), BX
 	MOVQ    right+48(FP), SI
 	LEAQ    (DX)(AX*1), DX
 	VMOVUPS Y0, (DX)
 	CMPQ    SI, $+2
-	JLT     pixels46
+	JLT     pixels49
 	VMOVUPS Y2, (DX)(BX*1)
 
-pixels46:
+pixels49:
 	CMPQ    CX, $+2
-	JLT     tile36
+	JLT     tile38
 	ADDQ    row+24(FP), AX
 	VADDPS  Y3, Y1, Y1
 	VADDPS  Y5, Y1, Y1
@@ -709,49 +754,49 @@ pixels46:
 	VSUBPS  Y7, Y3, Y3
 	MOVQ    scale+72(FP), CX
 	TESTQ   CX, CX
-	JZ      noscale47
+	JZ      noscale50
 	VMOVUPS (CX)(DI*1), Y0
 	VMULPS  Y0, Y1, Y1
 	VMULPS  Y0, Y3, Y3
 
-noscale47:
+noscale50:
 	MOVQ    shift+80(FP), CX
 	TESTQ   CX, CX
-	JZ      noshift48
+	JZ      noshift51
 	VMOVUPS (CX)(DI*1), Y0
 	VADDPS  Y0, Y1, Y1
 	VADDPS  Y0, Y3, Y3
 
-noshift48:
+noshift51:
 	MOVQ   res+88(FP), CX
 	TESTQ  CX, CX
-	JZ     nores49
+	JZ     nores52
 	MOVQ   pixel+32(FP), DX
 	MOVQ   right+48(FP), BX
 	LEAQ   (CX)(AX*1), CX
 	VADDPS (CX), Y1, Y1
 	CMPQ   BX, $+2
-	JLT    pixels50
+	JLT    pixels53
 	VADDPS (CX)(DX*1), Y3, Y3
 
-pixels50:
-nores49:
+pixels53:
+nores52:
 	MOVQ act+96(FP), CX
 	CMPQ CX, $+1
-	JEQ  act53
+	JEQ  act56
 	CMPQ CX, $+2
-	JEQ  act54
+	JEQ  act57
 	CMPQ CX, $+3
-	JEQ  act55
-	JMP  acted51
+	JEQ  act58
+	JMP  acted54
 
-act53:
+act56:
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y0, Y1, Y1
 	VMAXPS Y0, Y3, Y3
-	JMP    acted51
+	JMP    acted54
 
-act54:
+act57:
 	VXORPS       Y0, Y0, Y0
 	VBROADCASTSS splat0<>+0(SB), Y2
 	VBROADCASTSS splat1<>+0(SB), Y4
@@ -766,9 +811,9 @@ act54:
 	VMINPS       Y2, Y4, Y2
 	VMULPS       Y5, Y2, Y2
 	VMULPS       Y2, Y3, Y3
-	JMP          acted51
+	JMP          acted54
 
-act55:
+act58:
 	VXORPS       Y0, Y0, Y0
 	VBROADCASTSS splat0<>+0(SB), Y2
 	VBROADCASTSS splat1<>+0(SB), Y4
@@ -784,18 +829,29 @@ act55:
 	VMULPS       Y5, Y2, Y2
 	VMOVAPS      Y2, Y3
 
-acted51:
-	MOVQ    y+16(FP), CX
+acted54:
+	MOVQ       y+16(FP), CX
+	MOVQ       pixel+32(FP), DX
+	LEAQ       (CX)(DX*2), DX
+	MOVQ       pixel+32(FP), BX
+	MOVQ       right+48(FP), SI
+	LEAQ       (DX)(AX*1), DX
+	PREFETCHT0 (DX)
+	CMPQ       SI, $+2
+	JLT        pixels59
+	PREFETCHT0 (DX)(BX*1)
+
+pixels59:
 	MOVQ    pixel+32(FP), DX
 	MOVQ    right+48(FP), BX
 	LEAQ    (CX)(AX*1), AX
 	VMOVUPS Y1, (AX)
 	CMPQ    BX, $+2
-	JLT     pixels56
+	JLT     pixels60
 	VMOVUPS Y3, (AX)(DX*1)
 
-pixels56:
-tile36:
+pixels60:
+tile38:
 done14:
 	VZEROUPPER
 	RET
@@ -831,7 +887,7 @@ DATA splat2<>+28(SB)/4, $(0.16666667)
 GLOBL splat2<>(SB), RODATA|NOPTR, $32
 
 // func winogradInput4Wide(v *float32, stride int, x *float32, offset int, row int, pixel int, above int, left int, down int, right int, zero *float32, tmp *float32, channels int)
-// Requires: AVX, AVX512F, CMOV, FMA3
+// Requires: AVX, AVX512F, CMOV, FMA3, MMX+
 TEXT ·winogradInput4Wide(SB), NOSPLIT, $0-104
 	MOVQ    tmp+88(FP), AX
 	MOVQ    x+16(FP), CX
@@ -841,7 +897,7 @@ TEXT ·winogradInput4Wide(SB), NOSPLIT, $0-104
 	MOVQ    right+72(FP), DI
 	ADDQ    offset+24(FP), CX
 	CMPQ    above+48(FP), $+0
-	JNE     padding57
+	JNE     padding61
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -869,9 +925,9 @@ TEXT ·winogradInput4Wide(SB), NOSPLIT, $0-104
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 40(AX)
-	JMP     row58
+	JMP     row62
 
-padding57:
+padding61:
 	MOVQ DX, (AX)
 	MOVQ DX, 8(AX)
 	MOVQ DX, 16(AX)
@@ -879,7 +935,7 @@ padding57:
 	MOVQ DX, 32(AX)
 	MOVQ DX, 40(AX)
 
-row58:
+row62:
 	ADDQ    row+32(FP), CX
 	MOVQ    CX, R8
 	MOVQ    R8, R9
@@ -910,7 +966,7 @@ row58:
 	MOVQ    R8, 88(AX)
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+2
-	JLE     padding61
+	JLE     padding65
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -938,9 +994,9 @@ row58:
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 136(AX)
-	JMP     row62
+	JMP     row66
 
-padding61:
+padding65:
 	MOVQ DX, 96(AX)
 	MOVQ DX, 104(AX)
 	MOVQ DX, 112(AX)
@@ -948,10 +1004,10 @@ padding61:
 	MOVQ DX, 128(AX)
 	MOVQ DX, 136(AX)
 
-row62:
+row66:
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+3
-	JLE     padding63
+	JLE     padding67
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -979,9 +1035,9 @@ row62:
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 184(AX)
-	JMP     row64
+	JMP     row68
 
-padding63:
+padding67:
 	MOVQ DX, 144(AX)
 	MOVQ DX, 152(AX)
 	MOVQ DX, 160(AX)
@@ -989,10 +1045,10 @@ padding63:
 	MOVQ DX, 176(AX)
 	MOVQ DX, 184(AX)
 
-row64:
+row68:
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+4
-	JLE     padding65
+	JLE     padding69
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -1020,9 +1076,9 @@ row64:
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 232(AX)
-	JMP     row66
+	JMP     row70
 
-padding65:
+padding69:
 	MOVQ DX, 192(AX)
 	MOVQ DX, 200(AX)
 	MOVQ DX, 208(AX)
@@ -1030,10 +1086,10 @@ padding65:
 	MOVQ DX, 224(AX)
 	MOVQ DX, 232(AX)
 
-row66:
+row70:
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+5
-	JLE     padding67
+	JLE     padding71
 	MOVQ    CX, R8
 	TESTQ   SI, SI
 	CMOVQNE DX, R8
@@ -1060,9 +1116,9 @@ row66:
 	CMPQ    DI, $+5
 	CMOVQLE DX, CX
 	MOVQ    CX, 280(AX)
-	JMP     row68
+	JMP     row72
 
-padding67:
+padding71:
 	MOVQ DX, 240(AX)
 	MOVQ DX, 248(AX)
 	MOVQ DX, 256(AX)
@@ -1070,7 +1126,7 @@ padding67:
 	MOVQ DX, 272(AX)
 	MOVQ DX, 280(AX)
 
-row68:
+row72:
 	VBROADCASTSS splat3<>+0(SB), Z0
 	VBROADCASTSS splat4<>+0(SB), Z1
 	VBROADCASTSS splat5<>+0(SB), Z2
@@ -1083,9 +1139,11 @@ row68:
 	MOVQ         channels+96(FP), R9
 	XORQ         R8, R8
 	SUBQ         $+64, R9
-	JLT          half70
+	JLT          half74
 
-loop69:
+loop73:
+	MOVQ         pixel+40(FP), R10
+	LEAQ         (R8)(R10*4), R10
 	MOVQ         8(AX), DX
 	VMOVUPS      (DX)(R8*1), Z5
 	MOVQ         16(AX), DX
@@ -1129,10 +1187,13 @@ loop69:
 	MOVQ         104(AX), DX
 	VMOVUPS      (DX)(R8*1), Z5
 	MOVQ         112(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z14
 	MOVQ         120(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z15
 	MOVQ         128(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z16
 	VMOVAPS      Z16, Z17
 	VMOVAPS      Z15, Z18
@@ -1149,10 +1210,13 @@ loop69:
 	MOVQ         152(AX), DX
 	VMOVUPS      (DX)(R8*1), Z5
 	MOVQ         160(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z18
 	MOVQ         168(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z19
 	MOVQ         176(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z20
 	VMOVAPS      Z20, Z21
 	VMOVAPS      Z19, Z22
@@ -1169,10 +1233,13 @@ loop69:
 	MOVQ         200(AX), DX
 	VMOVUPS      (DX)(R8*1), Z5
 	MOVQ         208(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z22
 	MOVQ         216(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z23
 	MOVQ         224(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z24
 	VMOVAPS      Z24, Z25
 	VMOVAPS      Z23, Z26
@@ -1189,10 +1256,13 @@ loop69:
 	MOVQ         248(AX), DX
 	VMOVUPS      (DX)(R8*1), Z5
 	MOVQ         256(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z26
 	MOVQ         264(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z27
 	MOVQ         272(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z28
 	VMOVAPS      Z28, Z29
 	VMOVAPS      Z27, Z30
@@ -1337,6 +1407,7 @@ loop69:
 	MOVQ         112(AX), DX
 	VFNMADD231PS (DX)(R8*1), Z4, Z9
 	MOVQ         136(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z10
 	MOVQ         104(AX), DX
 	VADDPS       (DX)(R8*1), Z10, Z10
@@ -1349,6 +1420,7 @@ loop69:
 	MOVQ         160(AX), DX
 	VFNMADD231PS (DX)(R8*1), Z4, Z11
 	MOVQ         184(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z12
 	MOVQ         152(AX), DX
 	VADDPS       (DX)(R8*1), Z12, Z12
@@ -1361,6 +1433,7 @@ loop69:
 	MOVQ         208(AX), DX
 	VFNMADD231PS (DX)(R8*1), Z4, Z13
 	MOVQ         232(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z14
 	MOVQ         200(AX), DX
 	VADDPS       (DX)(R8*1), Z14, Z14
@@ -1373,6 +1446,7 @@ loop69:
 	MOVQ         256(AX), DX
 	VFNMADD231PS (DX)(R8*1), Z4, Z15
 	MOVQ         280(AX), DX
+	PREFETCHT0   (DX)(R10*1)
 	VMOVUPS      (DX)(R8*1), Z16
 	MOVQ         248(AX), DX
 	VADDPS       (DX)(R8*1), Z16, Z16
@@ -1436,12 +1510,14 @@ loop69:
 	VMOVUPS      Z16, (BX)(DI*4)
 	ADDQ         $+64, R8
 	CMPQ         R8, R9
-	JLE          loop69
+	JLE          loop73
 
-half70:
+half74:
 	ADDQ         $+64, R9
 	CMPQ         R8, R9
-	JGE          done71
+	JGE          done75
+	MOVQ         pixel+40(FP), R9
+	LEAQ         (R8)(R9*4), R9
 	MOVQ         8(AX), DX
 	VMOVUPS      (DX)(R8*1), Y5
 	MOVQ         16(AX), DX
@@ -1485,10 +1561,13 @@ half70:
 	MOVQ         104(AX), DX
 	VMOVUPS      (DX)(R8*1), Y5
 	MOVQ         112(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y14
 	MOVQ         120(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y15
 	MOVQ         128(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y16
 	VMOVAPS      Y16, Y17
 	VMOVAPS      Y15, Y18
@@ -1505,10 +1584,13 @@ half70:
 	MOVQ         152(AX), DX
 	VMOVUPS      (DX)(R8*1), Y5
 	MOVQ         160(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y18
 	MOVQ         168(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y19
 	MOVQ         176(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y20
 	VMOVAPS      Y20, Y21
 	VMOVAPS      Y19, Y22
@@ -1525,10 +1607,13 @@ half70:
 	MOVQ         200(AX), DX
 	VMOVUPS      (DX)(R8*1), Y5
 	MOVQ         208(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y22
 	MOVQ         216(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y23
 	MOVQ         224(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y24
 	VMOVAPS      Y24, Y25
 	VMOVAPS      Y23, Y26
@@ -1545,10 +1630,13 @@ half70:
 	MOVQ         248(AX), DX
 	VMOVUPS      (DX)(R8*1), Y5
 	MOVQ         256(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y26
 	MOVQ         264(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y27
 	MOVQ         272(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y28
 	VMOVAPS      Y28, Y29
 	VMOVAPS      Y27, Y30
@@ -1693,6 +1781,7 @@ half70:
 	MOVQ         112(AX), DX
 	VFNMADD231PS (DX)(R8*1), Y4, Y9
 	MOVQ         136(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y10
 	MOVQ         104(AX), DX
 	VADDPS       (DX)(R8*1), Y10, Y10
@@ -1705,6 +1794,7 @@ half70:
 	MOVQ         160(AX), DX
 	VFNMADD231PS (DX)(R8*1), Y4, Y11
 	MOVQ         184(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y12
 	MOVQ         152(AX), DX
 	VADDPS       (DX)(R8*1), Y12, Y12
@@ -1717,6 +1807,7 @@ half70:
 	MOVQ         208(AX), DX
 	VFNMADD231PS (DX)(R8*1), Y4, Y13
 	MOVQ         232(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y14
 	MOVQ         200(AX), DX
 	VADDPS       (DX)(R8*1), Y14, Y14
@@ -1729,6 +1820,7 @@ half70:
 	MOVQ         256(AX), DX
 	VFNMADD231PS (DX)(R8*1), Y4, Y15
 	MOVQ         280(AX), DX
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (DX)(R8*1), Y16
 	MOVQ         248(AX), DX
 	VADDPS       (DX)(R8*1), Y16, Y16
@@ -1791,7 +1883,7 @@ half70:
 	VMOVUPS      Y10, (DX)(DI*4)
 	VMOVUPS      Y16, (BX)(DI*4)
 
-done71:
+done75:
 	VZEROUPPER
 	RET
 
@@ -1846,7 +1938,7 @@ DATA splat7<>+28(SB)/4, $(2.5)
 GLOBL splat7<>(SB), RODATA|NOPTR, $32
 
 // func winogradOutput4Wide(m *float32, stride int, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
-// Requires: AVX, AVX512DQ, AVX512F, FMA3
+// Requires: AVX, AVX512DQ, AVX512F, FMA3, MMX+
 TEXT ·winogradOutput4Wide(SB), NOSPLIT, $0-104
 	VBROADCASTSS splat3<>+0(SB), Z0
 	VBROADCASTSS splat4<>+0(SB), Z1
@@ -1858,9 +1950,9 @@ TEXT ·winogradOutput4Wide(SB), NOSPLIT, $0-104
 	MOVQ         channels+64(FP), R8
 	XORQ         DI, DI
 	SUBQ         $+64, R8
-	JLT          half73
+	JLT          half77
 
-loop72:
+loop76:
 	LEAQ        (AX)(DI*1), CX
 	LEAQ        (CX)(SI*1), DX
 	VMOVUPS     (CX), Z4
@@ -1990,62 +2082,62 @@ loop72:
 	VFMADD231PS Z2, Z8, Z24
 	MOVQ        scale+72(FP), R9
 	TESTQ       R9, R9
-	JZ          noscale76
+	JZ          noscale80
 	VMOVUPS     (R9)(DI*1), Z8
 	VMULPS      Z8, Z4, Z4
 	VMULPS      Z8, Z6, Z6
 	VMULPS      Z8, Z24, Z24
 	VMULPS      Z8, Z20, Z20
 
-noscale76:
+noscale80:
 	MOVQ    shift+80(FP), R9
 	TESTQ   R9, R9
-	JZ      noshift77
+	JZ      noshift81
 	VMOVUPS (R9)(DI*1), Z8
 	VADDPS  Z8, Z4, Z4
 	VADDPS  Z8, Z6, Z6
 	VADDPS  Z8, Z24, Z24
 	VADDPS  Z8, Z20, Z20
 
-noshift77:
+noshift81:
 	MOVQ   res+88(FP), R9
 	TESTQ  R9, R9
-	JZ     nores78
+	JZ     nores82
 	MOVQ   pixel+32(FP), R10
 	MOVQ   right+48(FP), R11
 	LEAQ   (R9)(CX*1), R9
 	VADDPS (R9), Z4, Z4
 	CMPQ   R11, $+2
-	JLT    pixels79
+	JLT    pixels83
 	VADDPS (R9)(R10*1), Z6, Z6
 	CMPQ   R11, $+3
-	JLT    pixels79
+	JLT    pixels83
 	VADDPS (R9)(R10*2), Z24, Z24
 	CMPQ   R11, $+4
-	JLT    pixels79
+	JLT    pixels83
 	ADDQ   R10, R9
 	VADDPS (R9)(R10*2), Z20, Z20
 
-pixels79:
-nores78:
+pixels83:
+nores82:
 	MOVQ act+96(FP), R9
 	CMPQ R9, $+1
-	JEQ  act82
+	JEQ  act86
 	CMPQ R9, $+2
-	JEQ  act83
+	JEQ  act87
 	CMPQ R9, $+3
-	JEQ  act84
-	JMP  acted80
+	JEQ  act88
+	JMP  acted84
 
-act82:
+act86:
 	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z4, Z4
 	VMAXPS Z8, Z6, Z6
 	VMAXPS Z8, Z24, Z24
 	VMAXPS Z8, Z20, Z20
-	JMP    acted80
+	JMP    acted84
 
-act83:
+act87:
 	VXORPS       Z8, Z8, Z8
 	VBROADCASTSS splat0<>+0(SB), Z12
 	VBROADCASTSS splat1<>+0(SB), Z16
@@ -2070,9 +2162,9 @@ act83:
 	VMINPS       Z12, Z16, Z12
 	VMULPS       Z27, Z12, Z12
 	VMULPS       Z12, Z20, Z20
-	JMP          acted80
+	JMP          acted84
 
-act84:
+act88:
 	VXORPS       Z8, Z8, Z8
 	VBROADCASTSS splat0<>+0(SB), Z12
 	VBROADCASTSS splat1<>+0(SB), Z16
@@ -2098,26 +2190,44 @@ act84:
 	VMULPS       Z27, Z12, Z12
 	VMOVAPS      Z12, Z20
 
-acted80:
-	MOVQ    y+16(FP), R9
+acted84:
+	MOVQ       y+16(FP), R9
+	MOVQ       pixel+32(FP), R10
+	LEAQ       (R9)(R10*4), R10
+	MOVQ       pixel+32(FP), R11
+	MOVQ       right+48(FP), R12
+	LEAQ       (R10)(CX*1), R10
+	PREFETCHT0 (R10)
+	CMPQ       R12, $+2
+	JLT        pixels89
+	PREFETCHT0 (R10)(R11*1)
+	CMPQ       R12, $+3
+	JLT        pixels89
+	PREFETCHT0 (R10)(R11*2)
+	CMPQ       R12, $+4
+	JLT        pixels89
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)(R11*2)
+
+pixels89:
 	MOVQ    pixel+32(FP), R10
 	MOVQ    right+48(FP), R11
 	LEAQ    (R9)(CX*1), R9
 	VMOVUPS Z4, (R9)
 	CMPQ    R11, $+2
-	JLT     pixels85
+	JLT     pixels90
 	VMOVUPS Z6, (R9)(R10*1)
 	CMPQ    R11, $+3
-	JLT     pixels85
+	JLT     pixels90
 	VMOVUPS Z24, (R9)(R10*2)
 	CMPQ    R11, $+4
-	JLT     pixels85
+	JLT     pixels90
 	ADDQ    R10, R9
 	VMOVUPS Z20, (R9)(R10*2)
 
-pixels85:
+pixels90:
 	CMPQ        DX, $+2
-	JLT         tile75
+	JLT         tile79
 	ADDQ        row+24(FP), CX
 	VADDPS      Z11, Z7, Z4
 	VSUBPS      Z11, Z7, Z7
@@ -2132,62 +2242,62 @@ pixels85:
 	VFMADD231PS Z2, Z11, Z4
 	MOVQ        scale+72(FP), R9
 	TESTQ       R9, R9
-	JZ          noscale86
+	JZ          noscale91
 	VMOVUPS     (R9)(DI*1), Z6
 	VMULPS      Z6, Z5, Z5
 	VMULPS      Z6, Z7, Z7
 	VMULPS      Z6, Z4, Z4
 	VMULPS      Z6, Z23, Z23
 
-noscale86:
+noscale91:
 	MOVQ    shift+80(FP), R9
 	TESTQ   R9, R9
-	JZ      noshift87
+	JZ      noshift92
 	VMOVUPS (R9)(DI*1), Z6
 	VADDPS  Z6, Z5, Z5
 	VADDPS  Z6, Z7, Z7
 	VADDPS  Z6, Z4, Z4
 	VADDPS  Z6, Z23, Z23
 
-noshift87:
+noshift92:
 	MOVQ   res+88(FP), R9
 	TESTQ  R9, R9
-	JZ     nores88
+	JZ     nores93
 	MOVQ   pixel+32(FP), R10
 	MOVQ   right+48(FP), R11
 	LEAQ   (R9)(CX*1), R9
 	VADDPS (R9), Z5, Z5
 	CMPQ   R11, $+2
-	JLT    pixels89
+	JLT    pixels94
 	VADDPS (R9)(R10*1), Z7, Z7
 	CMPQ   R11, $+3
-	JLT    pixels89
+	JLT    pixels94
 	VADDPS (R9)(R10*2), Z4, Z4
 	CMPQ   R11, $+4
-	JLT    pixels89
+	JLT    pixels94
 	ADDQ   R10, R9
 	VADDPS (R9)(R10*2), Z23, Z23
 
-pixels89:
-nores88:
+pixels94:
+nores93:
 	MOVQ act+96(FP), R9
 	CMPQ R9, $+1
-	JEQ  act92
+	JEQ  act97
 	CMPQ R9, $+2
-	JEQ  act93
+	JEQ  act98
 	CMPQ R9, $+3
-	JEQ  act94
-	JMP  acted90
+	JEQ  act99
+	JMP  acted95
 
-act92:
+act97:
 	VXORPS Z6, Z6, Z6
 	VMAXPS Z6, Z5, Z5
 	VMAXPS Z6, Z7, Z7
 	VMAXPS Z6, Z4, Z4
 	VMAXPS Z6, Z23, Z23
-	JMP    acted90
+	JMP    acted95
 
-act93:
+act98:
 	VXORPS       Z6, Z6, Z6
 	VBROADCASTSS splat0<>+0(SB), Z8
 	VBROADCASTSS splat1<>+0(SB), Z11
@@ -2212,9 +2322,9 @@ act93:
 	VMINPS       Z8, Z11, Z8
 	VMULPS       Z12, Z8, Z8
 	VMULPS       Z8, Z23, Z23
-	JMP          acted90
+	JMP          acted95
 
-act94:
+act99:
 	VXORPS       Z6, Z6, Z6
 	VBROADCASTSS splat0<>+0(SB), Z8
 	VBROADCASTSS splat1<>+0(SB), Z11
@@ -2240,26 +2350,44 @@ act94:
 	VMULPS       Z12, Z8, Z8
 	VMOVAPS      Z8, Z23
 
-acted90:
-	MOVQ    y+16(FP), R9
+acted95:
+	MOVQ       y+16(FP), R9
+	MOVQ       pixel+32(FP), R10
+	LEAQ       (R9)(R10*4), R10
+	MOVQ       pixel+32(FP), R11
+	MOVQ       right+48(FP), R12
+	LEAQ       (R10)(CX*1), R10
+	PREFETCHT0 (R10)
+	CMPQ       R12, $+2
+	JLT        pixels100
+	PREFETCHT0 (R10)(R11*1)
+	CMPQ       R12, $+3
+	JLT        pixels100
+	PREFETCHT0 (R10)(R11*2)
+	CMPQ       R12, $+4
+	JLT        pixels100
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)(R11*2)
+
+pixels100:
 	MOVQ    pixel+32(FP), R10
 	MOVQ    right+48(FP), R11
 	LEAQ    (R9)(CX*1), R9
 	VMOVUPS Z5, (R9)
 	CMPQ    R11, $+2
-	JLT     pixels95
+	JLT     pixels101
 	VMOVUPS Z7, (R9)(R10*1)
 	CMPQ    R11, $+3
-	JLT     pixels95
+	JLT     pixels101
 	VMOVUPS Z4, (R9)(R10*2)
 	CMPQ    R11, $+4
-	JLT     pixels95
+	JLT     pixels101
 	ADDQ    R10, R9
 	VMOVUPS Z23, (R9)(R10*2)
 
-pixels95:
+pixels101:
 	CMPQ        DX, $+3
-	JLT         tile75
+	JLT         tile79
 	ADDQ        row+24(FP), CX
 	VADDPS      Z18, Z14, Z4
 	VSUBPS      Z18, Z14, Z14
@@ -2274,62 +2402,62 @@ pixels95:
 	VFMADD231PS Z2, Z18, Z4
 	MOVQ        scale+72(FP), R9
 	TESTQ       R9, R9
-	JZ          noscale96
+	JZ          noscale102
 	VMOVUPS     (R9)(DI*1), Z5
 	VMULPS      Z5, Z10, Z10
 	VMULPS      Z5, Z14, Z14
 	VMULPS      Z5, Z4, Z4
 	VMULPS      Z5, Z30, Z30
 
-noscale96:
+noscale102:
 	MOVQ    shift+80(FP), R9
 	TESTQ   R9, R9
-	JZ      noshift97
+	JZ      noshift103
 	VMOVUPS (R9)(DI*1), Z5
 	VADDPS  Z5, Z10, Z10
 	VADDPS  Z5, Z14, Z14
 	VADDPS  Z5, Z4, Z4
 	VADDPS  Z5, Z30, Z30
 
-noshift97:
+noshift103:
 	MOVQ   res+88(FP), R9
 	TESTQ  R9, R9
-	JZ     nores98
+	JZ     nores104
 	MOVQ   pixel+32(FP), R10
 	MOVQ   right+48(FP), R11
 	LEAQ   (R9)(CX*1), R9
 	VADDPS (R9), Z10, Z10
 	CMPQ   R11, $+2
-	JLT    pixels99
+	JLT    pixels105
 	VADDPS (R9)(R10*1), Z14, Z14
 	CMPQ   R11, $+3
-	JLT    pixels99
+	JLT    pixels105
 	VADDPS (R9)(R10*2), Z4, Z4
 	CMPQ   R11, $+4
-	JLT    pixels99
+	JLT    pixels105
 	ADDQ   R10, R9
 	VADDPS (R9)(R10*2), Z30, Z30
 
-pixels99:
-nores98:
+pixels105:
+nores104:
 	MOVQ act+96(FP), R9
 	CMPQ R9, $+1
-	JEQ  act102
+	JEQ  act108
 	CMPQ R9, $+2
-	JEQ  act103
+	JEQ  act109
 	CMPQ R9, $+3
-	JEQ  act104
-	JMP  acted100
+	JEQ  act110
+	JMP  acted106
 
-act102:
+act108:
 	VXORPS Z5, Z5, Z5
 	VMAXPS Z5, Z10, Z10
 	VMAXPS Z5, Z14, Z14
 	VMAXPS Z5, Z4, Z4
 	VMAXPS Z5, Z30, Z30
-	JMP    acted100
+	JMP    acted106
 
-act103:
+act109:
 	VXORPS       Z5, Z5, Z5
 	VBROADCASTSS splat0<>+0(SB), Z6
 	VBROADCASTSS splat1<>+0(SB), Z7
@@ -2354,9 +2482,9 @@ act103:
 	VMINPS       Z6, Z7, Z6
 	VMULPS       Z8, Z6, Z6
 	VMULPS       Z6, Z30, Z30
-	JMP          acted100
+	JMP          acted106
 
-act104:
+act110:
 	VXORPS       Z5, Z5, Z5
 	VBROADCASTSS splat0<>+0(SB), Z6
 	VBROADCASTSS splat1<>+0(SB), Z7
@@ -2382,26 +2510,44 @@ act104:
 	VMULPS       Z8, Z6, Z6
 	VMOVAPS      Z6, Z30
 
-acted100:
-	MOVQ    y+16(FP), R9
+acted106:
+	MOVQ       y+16(FP), R9
+	MOVQ       pixel+32(FP), R10
+	LEAQ       (R9)(R10*4), R10
+	MOVQ       pixel+32(FP), R11
+	MOVQ       right+48(FP), R12
+	LEAQ       (R10)(CX*1), R10
+	PREFETCHT0 (R10)
+	CMPQ       R12, $+2
+	JLT        pixels111
+	PREFETCHT0 (R10)(R11*1)
+	CMPQ       R12, $+3
+	JLT        pixels111
+	PREFETCHT0 (R10)(R11*2)
+	CMPQ       R12, $+4
+	JLT        pixels111
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)(R11*2)
+
+pixels111:
 	MOVQ    pixel+32(FP), R10
 	MOVQ    right+48(FP), R11
 	LEAQ    (R9)(CX*1), R9
 	VMOVUPS Z10, (R9)
 	CMPQ    R11, $+2
-	JLT     pixels105
+	JLT     pixels112
 	VMOVUPS Z14, (R9)(R10*1)
 	CMPQ    R11, $+3
-	JLT     pixels105
+	JLT     pixels112
 	VMOVUPS Z4, (R9)(R10*2)
 	CMPQ    R11, $+4
-	JLT     pixels105
+	JLT     pixels112
 	ADDQ    R10, R9
 	VMOVUPS Z30, (R9)(R10*2)
 
-pixels105:
+pixels112:
 	CMPQ        DX, $+4
-	JLT         tile75
+	JLT         tile79
 	ADDQ        row+24(FP), CX
 	VADDPS      Z17, Z13, Z4
 	VSUBPS      Z17, Z13, Z13
@@ -2416,62 +2562,62 @@ pixels105:
 	VFMADD231PS Z2, Z17, Z4
 	MOVQ        scale+72(FP), DX
 	TESTQ       DX, DX
-	JZ          noscale106
+	JZ          noscale113
 	VMOVUPS     (DX)(DI*1), Z5
 	VMULPS      Z5, Z9, Z9
 	VMULPS      Z5, Z13, Z13
 	VMULPS      Z5, Z4, Z4
 	VMULPS      Z5, Z29, Z29
 
-noscale106:
+noscale113:
 	MOVQ    shift+80(FP), DX
 	TESTQ   DX, DX
-	JZ      noshift107
+	JZ      noshift114
 	VMOVUPS (DX)(DI*1), Z5
 	VADDPS  Z5, Z9, Z9
 	VADDPS  Z5, Z13, Z13
 	VADDPS  Z5, Z4, Z4
 	VADDPS  Z5, Z29, Z29
 
-noshift107:
+noshift114:
 	MOVQ   res+88(FP), DX
 	TESTQ  DX, DX
-	JZ     nores108
+	JZ     nores115
 	MOVQ   pixel+32(FP), R9
 	MOVQ   right+48(FP), R10
 	LEAQ   (DX)(CX*1), DX
 	VADDPS (DX), Z9, Z9
 	CMPQ   R10, $+2
-	JLT    pixels109
+	JLT    pixels116
 	VADDPS (DX)(R9*1), Z13, Z13
 	CMPQ   R10, $+3
-	JLT    pixels109
+	JLT    pixels116
 	VADDPS (DX)(R9*2), Z4, Z4
 	CMPQ   R10, $+4
-	JLT    pixels109
+	JLT    pixels116
 	ADDQ   R9, DX
 	VADDPS (DX)(R9*2), Z29, Z29
 
-pixels109:
-nores108:
+pixels116:
+nores115:
 	MOVQ act+96(FP), DX
 	CMPQ DX, $+1
-	JEQ  act112
+	JEQ  act119
 	CMPQ DX, $+2
-	JEQ  act113
+	JEQ  act120
 	CMPQ DX, $+3
-	JEQ  act114
-	JMP  acted110
+	JEQ  act121
+	JMP  acted117
 
-act112:
+act119:
 	VXORPS Z5, Z5, Z5
 	VMAXPS Z5, Z9, Z9
 	VMAXPS Z5, Z13, Z13
 	VMAXPS Z5, Z4, Z4
 	VMAXPS Z5, Z29, Z29
-	JMP    acted110
+	JMP    acted117
 
-act113:
+act120:
 	VXORPS       Z5, Z5, Z5
 	VBROADCASTSS splat0<>+0(SB), Z6
 	VBROADCASTSS splat1<>+0(SB), Z7
@@ -2496,9 +2642,9 @@ act113:
 	VMINPS       Z6, Z7, Z6
 	VMULPS       Z8, Z6, Z6
 	VMULPS       Z6, Z29, Z29
-	JMP          acted110
+	JMP          acted117
 
-act114:
+act121:
 	VXORPS       Z5, Z5, Z5
 	VBROADCASTSS splat0<>+0(SB), Z6
 	VBROADCASTSS splat1<>+0(SB), Z7
@@ -2524,33 +2670,51 @@ act114:
 	VMULPS       Z8, Z6, Z6
 	VMOVAPS      Z6, Z29
 
-acted110:
-	MOVQ    y+16(FP), DX
+acted117:
+	MOVQ       y+16(FP), DX
+	MOVQ       pixel+32(FP), R9
+	LEAQ       (DX)(R9*4), R9
+	MOVQ       pixel+32(FP), R10
+	MOVQ       right+48(FP), R11
+	LEAQ       (R9)(CX*1), R9
+	PREFETCHT0 (R9)
+	CMPQ       R11, $+2
+	JLT        pixels122
+	PREFETCHT0 (R9)(R10*1)
+	CMPQ       R11, $+3
+	JLT        pixels122
+	PREFETCHT0 (R9)(R10*2)
+	CMPQ       R11, $+4
+	JLT        pixels122
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)(R10*2)
+
+pixels122:
 	MOVQ    pixel+32(FP), R9
 	MOVQ    right+48(FP), R10
 	LEAQ    (DX)(CX*1), CX
 	VMOVUPS Z9, (CX)
 	CMPQ    R10, $+2
-	JLT     pixels115
+	JLT     pixels123
 	VMOVUPS Z13, (CX)(R9*1)
 	CMPQ    R10, $+3
-	JLT     pixels115
+	JLT     pixels123
 	VMOVUPS Z4, (CX)(R9*2)
 	CMPQ    R10, $+4
-	JLT     pixels115
+	JLT     pixels123
 	ADDQ    R9, CX
 	VMOVUPS Z29, (CX)(R9*2)
 
-pixels115:
-tile75:
+pixels123:
+tile79:
 	ADDQ $+64, DI
 	CMPQ DI, R8
-	JLE  loop72
+	JLE  loop76
 
-half73:
+half77:
 	ADDQ        $+64, R8
 	CMPQ        DI, R8
-	JGE         done74
+	JGE         done78
 	LEAQ        (AX)(DI*1), CX
 	LEAQ        (CX)(SI*1), DX
 	VMOVUPS     (CX), Y4
@@ -2680,62 +2844,62 @@ half73:
 	VFMADD231PS Y2, Y8, Y24
 	MOVQ        scale+72(FP), DX
 	TESTQ       DX, DX
-	JZ          noscale117
+	JZ          noscale125
 	VMOVUPS     (DX)(DI*1), Y8
 	VMULPS      Y8, Y4, Y4
 	VMULPS      Y8, Y6, Y6
 	VMULPS      Y8, Y24, Y24
 	VMULPS      Y8, Y20, Y20
 
-noscale117:
+noscale125:
 	MOVQ    shift+80(FP), DX
 	TESTQ   DX, DX
-	JZ      noshift118
+	JZ      noshift126
 	VMOVUPS (DX)(DI*1), Y8
 	VADDPS  Y8, Y4, Y4
 	VADDPS  Y8, Y6, Y6
 	VADDPS  Y8, Y24, Y24
 	VADDPS  Y8, Y20, Y20
 
-noshift118:
+noshift126:
 	MOVQ   res+88(FP), DX
 	TESTQ  DX, DX
-	JZ     nores119
+	JZ     nores127
 	MOVQ   pixel+32(FP), BX
 	MOVQ   right+48(FP), SI
 	LEAQ   (DX)(AX*1), DX
 	VADDPS (DX), Y4, Y4
 	CMPQ   SI, $+2
-	JLT    pixels120
+	JLT    pixels128
 	VADDPS (DX)(BX*1), Y6, Y6
 	CMPQ   SI, $+3
-	JLT    pixels120
+	JLT    pixels128
 	VADDPS (DX)(BX*2), Y24, Y24
 	CMPQ   SI, $+4
-	JLT    pixels120
+	JLT    pixels128
 	ADDQ   BX, DX
 	VADDPS (DX)(BX*2), Y20, Y20
 
-pixels120:
-nores119:
+pixels128:
+nores127:
 	MOVQ act+96(FP), DX
 	CMPQ DX, $+1
-	JEQ  act123
+	JEQ  act131
 	CMPQ DX, $+2
-	JEQ  act124
+	JEQ  act132
 	CMPQ DX, $+3
-	JEQ  act125
-	JMP  acted121
+	JEQ  act133
+	JMP  acted129
 
-act123:
+act131:
 	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y4, Y4
 	VMAXPS Y8, Y6, Y6
 	VMAXPS Y8, Y24, Y24
 	VMAXPS Y8, Y20, Y20
-	JMP    acted121
+	JMP    acted129
 
-act124:
+act132:
 	VXORPS       Y8, Y8, Y8
 	VBROADCASTSS splat0<>+0(SB), Y12
 	VBROADCASTSS splat1<>+0(SB), Y16
@@ -2760,9 +2924,9 @@ act124:
 	VMINPS       Y12, Y16, Y12
 	VMULPS       Y27, Y12, Y12
 	VMULPS       Y12, Y20, Y20
-	JMP          acted121
+	JMP          acted129
 
-act125:
+act133:
 	VXORPS       Y8, Y8, Y8
 	VBROADCASTSS splat0<>+0(SB), Y12
 	VBROADCASTSS splat1<>+0(SB), Y16
@@ -2788,26 +2952,44 @@ act125:
 	VMULPS       Y27, Y12, Y12
 	VMOVAPS      Y12, Y20
 
-acted121:
-	MOVQ    y+16(FP), DX
+acted129:
+	MOVQ       y+16(FP), DX
+	MOVQ       pixel+32(FP), BX
+	LEAQ       (DX)(BX*4), BX
+	MOVQ       pixel+32(FP), SI
+	MOVQ       right+48(FP), R8
+	LEAQ       (BX)(AX*1), BX
+	PREFETCHT0 (BX)
+	CMPQ       R8, $+2
+	JLT        pixels134
+	PREFETCHT0 (BX)(SI*1)
+	CMPQ       R8, $+3
+	JLT        pixels134
+	PREFETCHT0 (BX)(SI*2)
+	CMPQ       R8, $+4
+	JLT        pixels134
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)(SI*2)
+
+pixels134:
 	MOVQ    pixel+32(FP), BX
 	MOVQ    right+48(FP), SI
 	LEAQ    (DX)(AX*1), DX
 	VMOVUPS Y4, (DX)
 	CMPQ    SI, $+2
-	JLT     pixels126
+	JLT     pixels135
 	VMOVUPS Y6, (DX)(BX*1)
 	CMPQ    SI, $+3
-	JLT     pixels126
+	JLT     pixels135
 	VMOVUPS Y24, (DX)(BX*2)
 	CMPQ    SI, $+4
-	JLT     pixels126
+	JLT     pixels135
 	ADDQ    BX, DX
 	VMOVUPS Y20, (DX)(BX*2)
 
-pixels126:
+pixels135:
 	CMPQ        CX, $+2
-	JLT         tile116
+	JLT         tile124
 	ADDQ        row+24(FP), AX
 	VADDPS      Y11, Y7, Y4
 	VSUBPS      Y11, Y7, Y7
@@ -2822,62 +3004,62 @@ pixels126:
 	VFMADD231PS Y2, Y11, Y4
 	MOVQ        scale+72(FP), DX
 	TESTQ       DX, DX
-	JZ          noscale127
+	JZ          noscale136
 	VMOVUPS     (DX)(DI*1), Y6
 	VMULPS      Y6, Y5, Y5
 	VMULPS      Y6, Y7, Y7
 	VMULPS      Y6, Y4, Y4
 	VMULPS      Y6, Y23, Y23
 
-noscale127:
+noscale136:
 	MOVQ    shift+80(FP), DX
 	TESTQ   DX, DX
-	JZ      noshift128
+	JZ      noshift137
 	VMOVUPS (DX)(DI*1), Y6
 	VADDPS  Y6, Y5, Y5
 	VADDPS  Y6, Y7, Y7
 	VADDPS  Y6, Y4, Y4
 	VADDPS  Y6, Y23, Y23
 
-noshift128:
+noshift137:
 	MOVQ   res+88(FP), DX
 	TESTQ  DX, DX
-	JZ     nores129
+	JZ     nores138
 	MOVQ   pixel+32(FP), BX
 	MOVQ   right+48(FP), SI
 	LEAQ   (DX)(AX*1), DX
 	VADDPS (DX), Y5, Y5
 	CMPQ   SI, $+2
-	JLT    pixels130
+	JLT    pixels139
 	VADDPS (DX)(BX*1), Y7, Y7
 	CMPQ   SI, $+3
-	JLT    pixels130
+	JLT    pixels139
 	VADDPS (DX)(BX*2), Y4, Y4
 	CMPQ   SI, $+4
-	JLT    pixels130
+	JLT    pixels139
 	ADDQ   BX, DX
 	VADDPS (DX)(BX*2), Y23, Y23
 
-pixels130:
-nores129:
+pixels139:
+nores138:
 	MOVQ act+96(FP), DX
 	CMPQ DX, $+1
-	JEQ  act133
+	JEQ  act142
 	CMPQ DX, $+2
-	JEQ  act134
+	JEQ  act143
 	CMPQ DX, $+3
-	JEQ  act135
-	JMP  acted131
+	JEQ  act144
+	JMP  acted140
 
-act133:
+act142:
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y5, Y5
 	VMAXPS Y6, Y7, Y7
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y23, Y23
-	JMP    acted131
+	JMP    acted140
 
-act134:
+act143:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y8
 	VBROADCASTSS splat1<>+0(SB), Y11
@@ -2902,9 +3084,9 @@ act134:
 	VMINPS       Y8, Y11, Y8
 	VMULPS       Y12, Y8, Y8
 	VMULPS       Y8, Y23, Y23
-	JMP          acted131
+	JMP          acted140
 
-act135:
+act144:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y8
 	VBROADCASTSS splat1<>+0(SB), Y11
@@ -2930,26 +3112,44 @@ act135:
 	VMULPS       Y12, Y8, Y8
 	VMOVAPS      Y8, Y23
 
-acted131:
-	MOVQ    y+16(FP), DX
+acted140:
+	MOVQ       y+16(FP), DX
+	MOVQ       pixel+32(FP), BX
+	LEAQ       (DX)(BX*4), BX
+	MOVQ       pixel+32(FP), SI
+	MOVQ       right+48(FP), R8
+	LEAQ       (BX)(AX*1), BX
+	PREFETCHT0 (BX)
+	CMPQ       R8, $+2
+	JLT        pixels145
+	PREFETCHT0 (BX)(SI*1)
+	CMPQ       R8, $+3
+	JLT        pixels145
+	PREFETCHT0 (BX)(SI*2)
+	CMPQ       R8, $+4
+	JLT        pixels145
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)(SI*2)
+
+pixels145:
 	MOVQ    pixel+32(FP), BX
 	MOVQ    right+48(FP), SI
 	LEAQ    (DX)(AX*1), DX
 	VMOVUPS Y5, (DX)
 	CMPQ    SI, $+2
-	JLT     pixels136
+	JLT     pixels146
 	VMOVUPS Y7, (DX)(BX*1)
 	CMPQ    SI, $+3
-	JLT     pixels136
+	JLT     pixels146
 	VMOVUPS Y4, (DX)(BX*2)
 	CMPQ    SI, $+4
-	JLT     pixels136
+	JLT     pixels146
 	ADDQ    BX, DX
 	VMOVUPS Y23, (DX)(BX*2)
 
-pixels136:
+pixels146:
 	CMPQ        CX, $+3
-	JLT         tile116
+	JLT         tile124
 	ADDQ        row+24(FP), AX
 	VADDPS      Y18, Y14, Y4
 	VSUBPS      Y18, Y14, Y14
@@ -2964,62 +3164,62 @@ pixels136:
 	VFMADD231PS Y2, Y18, Y4
 	MOVQ        scale+72(FP), DX
 	TESTQ       DX, DX
-	JZ          noscale137
+	JZ          noscale147
 	VMOVUPS     (DX)(DI*1), Y5
 	VMULPS      Y5, Y10, Y10
 	VMULPS      Y5, Y14, Y14
 	VMULPS      Y5, Y4, Y4
 	VMULPS      Y5, Y30, Y30
 
-noscale137:
+noscale147:
 	MOVQ    shift+80(FP), DX
 	TESTQ   DX, DX
-	JZ      noshift138
+	JZ      noshift148
 	VMOVUPS (DX)(DI*1), Y5
 	VADDPS  Y5, Y10, Y10
 	VADDPS  Y5, Y14, Y14
 	VADDPS  Y5, Y4, Y4
 	VADDPS  Y5, Y30, Y30
 
-noshift138:
+noshift148:
 	MOVQ   res+88(FP), DX
 	TESTQ  DX, DX
-	JZ     nores139
+	JZ     nores149
 	MOVQ   pixel+32(FP), BX
 	MOVQ   right+48(FP), SI
 	LEAQ   (DX)(AX*1), DX
 	VADDPS (DX), Y10, Y10
 	CMPQ   SI, $+2
-	JLT    pixels140
+	JLT    pixels150
 	VADDPS (DX)(BX*1), Y14, Y14
 	CMPQ   SI, $+3
-	JLT    pixels140
+	JLT    pixels150
 	VADDPS (DX)(BX*2), Y4, Y4
 	CMPQ   SI, $+4
-	JLT    pixels140
+	JLT    pixels150
 	ADDQ   BX, DX
 	VADDPS (DX)(BX*2), Y30, Y30
 
-pixels140:
-nores139:
+pixels150:
+nores149:
 	MOVQ act+96(FP), DX
 	CMPQ DX, $+1
-	JEQ  act143
+	JEQ  act153
 	CMPQ DX, $+2
-	JEQ  act144
+	JEQ  act154
 	CMPQ DX, $+3
-	JEQ  act145
-	JMP  acted141
+	JEQ  act155
+	JMP  acted151
 
-act143:
+act153:
 	VXORPS Y5, Y5, Y5
 	VMAXPS Y5, Y10, Y10
 	VMAXPS Y5, Y14, Y14
 	VMAXPS Y5, Y4, Y4
 	VMAXPS Y5, Y30, Y30
-	JMP    acted141
+	JMP    acted151
 
-act144:
+act154:
 	VXORPS       Y5, Y5, Y5
 	VBROADCASTSS splat0<>+0(SB), Y6
 	VBROADCASTSS splat1<>+0(SB), Y7
@@ -3044,9 +3244,9 @@ act144:
 	VMINPS       Y6, Y7, Y6
 	VMULPS       Y8, Y6, Y6
 	VMULPS       Y6, Y30, Y30
-	JMP          acted141
+	JMP          acted151
 
-act145:
+act155:
 	VXORPS       Y5, Y5, Y5
 	VBROADCASTSS splat0<>+0(SB), Y6
 	VBROADCASTSS splat1<>+0(SB), Y7
@@ -3072,26 +3272,44 @@ act145:
 	VMULPS       Y8, Y6, Y6
 	VMOVAPS      Y6, Y30
 
-acted141:
-	MOVQ    y+16(FP), DX
+acted151:
+	MOVQ       y+16(FP), DX
+	MOVQ       pixel+32(FP), BX
+	LEAQ       (DX)(BX*4), BX
+	MOVQ       pixel+32(FP), SI
+	MOVQ       right+48(FP), R8
+	LEAQ       (BX)(AX*1), BX
+	PREFETCHT0 (BX)
+	CMPQ       R8, $+2
+	JLT        pixels156
+	PREFETCHT0 (BX)(SI*1)
+	CMPQ       R8, $+3
+	JLT        pixels156
+	PREFETCHT0 (BX)(SI*2)
+	CMPQ       R8, $+4
+	JLT        pixels156
+	ADDQ       SI, BX
+	PREFETCHT0 (BX)(SI*2)
+
+pixels156:
 	MOVQ    pixel+32(FP), BX
 	MOVQ    right+48(FP), SI
 	LEAQ    (DX)(AX*1), DX
 	VMOVUPS Y10, (DX)
 	CMPQ    SI, $+2
-	JLT     pixels146
+	JLT     pixels157
 	VMOVUPS Y14, (DX)(BX*1)
 	CMPQ    SI, $+3
-	JLT     pixels146
+	JLT     pixels157
 	VMOVUPS Y4, (DX)(BX*2)
 	CMPQ    SI, $+4
-	JLT     pixels146
+	JLT     pixels157
 	ADDQ    BX, DX
 	VMOVUPS Y30, (DX)(BX*2)
 
-pixels146:
+pixels157:
 	CMPQ        CX, $+4
-	JLT         tile116
+	JLT         tile124
 	ADDQ        row+24(FP), AX
 	VADDPS      Y17, Y13, Y4
 	VSUBPS      Y17, Y13, Y13
@@ -3106,62 +3324,62 @@ pixels146:
 	VFMADD231PS Y2, Y17, Y4
 	MOVQ        scale+72(FP), CX
 	TESTQ       CX, CX
-	JZ          noscale147
+	JZ          noscale158
 	VMOVUPS     (CX)(DI*1), Y0
 	VMULPS      Y0, Y9, Y9
 	VMULPS      Y0, Y13, Y13
 	VMULPS      Y0, Y4, Y4
 	VMULPS      Y0, Y29, Y29
 
-noscale147:
+noscale158:
 	MOVQ    shift+80(FP), CX
 	TESTQ   CX, CX
-	JZ      noshift148
+	JZ      noshift159
 	VMOVUPS (CX)(DI*1), Y0
 	VADDPS  Y0, Y9, Y9
 	VADDPS  Y0, Y13, Y13
 	VADDPS  Y0, Y4, Y4
 	VADDPS  Y0, Y29, Y29
 
-noshift148:
+noshift159:
 	MOVQ   res+88(FP), CX
 	TESTQ  CX, CX
-	JZ     nores149
+	JZ     nores160
 	MOVQ   pixel+32(FP), DX
 	MOVQ   right+48(FP), BX
 	LEAQ   (CX)(AX*1), CX
 	VADDPS (CX), Y9, Y9
 	CMPQ   BX, $+2
-	JLT    pixels150
+	JLT    pixels161
 	VADDPS (CX)(DX*1), Y13, Y13
 	CMPQ   BX, $+3
-	JLT    pixels150
+	JLT    pixels161
 	VADDPS (CX)(DX*2), Y4, Y4
 	CMPQ   BX, $+4
-	JLT    pixels150
+	JLT    pixels161
 	ADDQ   DX, CX
 	VADDPS (CX)(DX*2), Y29, Y29
 
-pixels150:
-nores149:
+pixels161:
+nores160:
 	MOVQ act+96(FP), CX
 	CMPQ CX, $+1
-	JEQ  act153
+	JEQ  act164
 	CMPQ CX, $+2
-	JEQ  act154
+	JEQ  act165
 	CMPQ CX, $+3
-	JEQ  act155
-	JMP  acted151
+	JEQ  act166
+	JMP  acted162
 
-act153:
+act164:
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y0, Y9, Y9
 	VMAXPS Y0, Y13, Y13
 	VMAXPS Y0, Y4, Y4
 	VMAXPS Y0, Y29, Y29
-	JMP    acted151
+	JMP    acted162
 
-act154:
+act165:
 	VXORPS       Y0, Y0, Y0
 	VBROADCASTSS splat0<>+0(SB), Y1
 	VBROADCASTSS splat1<>+0(SB), Y2
@@ -3186,9 +3404,9 @@ act154:
 	VMINPS       Y1, Y2, Y1
 	VMULPS       Y3, Y1, Y1
 	VMULPS       Y1, Y29, Y29
-	JMP          acted151
+	JMP          acted162
 
-act155:
+act166:
 	VXORPS       Y0, Y0, Y0
 	VBROADCASTSS splat0<>+0(SB), Y1
 	VBROADCASTSS splat1<>+0(SB), Y2
@@ -3214,83 +3432,107 @@ act155:
 	VMULPS       Y3, Y1, Y1
 	VMOVAPS      Y1, Y29
 
-acted151:
-	MOVQ    y+16(FP), CX
+acted162:
+	MOVQ       y+16(FP), CX
+	MOVQ       pixel+32(FP), DX
+	LEAQ       (CX)(DX*4), DX
+	MOVQ       pixel+32(FP), BX
+	MOVQ       right+48(FP), SI
+	LEAQ       (DX)(AX*1), DX
+	PREFETCHT0 (DX)
+	CMPQ       SI, $+2
+	JLT        pixels167
+	PREFETCHT0 (DX)(BX*1)
+	CMPQ       SI, $+3
+	JLT        pixels167
+	PREFETCHT0 (DX)(BX*2)
+	CMPQ       SI, $+4
+	JLT        pixels167
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)(BX*2)
+
+pixels167:
 	MOVQ    pixel+32(FP), DX
 	MOVQ    right+48(FP), BX
 	LEAQ    (CX)(AX*1), AX
 	VMOVUPS Y9, (AX)
 	CMPQ    BX, $+2
-	JLT     pixels156
+	JLT     pixels168
 	VMOVUPS Y13, (AX)(DX*1)
 	CMPQ    BX, $+3
-	JLT     pixels156
+	JLT     pixels168
 	VMOVUPS Y4, (AX)(DX*2)
 	CMPQ    BX, $+4
-	JLT     pixels156
+	JLT     pixels168
 	ADDQ    DX, AX
 	VMOVUPS Y29, (AX)(DX*2)
 
-pixels156:
-tile116:
-done74:
+pixels168:
+tile124:
+done78:
 	VZEROUPPER
 	RET
 
 // func winogradProductsWide(v *float32, vstride int, row int, u *float32, ustride int, upanel int, m *float32, mstride int, mrow int, positions int, groups int, rows int, more int, outputs int)
-// Requires: AVX, AVX512DQ, AVX512F, FMA3
+// Requires: AVX, AVX512DQ, AVX512F, FMA3, MMX+
 TEXT ·winogradProductsWide(SB), NOSPLIT, $0-112
 	CMPQ outputs+104(FP), $+8
-	JEQ  outputs157
+	JEQ  outputs169
 	CMPQ outputs+104(FP), $+16
-	JEQ  outputs158
+	JEQ  outputs170
 	CMPQ outputs+104(FP), $+24
-	JEQ  outputs159
+	JEQ  outputs171
 	CMPQ outputs+104(FP), $+32
-	JEQ  outputs160
+	JEQ  outputs172
 
-outputs157:
-position161:
+outputs169:
+position173:
 	MOVQ v+0(FP), AX
 	MOVQ m+48(FP), CX
 	XORQ DX, DX
 
-group162:
+group174:
 	CMPQ   DX, more+96(FP)
 	MOVQ   rows+88(FP), BX
 	ADCQ   $+0, BX
 	CMPQ   BX, $+14
-	JEQ    rows164
-	CMPQ   BX, $+13
-	JEQ    rows165
-	CMPQ   BX, $+12
-	JEQ    rows166
-	CMPQ   BX, $+11
-	JEQ    rows167
-	CMPQ   BX, $+10
-	JEQ    rows168
-	CMPQ   BX, $+9
-	JEQ    rows169
-	CMPQ   BX, $+8
-	JEQ    rows170
-	CMPQ   BX, $+7
-	JEQ    rows171
-	CMPQ   BX, $+6
-	JEQ    rows172
-	CMPQ   BX, $+5
-	JEQ    rows173
-	CMPQ   BX, $+4
-	JEQ    rows174
-	CMPQ   BX, $+3
-	JEQ    rows175
-	CMPQ   BX, $+2
 	JEQ    rows176
+	CMPQ   BX, $+13
+	JEQ    rows177
+	CMPQ   BX, $+12
+	JEQ    rows178
+	CMPQ   BX, $+11
+	JEQ    rows179
+	CMPQ   BX, $+10
+	JEQ    rows180
+	CMPQ   BX, $+9
+	JEQ    rows181
+	CMPQ   BX, $+8
+	JEQ    rows182
+	CMPQ   BX, $+7
+	JEQ    rows183
+	CMPQ   BX, $+6
+	JEQ    rows184
+	CMPQ   BX, $+5
+	JEQ    rows185
+	CMPQ   BX, $+4
+	JEQ    rows186
+	CMPQ   BX, $+3
+	JEQ    rows187
+	CMPQ   BX, $+2
+	JEQ    rows188
 	VXORPS Y0, Y0, Y0
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), BX
 	MOVQ   row+16(FP), SI
+	MOVQ   DX, DI
+	ANDQ   $+1, DI
+	SHLQ   $+7, DI
+	ADDQ   ustride+32(FP), DI
 
-inputs178:
+inputs190:
+	PREFETCHT1   (BX)(DI*1)
+	PREFETCHT1   64(BX)(DI*1)
 	VMOVUPS      (BX), Y1
 	VBROADCASTSS (AX), Y2
 	VFMADD231PS  Y2, Y1, Y0
@@ -3306,20 +3548,26 @@ inputs178:
 	ADDQ         $+256, BX
 	ADDQ         $+16, AX
 	SUBQ         $+16, SI
-	JNZ          inputs178
+	JNZ          inputs190
 	MOVQ         mrow+64(FP), BX
 	VMOVUPS      Y0, (CX)
 	ADDQ         BX, CX
-	JMP          groups163
+	JMP          groups175
 
-rows176:
+rows188:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), SI
 	MOVQ   row+16(FP), DI
+	MOVQ   DX, R8
+	ANDQ   $+1, R8
+	SHLQ   $+7, R8
+	ADDQ   ustride+32(FP), R8
 
-inputs179:
+inputs191:
+	PREFETCHT1   (SI)(R8*1)
+	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y2
 	VBROADCASTSS (AX), Y3
 	VFMADD231PS  Y3, Y2, Y0
@@ -3343,24 +3591,30 @@ inputs179:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs179
+	JNZ          inputs191
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	ADDQ         SI, CX
 	VMOVUPS      Y1, (CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*1), AX
-	JMP          groups163
+	JMP          groups175
 
-rows175:
+rows187:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), SI
 	MOVQ   row+16(FP), DI
+	MOVQ   DX, R8
+	ANDQ   $+1, R8
+	SHLQ   $+7, R8
+	ADDQ   ustride+32(FP), R8
 
-inputs180:
+inputs192:
+	PREFETCHT1   (SI)(R8*1)
+	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y3
 	VBROADCASTSS (AX), Y4
 	VFMADD231PS  Y4, Y3, Y0
@@ -3392,7 +3646,7 @@ inputs180:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs180
+	JNZ          inputs192
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	ADDQ         SI, CX
@@ -3401,9 +3655,9 @@ inputs180:
 	VMOVUPS      Y2, (CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*2), AX
-	JMP          groups163
+	JMP          groups175
 
-rows174:
+rows186:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3413,8 +3667,14 @@ rows174:
 	MOVQ   row+16(FP), DI
 	LEAQ   (AX)(BX*2), R8
 	ADDQ   BX, R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
 
-inputs181:
+inputs193:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y4
 	VBROADCASTSS (AX), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -3455,7 +3715,7 @@ inputs181:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs181
+	JNZ          inputs193
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -3466,9 +3726,9 @@ inputs181:
 	VMOVUPS      Y3, (CX)
 	ADDQ         AX, CX
 	MOVQ         R8, AX
-	JMP          groups163
+	JMP          groups175
 
-rows173:
+rows185:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3479,8 +3739,14 @@ rows173:
 	MOVQ   row+16(FP), DI
 	LEAQ   (AX)(BX*2), R8
 	ADDQ   BX, R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
 
-inputs182:
+inputs194:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y5
 	VBROADCASTSS (AX), Y6
 	VFMADD231PS  Y6, Y5, Y0
@@ -3529,7 +3795,7 @@ inputs182:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs182
+	JNZ          inputs194
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -3542,9 +3808,9 @@ inputs182:
 	VMOVUPS      Y4, (CX)
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*1), AX
-	JMP          groups163
+	JMP          groups175
 
-rows172:
+rows184:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3556,8 +3822,14 @@ rows172:
 	MOVQ   row+16(FP), DI
 	LEAQ   (AX)(BX*2), R8
 	ADDQ   BX, R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
 
-inputs183:
+inputs195:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y6
 	VBROADCASTSS (AX), Y7
 	VFMADD231PS  Y7, Y6, Y0
@@ -3614,7 +3886,7 @@ inputs183:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs183
+	JNZ          inputs195
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -3629,9 +3901,9 @@ inputs183:
 	VMOVUPS      Y5, (CX)
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*2), AX
-	JMP          groups163
+	JMP          groups175
 
-rows171:
+rows183:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3646,8 +3918,14 @@ rows171:
 	ADDQ   BX, R8
 	LEAQ   (R8)(BX*2), R9
 	ADDQ   BX, R9
+	MOVQ   DX, R10
+	ANDQ   $+1, R10
+	SHLQ   $+7, R10
+	ADDQ   ustride+32(FP), R10
 
-inputs184:
+inputs196:
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Y7
 	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y8, Y7, Y0
@@ -3713,7 +3991,7 @@ inputs184:
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs184
+	JNZ          inputs196
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -3730,9 +4008,9 @@ inputs184:
 	VMOVUPS      Y6, (CX)
 	ADDQ         AX, CX
 	MOVQ         R9, AX
-	JMP          groups163
+	JMP          groups175
 
-rows170:
+rows182:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3748,8 +4026,14 @@ rows170:
 	ADDQ   BX, R8
 	LEAQ   (R8)(BX*2), R9
 	ADDQ   BX, R9
+	MOVQ   DX, R10
+	ANDQ   $+1, R10
+	SHLQ   $+7, R10
+	ADDQ   ustride+32(FP), R10
 
-inputs185:
+inputs197:
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Y8
 	VBROADCASTSS (AX), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -3823,7 +4107,7 @@ inputs185:
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs185
+	JNZ          inputs197
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -3842,9 +4126,9 @@ inputs185:
 	VMOVUPS      Y7, (CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*1), AX
-	JMP          groups163
+	JMP          groups175
 
-rows169:
+rows181:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3861,8 +4145,14 @@ rows169:
 	ADDQ   BX, R8
 	LEAQ   (R8)(BX*2), R9
 	ADDQ   BX, R9
+	MOVQ   DX, R10
+	ANDQ   $+1, R10
+	SHLQ   $+7, R10
+	ADDQ   ustride+32(FP), R10
 
-inputs186:
+inputs198:
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Y9
 	VBROADCASTSS (AX), Y10
 	VFMADD231PS  Y10, Y9, Y0
@@ -3944,7 +4234,7 @@ inputs186:
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs186
+	JNZ          inputs198
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -3965,9 +4255,9 @@ inputs186:
 	VMOVUPS      Y8, (CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*2), AX
-	JMP          groups163
+	JMP          groups175
 
-rows168:
+rows180:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3987,8 +4277,14 @@ rows168:
 	ADDQ   BX, R9
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
+	MOVQ   DX, R11
+	ANDQ   $+1, R11
+	SHLQ   $+7, R11
+	ADDQ   ustride+32(FP), R11
 
-inputs187:
+inputs199:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Y10
 	VBROADCASTSS (AX), Y11
 	VFMADD231PS  Y11, Y10, Y0
@@ -4079,7 +4375,7 @@ inputs187:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs187
+	JNZ          inputs199
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -4102,9 +4398,9 @@ inputs187:
 	VMOVUPS      Y9, (CX)
 	ADDQ         AX, CX
 	MOVQ         R10, AX
-	JMP          groups163
+	JMP          groups175
 
-rows167:
+rows179:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4125,8 +4421,14 @@ rows167:
 	ADDQ   BX, R9
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
+	MOVQ   DX, R11
+	ANDQ   $+1, R11
+	SHLQ   $+7, R11
+	ADDQ   ustride+32(FP), R11
 
-inputs188:
+inputs200:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Y11
 	VBROADCASTSS (AX), Y12
 	VFMADD231PS  Y12, Y11, Y0
@@ -4225,7 +4527,7 @@ inputs188:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs188
+	JNZ          inputs200
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -4250,9 +4552,9 @@ inputs188:
 	VMOVUPS      Y10, (CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*1), AX
-	JMP          groups163
+	JMP          groups175
 
-rows166:
+rows178:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4274,8 +4576,14 @@ rows166:
 	ADDQ   BX, R9
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
+	MOVQ   DX, R11
+	ANDQ   $+1, R11
+	SHLQ   $+7, R11
+	ADDQ   ustride+32(FP), R11
 
-inputs189:
+inputs201:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Y12
 	VBROADCASTSS (AX), Y13
 	VFMADD231PS  Y13, Y12, Y0
@@ -4382,7 +4690,7 @@ inputs189:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs189
+	JNZ          inputs201
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -4409,9 +4717,9 @@ inputs189:
 	VMOVUPS      Y11, (CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*2), AX
-	JMP          groups163
+	JMP          groups175
 
-rows165:
+rows177:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4436,8 +4744,14 @@ rows165:
 	ADDQ   BX, R10
 	LEAQ   (R10)(BX*2), R11
 	ADDQ   BX, R11
+	MOVQ   DX, R12
+	ANDQ   $+1, R12
+	SHLQ   $+7, R12
+	ADDQ   ustride+32(FP), R12
 
-inputs190:
+inputs202:
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
 	VMOVUPS      (SI), Y13
 	VBROADCASTSS (AX), Y14
 	VFMADD231PS  Y14, Y13, Y0
@@ -4553,7 +4867,7 @@ inputs190:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs190
+	JNZ          inputs202
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -4582,9 +4896,9 @@ inputs190:
 	VMOVUPS      Y12, (CX)
 	ADDQ         AX, CX
 	MOVQ         R11, AX
-	JMP          groups163
+	JMP          groups175
 
-rows164:
+rows176:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4610,8 +4924,14 @@ rows164:
 	ADDQ   BX, R10
 	LEAQ   (R10)(BX*2), R11
 	ADDQ   BX, R11
+	MOVQ   DX, R12
+	ANDQ   $+1, R12
+	SHLQ   $+7, R12
+	ADDQ   ustride+32(FP), R12
 
-inputs191:
+inputs203:
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
 	VMOVUPS      (SI), Y14
 	VBROADCASTSS (AX), Y15
 	VFMADD231PS  Y15, Y14, Y0
@@ -4735,7 +5055,7 @@ inputs191:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs191
+	JNZ          inputs203
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -4767,10 +5087,10 @@ inputs191:
 	ADDQ         AX, CX
 	LEAQ         (R11)(BX*1), AX
 
-groups163:
+groups175:
 	INCQ DX
 	CMPQ DX, groups+80(FP)
-	JLT  group162
+	JLT  group174
 	MOVQ vstride+8(FP), AX
 	ADDQ AX, v+0(FP)
 	MOVQ ustride+32(FP), AX
@@ -4778,53 +5098,59 @@ groups163:
 	MOVQ mstride+56(FP), AX
 	ADDQ AX, m+48(FP)
 	DECQ positions+72(FP)
-	JNZ  position161
+	JNZ  position173
 	VZEROUPPER
 	RET
 
-outputs158:
-position192:
+outputs170:
+position204:
 	MOVQ v+0(FP), AX
 	MOVQ m+48(FP), CX
 	XORQ DX, DX
 
-group193:
+group205:
 	CMPQ   DX, more+96(FP)
 	MOVQ   rows+88(FP), BX
 	ADCQ   $+0, BX
 	CMPQ   BX, $+14
-	JEQ    rows195
-	CMPQ   BX, $+13
-	JEQ    rows196
-	CMPQ   BX, $+12
-	JEQ    rows197
-	CMPQ   BX, $+11
-	JEQ    rows198
-	CMPQ   BX, $+10
-	JEQ    rows199
-	CMPQ   BX, $+9
-	JEQ    rows200
-	CMPQ   BX, $+8
-	JEQ    rows201
-	CMPQ   BX, $+7
-	JEQ    rows202
-	CMPQ   BX, $+6
-	JEQ    rows203
-	CMPQ   BX, $+5
-	JEQ    rows204
-	CMPQ   BX, $+4
-	JEQ    rows205
-	CMPQ   BX, $+3
-	JEQ    rows206
-	CMPQ   BX, $+2
 	JEQ    rows207
+	CMPQ   BX, $+13
+	JEQ    rows208
+	CMPQ   BX, $+12
+	JEQ    rows209
+	CMPQ   BX, $+11
+	JEQ    rows210
+	CMPQ   BX, $+10
+	JEQ    rows211
+	CMPQ   BX, $+9
+	JEQ    rows212
+	CMPQ   BX, $+8
+	JEQ    rows213
+	CMPQ   BX, $+7
+	JEQ    rows214
+	CMPQ   BX, $+6
+	JEQ    rows215
+	CMPQ   BX, $+5
+	JEQ    rows216
+	CMPQ   BX, $+4
+	JEQ    rows217
+	CMPQ   BX, $+3
+	JEQ    rows218
+	CMPQ   BX, $+2
+	JEQ    rows219
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), BX
 	MOVQ   row+16(FP), SI
+	MOVQ   DX, DI
+	ANDQ   $+1, DI
+	SHLQ   $+7, DI
+	ADDQ   ustride+32(FP), DI
 
-inputs209:
+inputs221:
+	PREFETCHT1   (BX)(DI*1)
+	PREFETCHT1   64(BX)(DI*1)
 	VMOVUPS      (BX), Y2
 	VMOVUPS      32(BX), Y3
 	VBROADCASTSS (AX), Y4
@@ -4848,14 +5174,14 @@ inputs209:
 	ADDQ         $+256, BX
 	ADDQ         $+16, AX
 	SUBQ         $+16, SI
-	JNZ          inputs209
+	JNZ          inputs221
 	MOVQ         mrow+64(FP), BX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
 	ADDQ         BX, CX
-	JMP          groups194
+	JMP          groups206
 
-rows207:
+rows219:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4863,8 +5189,14 @@ rows207:
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), SI
 	MOVQ   row+16(FP), DI
+	MOVQ   DX, R8
+	ANDQ   $+1, R8
+	SHLQ   $+7, R8
+	ADDQ   ustride+32(FP), R8
 
-inputs210:
+inputs222:
+	PREFETCHT1   (SI)(R8*1)
+	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y4
 	VMOVUPS      32(SI), Y5
 	VBROADCASTSS (AX), Y6
@@ -4900,7 +5232,7 @@ inputs210:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs210
+	JNZ          inputs222
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -4909,9 +5241,9 @@ inputs210:
 	VMOVUPS      Y3, 32(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*1), AX
-	JMP          groups194
+	JMP          groups206
 
-rows206:
+rows218:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4921,8 +5253,14 @@ rows206:
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), SI
 	MOVQ   row+16(FP), DI
+	MOVQ   DX, R8
+	ANDQ   $+1, R8
+	SHLQ   $+7, R8
+	ADDQ   ustride+32(FP), R8
 
-inputs211:
+inputs223:
+	PREFETCHT1   (SI)(R8*1)
+	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y6
 	VMOVUPS      32(SI), Y7
 	VBROADCASTSS (AX), Y8
@@ -4970,7 +5308,7 @@ inputs211:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs211
+	JNZ          inputs223
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -4982,9 +5320,9 @@ inputs211:
 	VMOVUPS      Y5, 32(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*2), AX
-	JMP          groups194
+	JMP          groups206
 
-rows205:
+rows217:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4998,8 +5336,14 @@ rows205:
 	MOVQ   row+16(FP), DI
 	LEAQ   (AX)(BX*2), R8
 	ADDQ   BX, R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
 
-inputs212:
+inputs224:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
 	VBROADCASTSS (AX), Y10
@@ -5060,7 +5404,7 @@ inputs212:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs212
+	JNZ          inputs224
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -5075,9 +5419,9 @@ inputs212:
 	VMOVUPS      Y7, 32(CX)
 	ADDQ         AX, CX
 	MOVQ         R8, AX
-	JMP          groups194
+	JMP          groups206
 
-rows204:
+rows216:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5093,8 +5437,14 @@ rows204:
 	MOVQ   row+16(FP), DI
 	LEAQ   (AX)(BX*2), R8
 	ADDQ   BX, R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
 
-inputs213:
+inputs225:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y10
 	VMOVUPS      32(SI), Y11
 	VBROADCASTSS (AX), Y12
@@ -5167,7 +5517,7 @@ inputs213:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs213
+	JNZ          inputs225
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -5185,9 +5535,9 @@ inputs213:
 	VMOVUPS      Y9, 32(CX)
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*1), AX
-	JMP          groups194
+	JMP          groups206
 
-rows203:
+rows215:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5205,8 +5555,14 @@ rows203:
 	MOVQ   row+16(FP), DI
 	LEAQ   (AX)(BX*2), R8
 	ADDQ   BX, R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
 
-inputs214:
+inputs226:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
 	VBROADCASTSS (AX), Y14
@@ -5291,7 +5647,7 @@ inputs214:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs214
+	JNZ          inputs226
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -5312,9 +5668,9 @@ inputs214:
 	VMOVUPS      Y11, 32(CX)
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*2), AX
-	JMP          groups194
+	JMP          groups206
 
-rows202:
+rows214:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5336,8 +5692,14 @@ rows202:
 	ADDQ   BX, R8
 	LEAQ   (R8)(BX*2), R9
 	ADDQ   BX, R9
+	MOVQ   DX, R10
+	ANDQ   $+1, R10
+	SHLQ   $+7, R10
+	ADDQ   ustride+32(FP), R10
 
-inputs215:
+inputs227:
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Y14
 	VMOVUPS      32(SI), Y15
 	VBROADCASTSS (AX), Y16
@@ -5435,7 +5797,7 @@ inputs215:
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs215
+	JNZ          inputs227
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -5459,9 +5821,9 @@ inputs215:
 	VMOVUPS      Y13, 32(CX)
 	ADDQ         AX, CX
 	MOVQ         R9, AX
-	JMP          groups194
+	JMP          groups206
 
-rows201:
+rows213:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5485,8 +5847,14 @@ rows201:
 	ADDQ   BX, R8
 	LEAQ   (R8)(BX*2), R9
 	ADDQ   BX, R9
+	MOVQ   DX, R10
+	ANDQ   $+1, R10
+	SHLQ   $+7, R10
+	ADDQ   ustride+32(FP), R10
 
-inputs216:
+inputs228:
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Y16
 	VMOVUPS      32(SI), Y17
 	VBROADCASTSS (AX), Y18
@@ -5596,7 +5964,7 @@ inputs216:
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs216
+	JNZ          inputs228
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -5623,9 +5991,9 @@ inputs216:
 	VMOVUPS      Y15, 32(CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*1), AX
-	JMP          groups194
+	JMP          groups206
 
-rows200:
+rows212:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5651,8 +6019,14 @@ rows200:
 	ADDQ   BX, R8
 	LEAQ   (R8)(BX*2), R9
 	ADDQ   BX, R9
+	MOVQ   DX, R10
+	ANDQ   $+1, R10
+	SHLQ   $+7, R10
+	ADDQ   ustride+32(FP), R10
 
-inputs217:
+inputs229:
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Y18
 	VMOVUPS      32(SI), Y19
 	VBROADCASTSS (AX), Y20
@@ -5774,7 +6148,7 @@ inputs217:
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs217
+	JNZ          inputs229
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -5804,9 +6178,9 @@ inputs217:
 	VMOVUPS      Y17, 32(CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*2), AX
-	JMP          groups194
+	JMP          groups206
 
-rows199:
+rows211:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5836,8 +6210,14 @@ rows199:
 	ADDQ   BX, R9
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
+	MOVQ   DX, R11
+	ANDQ   $+1, R11
+	SHLQ   $+7, R11
+	ADDQ   ustride+32(FP), R11
 
-inputs218:
+inputs230:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Y20
 	VMOVUPS      32(SI), Y21
 	VBROADCASTSS (AX), Y22
@@ -5972,7 +6352,7 @@ inputs218:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs218
+	JNZ          inputs230
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -6005,9 +6385,9 @@ inputs218:
 	VMOVUPS      Y19, 32(CX)
 	ADDQ         AX, CX
 	MOVQ         R10, AX
-	JMP          groups194
+	JMP          groups206
 
-rows198:
+rows210:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6039,8 +6419,14 @@ rows198:
 	ADDQ   BX, R9
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
+	MOVQ   DX, R11
+	ANDQ   $+1, R11
+	SHLQ   $+7, R11
+	ADDQ   ustride+32(FP), R11
 
-inputs219:
+inputs231:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Y22
 	VMOVUPS      32(SI), Y23
 	VBROADCASTSS (AX), Y24
@@ -6187,7 +6573,7 @@ inputs219:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs219
+	JNZ          inputs231
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -6223,9 +6609,9 @@ inputs219:
 	VMOVUPS      Y21, 32(CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*1), AX
-	JMP          groups194
+	JMP          groups206
 
-rows197:
+rows209:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6259,8 +6645,14 @@ rows197:
 	ADDQ   BX, R9
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
+	MOVQ   DX, R11
+	ANDQ   $+1, R11
+	SHLQ   $+7, R11
+	ADDQ   ustride+32(FP), R11
 
-inputs220:
+inputs232:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Y24
 	VMOVUPS      32(SI), Y25
 	VBROADCASTSS (AX), Y26
@@ -6419,7 +6811,7 @@ inputs220:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs220
+	JNZ          inputs232
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -6458,9 +6850,9 @@ inputs220:
 	VMOVUPS      Y23, 32(CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*2), AX
-	JMP          groups194
+	JMP          groups206
 
-rows196:
+rows208:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6498,8 +6890,14 @@ rows196:
 	ADDQ   BX, R10
 	LEAQ   (R10)(BX*2), R11
 	ADDQ   BX, R11
+	MOVQ   DX, R12
+	ANDQ   $+1, R12
+	SHLQ   $+7, R12
+	ADDQ   ustride+32(FP), R12
 
-inputs221:
+inputs233:
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
 	VMOVUPS      (SI), Y26
 	VMOVUPS      32(SI), Y27
 	VBROADCASTSS (AX), Y28
@@ -6671,7 +7069,7 @@ inputs221:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs221
+	JNZ          inputs233
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -6713,9 +7111,9 @@ inputs221:
 	VMOVUPS      Y25, 32(CX)
 	ADDQ         AX, CX
 	MOVQ         R11, AX
-	JMP          groups194
+	JMP          groups206
 
-rows195:
+rows207:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6755,8 +7153,14 @@ rows195:
 	ADDQ   BX, R10
 	LEAQ   (R10)(BX*2), R11
 	ADDQ   BX, R11
+	MOVQ   DX, R12
+	ANDQ   $+1, R12
+	SHLQ   $+7, R12
+	ADDQ   ustride+32(FP), R12
 
-inputs222:
+inputs234:
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
 	VMOVUPS      (SI), Y28
 	VMOVUPS      32(SI), Y29
 	VBROADCASTSS (AX), Y30
@@ -6940,7 +7344,7 @@ inputs222:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs222
+	JNZ          inputs234
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -6986,10 +7390,10 @@ inputs222:
 	ADDQ         AX, CX
 	LEAQ         (R11)(BX*1), AX
 
-groups194:
+groups206:
 	INCQ DX
 	CMPQ DX, groups+80(FP)
-	JLT  group193
+	JLT  group205
 	MOVQ vstride+8(FP), AX
 	ADDQ AX, v+0(FP)
 	MOVQ ustride+32(FP), AX
@@ -6997,54 +7401,63 @@ groups194:
 	MOVQ mstride+56(FP), AX
 	ADDQ AX, m+48(FP)
 	DECQ positions+72(FP)
-	JNZ  position192
+	JNZ  position204
 	VZEROUPPER
 	RET
 
-outputs159:
-position223:
+outputs171:
+position235:
 	MOVQ v+0(FP), AX
 	MOVQ m+48(FP), CX
 	XORQ DX, DX
 
-group224:
+group236:
 	CMPQ   DX, more+96(FP)
 	MOVQ   rows+88(FP), BX
 	ADCQ   $+0, BX
 	CMPQ   BX, $+14
-	JEQ    rows226
-	CMPQ   BX, $+13
-	JEQ    rows227
-	CMPQ   BX, $+12
-	JEQ    rows228
-	CMPQ   BX, $+11
-	JEQ    rows229
-	CMPQ   BX, $+10
-	JEQ    rows230
-	CMPQ   BX, $+9
-	JEQ    rows231
-	CMPQ   BX, $+8
-	JEQ    rows232
-	CMPQ   BX, $+7
-	JEQ    rows233
-	CMPQ   BX, $+6
-	JEQ    rows234
-	CMPQ   BX, $+5
-	JEQ    rows235
-	CMPQ   BX, $+4
-	JEQ    rows236
-	CMPQ   BX, $+3
-	JEQ    rows237
-	CMPQ   BX, $+2
 	JEQ    rows238
+	CMPQ   BX, $+13
+	JEQ    rows239
+	CMPQ   BX, $+12
+	JEQ    rows240
+	CMPQ   BX, $+11
+	JEQ    rows241
+	CMPQ   BX, $+10
+	JEQ    rows242
+	CMPQ   BX, $+9
+	JEQ    rows243
+	CMPQ   BX, $+8
+	JEQ    rows244
+	CMPQ   BX, $+7
+	JEQ    rows245
+	CMPQ   BX, $+6
+	JEQ    rows246
+	CMPQ   BX, $+5
+	JEQ    rows247
+	CMPQ   BX, $+4
+	JEQ    rows248
+	CMPQ   BX, $+3
+	JEQ    rows249
+	CMPQ   BX, $+2
+	JEQ    rows250
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), BX
 	MOVQ   row+16(FP), SI
 	MOVQ   upanel+40(FP), DI
+	MOVQ   DX, R8
+	ANDQ   $+1, R8
+	SHLQ   $+7, R8
+	ADDQ   ustride+32(FP), R8
+	LEAQ   (R8)(DI*1), R9
 
-inputs240:
+inputs252:
+	PREFETCHT1   (BX)(R8*1)
+	PREFETCHT1   64(BX)(R8*1)
+	PREFETCHT1   (BX)(R9*1)
+	PREFETCHT1   64(BX)(R9*1)
 	VMOVUPS      (BX), Z2
 	VMOVUPS      (BX)(DI*1), Y3
 	VBROADCASTSS (AX), Z4
@@ -7068,14 +7481,14 @@ inputs240:
 	ADDQ         $+256, BX
 	ADDQ         $+16, AX
 	SUBQ         $+16, SI
-	JNZ          inputs240
+	JNZ          inputs252
 	MOVQ         mrow+64(FP), BX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
 	ADDQ         BX, CX
-	JMP          groups225
+	JMP          groups237
 
-rows238:
+rows250:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -7084,8 +7497,17 @@ rows238:
 	MOVQ   u+24(FP), SI
 	MOVQ   row+16(FP), DI
 	MOVQ   upanel+40(FP), R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
+	LEAQ   (R9)(R8*1), R10
 
-inputs241:
+inputs253:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Z4
 	VMOVUPS      (SI)(R8*1), Y5
 	VBROADCASTSS (AX), Z6
@@ -7121,7 +7543,7 @@ inputs241:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs241
+	JNZ          inputs253
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -7130,9 +7552,9 @@ inputs241:
 	VMOVUPS      Y3, 64(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*1), AX
-	JMP          groups225
+	JMP          groups237
 
-rows237:
+rows249:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -7143,8 +7565,17 @@ rows237:
 	MOVQ   u+24(FP), SI
 	MOVQ   row+16(FP), DI
 	MOVQ   upanel+40(FP), R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
+	LEAQ   (R9)(R8*1), R10
 
-inputs242:
+inputs254:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Z6
 	VMOVUPS      (SI)(R8*1), Y7
 	VBROADCASTSS (AX), Z8
@@ -7192,7 +7623,7 @@ inputs242:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs242
+	JNZ          inputs254
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -7204,9 +7635,9 @@ inputs242:
 	VMOVUPS      Y5, 64(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*2), AX
-	JMP          groups225
+	JMP          groups237
 
-rows236:
+rows248:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -7221,8 +7652,17 @@ rows236:
 	MOVQ   upanel+40(FP), R8
 	LEAQ   (AX)(BX*2), R9
 	ADDQ   BX, R9
+	MOVQ   DX, R10
+	ANDQ   $+1, R10
+	SHLQ   $+7, R10
+	ADDQ   ustride+32(FP), R10
+	LEAQ   (R10)(R8*1), R11
 
-inputs243:
+inputs255:
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Z8
 	VMOVUPS      (SI)(R8*1), Y9
 	VBROADCASTSS (AX), Z10
@@ -7283,7 +7723,7 @@ inputs243:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs243
+	JNZ          inputs255
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -7298,9 +7738,9 @@ inputs243:
 	VMOVUPS      Y7, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R9, AX
-	JMP          groups225
+	JMP          groups237
 
-rows235:
+rows247:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -7317,8 +7757,17 @@ rows235:
 	MOVQ   upanel+40(FP), R8
 	LEAQ   (AX)(BX*2), R9
 	ADDQ   BX, R9
+	MOVQ   DX, R10
+	ANDQ   $+1, R10
+	SHLQ   $+7, R10
+	ADDQ   ustride+32(FP), R10
+	LEAQ   (R10)(R8*1), R11
 
-inputs244:
+inputs256:
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Z10
 	VMOVUPS      (SI)(R8*1), Y11
 	VBROADCASTSS (AX), Z12
@@ -7391,7 +7840,7 @@ inputs244:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs244
+	JNZ          inputs256
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -7409,9 +7858,9 @@ inputs244:
 	VMOVUPS      Y9, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*1), AX
-	JMP          groups225
+	JMP          groups237
 
-rows234:
+rows246:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -7430,8 +7879,17 @@ rows234:
 	MOVQ   upanel+40(FP), R8
 	LEAQ   (AX)(BX*2), R9
 	ADDQ   BX, R9
+	MOVQ   DX, R10
+	ANDQ   $+1, R10
+	SHLQ   $+7, R10
+	ADDQ   ustride+32(FP), R10
+	LEAQ   (R10)(R8*1), R11
 
-inputs245:
+inputs257:
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Z12
 	VMOVUPS      (SI)(R8*1), Y13
 	VBROADCASTSS (AX), Z14
@@ -7516,7 +7974,7 @@ inputs245:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs245
+	JNZ          inputs257
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -7537,9 +7995,9 @@ inputs245:
 	VMOVUPS      Y11, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*2), AX
-	JMP          groups225
+	JMP          groups237
 
-rows233:
+rows245:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -7562,8 +8020,17 @@ rows233:
 	ADDQ   BX, R9
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
+	MOVQ   DX, R11
+	ANDQ   $+1, R11
+	SHLQ   $+7, R11
+	ADDQ   ustride+32(FP), R11
+	LEAQ   (R11)(R8*1), R12
 
-inputs246:
+inputs258:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
 	VMOVUPS      (SI), Z14
 	VMOVUPS      (SI)(R8*1), Y15
 	VBROADCASTSS (AX), Z16
@@ -7661,7 +8128,7 @@ inputs246:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs246
+	JNZ          inputs258
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -7685,9 +8152,9 @@ inputs246:
 	VMOVUPS      Y13, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R10, AX
-	JMP          groups225
+	JMP          groups237
 
-rows232:
+rows244:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -7712,8 +8179,17 @@ rows232:
 	ADDQ   BX, R9
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
+	MOVQ   DX, R11
+	ANDQ   $+1, R11
+	SHLQ   $+7, R11
+	ADDQ   ustride+32(FP), R11
+	LEAQ   (R11)(R8*1), R12
 
-inputs247:
+inputs259:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
 	VMOVUPS      (SI), Z16
 	VMOVUPS      (SI)(R8*1), Y17
 	VBROADCASTSS (AX), Z18
@@ -7823,7 +8299,7 @@ inputs247:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs247
+	JNZ          inputs259
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -7850,9 +8326,9 @@ inputs247:
 	VMOVUPS      Y15, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*1), AX
-	JMP          groups225
+	JMP          groups237
 
-rows231:
+rows243:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -7879,8 +8355,17 @@ rows231:
 	ADDQ   BX, R9
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
+	MOVQ   DX, R11
+	ANDQ   $+1, R11
+	SHLQ   $+7, R11
+	ADDQ   ustride+32(FP), R11
+	LEAQ   (R11)(R8*1), R12
 
-inputs248:
+inputs260:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
 	VMOVUPS      (SI), Z18
 	VMOVUPS      (SI)(R8*1), Y19
 	VBROADCASTSS (AX), Z20
@@ -8002,7 +8487,7 @@ inputs248:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs248
+	JNZ          inputs260
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -8032,9 +8517,9 @@ inputs248:
 	VMOVUPS      Y17, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*2), AX
-	JMP          groups225
+	JMP          groups237
 
-rows230:
+rows242:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -8065,8 +8550,17 @@ rows230:
 	ADDQ   BX, R10
 	LEAQ   (R10)(BX*2), R11
 	ADDQ   BX, R11
+	MOVQ   DX, R12
+	ANDQ   $+1, R12
+	SHLQ   $+7, R12
+	ADDQ   ustride+32(FP), R12
+	LEAQ   (R12)(R8*1), R13
 
-inputs249:
+inputs261:
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
+	PREFETCHT1   (SI)(R13*1)
+	PREFETCHT1   64(SI)(R13*1)
 	VMOVUPS      (SI), Z20
 	VMOVUPS      (SI)(R8*1), Y21
 	VBROADCASTSS (AX), Z22
@@ -8201,7 +8695,7 @@ inputs249:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs249
+	JNZ          inputs261
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -8234,9 +8728,9 @@ inputs249:
 	VMOVUPS      Y19, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R11, AX
-	JMP          groups225
+	JMP          groups237
 
-rows229:
+rows241:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -8269,8 +8763,17 @@ rows229:
 	ADDQ   BX, R10
 	LEAQ   (R10)(BX*2), R11
 	ADDQ   BX, R11
+	MOVQ   DX, R12
+	ANDQ   $+1, R12
+	SHLQ   $+7, R12
+	ADDQ   ustride+32(FP), R12
+	LEAQ   (R12)(R8*1), R13
 
-inputs250:
+inputs262:
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
+	PREFETCHT1   (SI)(R13*1)
+	PREFETCHT1   64(SI)(R13*1)
 	VMOVUPS      (SI), Z22
 	VMOVUPS      (SI)(R8*1), Y23
 	VBROADCASTSS (AX), Z24
@@ -8417,7 +8920,7 @@ inputs250:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs250
+	JNZ          inputs262
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -8453,9 +8956,9 @@ inputs250:
 	VMOVUPS      Y21, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R11)(BX*1), AX
-	JMP          groups225
+	JMP          groups237
 
-rows228:
+rows240:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -8490,8 +8993,17 @@ rows228:
 	ADDQ   BX, R10
 	LEAQ   (R10)(BX*2), R11
 	ADDQ   BX, R11
+	MOVQ   DX, R12
+	ANDQ   $+1, R12
+	SHLQ   $+7, R12
+	ADDQ   ustride+32(FP), R12
+	LEAQ   (R12)(R8*1), R13
 
-inputs251:
+inputs263:
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
+	PREFETCHT1   (SI)(R13*1)
+	PREFETCHT1   64(SI)(R13*1)
 	VMOVUPS      (SI), Z24
 	VMOVUPS      (SI)(R8*1), Y25
 	VBROADCASTSS (AX), Z26
@@ -8650,7 +9162,7 @@ inputs251:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs251
+	JNZ          inputs263
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -8689,9 +9201,9 @@ inputs251:
 	VMOVUPS      Y23, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R11)(BX*2), AX
-	JMP          groups225
+	JMP          groups237
 
-rows227:
+rows239:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -8730,8 +9242,17 @@ rows227:
 	ADDQ   BX, R11
 	LEAQ   (R11)(BX*2), R12
 	ADDQ   BX, R12
+	MOVQ   DX, R13
+	ANDQ   $+1, R13
+	SHLQ   $+7, R13
+	ADDQ   ustride+32(FP), R13
+	LEAQ   (R13)(R8*1), R14
 
-inputs252:
+inputs264:
+	PREFETCHT1   (SI)(R13*1)
+	PREFETCHT1   64(SI)(R13*1)
+	PREFETCHT1   (SI)(R14*1)
+	PREFETCHT1   64(SI)(R14*1)
 	VMOVUPS      (SI), Z26
 	VMOVUPS      (SI)(R8*1), Y27
 	VBROADCASTSS (AX), Z28
@@ -8903,7 +9424,7 @@ inputs252:
 	ADDQ         $+16, R11
 	ADDQ         $+16, R12
 	SUBQ         $+16, DI
-	JNZ          inputs252
+	JNZ          inputs264
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -8945,9 +9466,9 @@ inputs252:
 	VMOVUPS      Y25, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R12, AX
-	JMP          groups225
+	JMP          groups237
 
-rows226:
+rows238:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -8988,8 +9509,17 @@ rows226:
 	ADDQ   BX, R11
 	LEAQ   (R11)(BX*2), R12
 	ADDQ   BX, R12
+	MOVQ   DX, R13
+	ANDQ   $+1, R13
+	SHLQ   $+7, R13
+	ADDQ   ustride+32(FP), R13
+	LEAQ   (R13)(R8*1), R14
 
-inputs253:
+inputs265:
+	PREFETCHT1   (SI)(R13*1)
+	PREFETCHT1   64(SI)(R13*1)
+	PREFETCHT1   (SI)(R14*1)
+	PREFETCHT1   64(SI)(R14*1)
 	VMOVUPS      (SI), Z28
 	VMOVUPS      (SI)(R8*1), Y29
 	VBROADCASTSS (AX), Z30
@@ -9173,7 +9703,7 @@ inputs253:
 	ADDQ         $+16, R11
 	ADDQ         $+16, R12
 	SUBQ         $+16, DI
-	JNZ          inputs253
+	JNZ          inputs265
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -9219,10 +9749,10 @@ inputs253:
 	ADDQ         AX, CX
 	LEAQ         (R12)(BX*1), AX
 
-groups225:
+groups237:
 	INCQ DX
 	CMPQ DX, groups+80(FP)
-	JLT  group224
+	JLT  group236
 	MOVQ vstride+8(FP), AX
 	ADDQ AX, v+0(FP)
 	MOVQ ustride+32(FP), AX
@@ -9230,54 +9760,63 @@ groups225:
 	MOVQ mstride+56(FP), AX
 	ADDQ AX, m+48(FP)
 	DECQ positions+72(FP)
-	JNZ  position223
+	JNZ  position235
 	VZEROUPPER
 	RET
 
-outputs160:
-position254:
+outputs172:
+position266:
 	MOVQ v+0(FP), AX
 	MOVQ m+48(FP), CX
 	XORQ DX, DX
 
-group255:
+group267:
 	CMPQ   DX, more+96(FP)
 	MOVQ   rows+88(FP), BX
 	ADCQ   $+0, BX
 	CMPQ   BX, $+14
-	JEQ    rows257
-	CMPQ   BX, $+13
-	JEQ    rows258
-	CMPQ   BX, $+12
-	JEQ    rows259
-	CMPQ   BX, $+11
-	JEQ    rows260
-	CMPQ   BX, $+10
-	JEQ    rows261
-	CMPQ   BX, $+9
-	JEQ    rows262
-	CMPQ   BX, $+8
-	JEQ    rows263
-	CMPQ   BX, $+7
-	JEQ    rows264
-	CMPQ   BX, $+6
-	JEQ    rows265
-	CMPQ   BX, $+5
-	JEQ    rows266
-	CMPQ   BX, $+4
-	JEQ    rows267
-	CMPQ   BX, $+3
-	JEQ    rows268
-	CMPQ   BX, $+2
 	JEQ    rows269
+	CMPQ   BX, $+13
+	JEQ    rows270
+	CMPQ   BX, $+12
+	JEQ    rows271
+	CMPQ   BX, $+11
+	JEQ    rows272
+	CMPQ   BX, $+10
+	JEQ    rows273
+	CMPQ   BX, $+9
+	JEQ    rows274
+	CMPQ   BX, $+8
+	JEQ    rows275
+	CMPQ   BX, $+7
+	JEQ    rows276
+	CMPQ   BX, $+6
+	JEQ    rows277
+	CMPQ   BX, $+5
+	JEQ    rows278
+	CMPQ   BX, $+4
+	JEQ    rows279
+	CMPQ   BX, $+3
+	JEQ    rows280
+	CMPQ   BX, $+2
+	JEQ    rows281
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), BX
 	MOVQ   row+16(FP), SI
 	MOVQ   upanel+40(FP), DI
+	MOVQ   DX, R8
+	ANDQ   $+1, R8
+	SHLQ   $+7, R8
+	ADDQ   ustride+32(FP), R8
+	LEAQ   (R8)(DI*1), R9
 
-inputs271:
+inputs283:
+	PREFETCHT1   (BX)(R8*1)
+	PREFETCHT1   64(BX)(R8*1)
+	PREFETCHT1   (BX)(R9*1)
+	PREFETCHT1   64(BX)(R9*1)
 	VMOVUPS      (BX), Z2
 	VMOVUPS      (BX)(DI*1), Z3
 	VBROADCASTSS (AX), Z4
@@ -9301,14 +9840,14 @@ inputs271:
 	ADDQ         $+256, BX
 	ADDQ         $+16, AX
 	SUBQ         $+16, SI
-	JNZ          inputs271
+	JNZ          inputs283
 	MOVQ         mrow+64(FP), BX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
 	ADDQ         BX, CX
-	JMP          groups256
+	JMP          groups268
 
-rows269:
+rows281:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -9317,8 +9856,17 @@ rows269:
 	MOVQ   u+24(FP), SI
 	MOVQ   row+16(FP), DI
 	MOVQ   upanel+40(FP), R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
+	LEAQ   (R9)(R8*1), R10
 
-inputs272:
+inputs284:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Z4
 	VMOVUPS      (SI)(R8*1), Z5
 	VBROADCASTSS (AX), Z6
@@ -9354,7 +9902,7 @@ inputs272:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs272
+	JNZ          inputs284
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -9363,9 +9911,9 @@ inputs272:
 	VMOVUPS      Z3, 64(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*1), AX
-	JMP          groups256
+	JMP          groups268
 
-rows268:
+rows280:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -9376,8 +9924,17 @@ rows268:
 	MOVQ   u+24(FP), SI
 	MOVQ   row+16(FP), DI
 	MOVQ   upanel+40(FP), R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
+	LEAQ   (R9)(R8*1), R10
 
-inputs273:
+inputs285:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Z6
 	VMOVUPS      (SI)(R8*1), Z7
 	VBROADCASTSS (AX), Z8
@@ -9425,7 +9982,7 @@ inputs273:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs273
+	JNZ          inputs285
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -9437,9 +9994,9 @@ inputs273:
 	VMOVUPS      Z5, 64(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*2), AX
-	JMP          groups256
+	JMP          groups268
 
-rows267:
+rows279:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -9454,8 +10011,17 @@ rows267:
 	MOVQ   upanel+40(FP), R8
 	LEAQ   (AX)(BX*2), R9
 	ADDQ   BX, R9
+	MOVQ   DX, R10
+	ANDQ   $+1, R10
+	SHLQ   $+7, R10
+	ADDQ   ustride+32(FP), R10
+	LEAQ   (R10)(R8*1), R11
 
-inputs274:
+inputs286:
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Z8
 	VMOVUPS      (SI)(R8*1), Z9
 	VBROADCASTSS (AX), Z10
@@ -9516,7 +10082,7 @@ inputs274:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs274
+	JNZ          inputs286
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -9531,9 +10097,9 @@ inputs274:
 	VMOVUPS      Z7, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R9, AX
-	JMP          groups256
+	JMP          groups268
 
-rows266:
+rows278:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -9550,8 +10116,17 @@ rows266:
 	MOVQ   upanel+40(FP), R8
 	LEAQ   (AX)(BX*2), R9
 	ADDQ   BX, R9
+	MOVQ   DX, R10
+	ANDQ   $+1, R10
+	SHLQ   $+7, R10
+	ADDQ   ustride+32(FP), R10
+	LEAQ   (R10)(R8*1), R11
 
-inputs275:
+inputs287:
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Z10
 	VMOVUPS      (SI)(R8*1), Z11
 	VBROADCASTSS (AX), Z12
@@ -9624,7 +10199,7 @@ inputs275:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs275
+	JNZ          inputs287
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -9642,9 +10217,9 @@ inputs275:
 	VMOVUPS      Z9, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*1), AX
-	JMP          groups256
+	JMP          groups268
 
-rows265:
+rows277:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -9663,8 +10238,17 @@ rows265:
 	MOVQ   upanel+40(FP), R8
 	LEAQ   (AX)(BX*2), R9
 	ADDQ   BX, R9
+	MOVQ   DX, R10
+	ANDQ   $+1, R10
+	SHLQ   $+7, R10
+	ADDQ   ustride+32(FP), R10
+	LEAQ   (R10)(R8*1), R11
 
-inputs276:
+inputs288:
+	PREFETCHT1   (SI)(R10*1)
+	PREFETCHT1   64(SI)(R10*1)
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Z12
 	VMOVUPS      (SI)(R8*1), Z13
 	VBROADCASTSS (AX), Z14
@@ -9749,7 +10333,7 @@ inputs276:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs276
+	JNZ          inputs288
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -9770,9 +10354,9 @@ inputs276:
 	VMOVUPS      Z11, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*2), AX
-	JMP          groups256
+	JMP          groups268
 
-rows264:
+rows276:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -9795,8 +10379,17 @@ rows264:
 	ADDQ   BX, R9
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
+	MOVQ   DX, R11
+	ANDQ   $+1, R11
+	SHLQ   $+7, R11
+	ADDQ   ustride+32(FP), R11
+	LEAQ   (R11)(R8*1), R12
 
-inputs277:
+inputs289:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
 	VMOVUPS      (SI), Z14
 	VMOVUPS      (SI)(R8*1), Z15
 	VBROADCASTSS (AX), Z16
@@ -9894,7 +10487,7 @@ inputs277:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs277
+	JNZ          inputs289
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -9918,9 +10511,9 @@ inputs277:
 	VMOVUPS      Z13, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R10, AX
-	JMP          groups256
+	JMP          groups268
 
-rows263:
+rows275:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -9945,8 +10538,17 @@ rows263:
 	ADDQ   BX, R9
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
+	MOVQ   DX, R11
+	ANDQ   $+1, R11
+	SHLQ   $+7, R11
+	ADDQ   ustride+32(FP), R11
+	LEAQ   (R11)(R8*1), R12
 
-inputs278:
+inputs290:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
 	VMOVUPS      (SI), Z16
 	VMOVUPS      (SI)(R8*1), Z17
 	VBROADCASTSS (AX), Z18
@@ -10056,7 +10658,7 @@ inputs278:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs278
+	JNZ          inputs290
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -10083,9 +10685,9 @@ inputs278:
 	VMOVUPS      Z15, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*1), AX
-	JMP          groups256
+	JMP          groups268
 
-rows262:
+rows274:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10112,8 +10714,17 @@ rows262:
 	ADDQ   BX, R9
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
+	MOVQ   DX, R11
+	ANDQ   $+1, R11
+	SHLQ   $+7, R11
+	ADDQ   ustride+32(FP), R11
+	LEAQ   (R11)(R8*1), R12
 
-inputs279:
+inputs291:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   64(SI)(R11*1)
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
 	VMOVUPS      (SI), Z18
 	VMOVUPS      (SI)(R8*1), Z19
 	VBROADCASTSS (AX), Z20
@@ -10235,7 +10846,7 @@ inputs279:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs279
+	JNZ          inputs291
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -10265,9 +10876,9 @@ inputs279:
 	VMOVUPS      Z17, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*2), AX
-	JMP          groups256
+	JMP          groups268
 
-rows261:
+rows273:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10298,8 +10909,17 @@ rows261:
 	ADDQ   BX, R10
 	LEAQ   (R10)(BX*2), R11
 	ADDQ   BX, R11
+	MOVQ   DX, R12
+	ANDQ   $+1, R12
+	SHLQ   $+7, R12
+	ADDQ   ustride+32(FP), R12
+	LEAQ   (R12)(R8*1), R13
 
-inputs280:
+inputs292:
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
+	PREFETCHT1   (SI)(R13*1)
+	PREFETCHT1   64(SI)(R13*1)
 	VMOVUPS      (SI), Z20
 	VMOVUPS      (SI)(R8*1), Z21
 	VBROADCASTSS (AX), Z22
@@ -10434,7 +11054,7 @@ inputs280:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs280
+	JNZ          inputs292
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -10467,9 +11087,9 @@ inputs280:
 	VMOVUPS      Z19, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R11, AX
-	JMP          groups256
+	JMP          groups268
 
-rows260:
+rows272:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10502,8 +11122,17 @@ rows260:
 	ADDQ   BX, R10
 	LEAQ   (R10)(BX*2), R11
 	ADDQ   BX, R11
+	MOVQ   DX, R12
+	ANDQ   $+1, R12
+	SHLQ   $+7, R12
+	ADDQ   ustride+32(FP), R12
+	LEAQ   (R12)(R8*1), R13
 
-inputs281:
+inputs293:
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
+	PREFETCHT1   (SI)(R13*1)
+	PREFETCHT1   64(SI)(R13*1)
 	VMOVUPS      (SI), Z22
 	VMOVUPS      (SI)(R8*1), Z23
 	VBROADCASTSS (AX), Z24
@@ -10650,7 +11279,7 @@ inputs281:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs281
+	JNZ          inputs293
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -10686,9 +11315,9 @@ inputs281:
 	VMOVUPS      Z21, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R11)(BX*1), AX
-	JMP          groups256
+	JMP          groups268
 
-rows259:
+rows271:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10723,8 +11352,17 @@ rows259:
 	ADDQ   BX, R10
 	LEAQ   (R10)(BX*2), R11
 	ADDQ   BX, R11
+	MOVQ   DX, R12
+	ANDQ   $+1, R12
+	SHLQ   $+7, R12
+	ADDQ   ustride+32(FP), R12
+	LEAQ   (R12)(R8*1), R13
 
-inputs282:
+inputs294:
+	PREFETCHT1   (SI)(R12*1)
+	PREFETCHT1   64(SI)(R12*1)
+	PREFETCHT1   (SI)(R13*1)
+	PREFETCHT1   64(SI)(R13*1)
 	VMOVUPS      (SI), Z24
 	VMOVUPS      (SI)(R8*1), Z25
 	VBROADCASTSS (AX), Z26
@@ -10883,7 +11521,7 @@ inputs282:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs282
+	JNZ          inputs294
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -10922,9 +11560,9 @@ inputs282:
 	VMOVUPS      Z23, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R11)(BX*2), AX
-	JMP          groups256
+	JMP          groups268
 
-rows258:
+rows270:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10963,8 +11601,17 @@ rows258:
 	ADDQ   BX, R11
 	LEAQ   (R11)(BX*2), R12
 	ADDQ   BX, R12
+	MOVQ   DX, R13
+	ANDQ   $+1, R13
+	SHLQ   $+7, R13
+	ADDQ   ustride+32(FP), R13
+	LEAQ   (R13)(R8*1), R14
 
-inputs283:
+inputs295:
+	PREFETCHT1   (SI)(R13*1)
+	PREFETCHT1   64(SI)(R13*1)
+	PREFETCHT1   (SI)(R14*1)
+	PREFETCHT1   64(SI)(R14*1)
 	VMOVUPS      (SI), Z26
 	VMOVUPS      (SI)(R8*1), Z27
 	VBROADCASTSS (AX), Z28
@@ -11136,7 +11783,7 @@ inputs283:
 	ADDQ         $+16, R11
 	ADDQ         $+16, R12
 	SUBQ         $+16, DI
-	JNZ          inputs283
+	JNZ          inputs295
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -11178,9 +11825,9 @@ inputs283:
 	VMOVUPS      Z25, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R12, AX
-	JMP          groups256
+	JMP          groups268
 
-rows257:
+rows269:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -11221,8 +11868,17 @@ rows257:
 	ADDQ   BX, R11
 	LEAQ   (R11)(BX*2), R12
 	ADDQ   BX, R12
+	MOVQ   DX, R13
+	ANDQ   $+1, R13
+	SHLQ   $+7, R13
+	ADDQ   ustride+32(FP), R13
+	LEAQ   (R13)(R8*1), R14
 
-inputs284:
+inputs296:
+	PREFETCHT1   (SI)(R13*1)
+	PREFETCHT1   64(SI)(R13*1)
+	PREFETCHT1   (SI)(R14*1)
+	PREFETCHT1   64(SI)(R14*1)
 	VMOVUPS      (SI), Z28
 	VMOVUPS      (SI)(R8*1), Z29
 	VBROADCASTSS (AX), Z30
@@ -11406,7 +12062,7 @@ inputs284:
 	ADDQ         $+16, R11
 	ADDQ         $+16, R12
 	SUBQ         $+16, DI
-	JNZ          inputs284
+	JNZ          inputs296
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -11452,10 +12108,10 @@ inputs284:
 	ADDQ         AX, CX
 	LEAQ         (R12)(BX*1), AX
 
-groups256:
+groups268:
 	INCQ DX
 	CMPQ DX, groups+80(FP)
-	JLT  group255
+	JLT  group267
 	MOVQ vstride+8(FP), AX
 	ADDQ AX, v+0(FP)
 	MOVQ ustride+32(FP), AX
@@ -11463,6 +12119,6 @@ groups256:
 	MOVQ mstride+56(FP), AX
 	ADDQ AX, m+48(FP)
 	DECQ positions+72(FP)
-	JNZ  position254
+	JNZ  position266
 	VZEROUPPER
 	RET

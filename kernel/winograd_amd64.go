@@ -12,29 +12,38 @@ func winogradAVX512(w *Winograd, lo, hi int, scratch []float32) {
 	w.blocks(&winogradZMM, lo, hi, scratch)
 }
 
-// winogradCode is the assembly of one tier.
+// winogradCode is the assembly of one tier, transforms by M.
 type winogradCode struct {
-	outputs int // that are computed together
-	rows    int // tiles that the accumulators hold
-	input   [winogradM + 1]func(v *float32, stride int, x *float32, offset, row, pixel, above, left, down, right int,
-		zero, tmp *float32, channels int)
-	products func(v *float32, vstride, row int, u *float32, ustride, upanel int, m *float32, mstride, mrow int,
-		positions, groups, rows, more, outputs int)
-	output [winogradM + 1]func(m *float32, stride int, y *float32, row, pixel, down, right int, tmp *float32, channels int,
-		scale, shift, res *float32, act int)
+	outputs  int // that are computed together
+	rows     int // tiles that the accumulators hold
+	input    [winogradM + 1]winogradInput
+	products winogradProduct
+	output   [winogradM + 1]winogradOutput
 }
 
-var (
-	winogradYMM = winogradCode{outputs: Panel, rows: 6, products: winogradProducts}
-	winogradZMM = winogradCode{outputs: 2 * Panel, rows: 14, products: winogradProductsWide}
+type (
+	winogradInput func(v *float32, stride int, x *float32, offset, row, pixel, above, left, down, right int,
+		zero, tmp *float32, channels int)
+	winogradProduct func(v *float32, vstride, row int, u *float32, ustride, upanel int, m *float32, mstride, mrow int,
+		positions, groups, rows, more, outputs int)
+	winogradOutput func(m *float32, stride int, y *float32, row, pixel, down, right int, tmp *float32, channels int,
+		scale, shift, res *float32, act int)
 )
 
-func init() {
-	winogradYMM.input[2], winogradYMM.output[2] = winogradInput2, winogradOutput2
-	winogradYMM.input[4], winogradYMM.output[4] = winogradInput4, winogradOutput4
-	winogradZMM.input[2], winogradZMM.output[2] = winogradInput2Wide, winogradOutput2Wide
-	winogradZMM.input[4], winogradZMM.output[4] = winogradInput4Wide, winogradOutput4Wide
-}
+var (
+	winogradYMM = winogradCode{
+		outputs: Panel, rows: 6,
+		input:    [...]winogradInput{2: winogradInput2, 4: winogradInput4},
+		products: winogradProducts,
+		output:   [...]winogradOutput{2: winogradOutput2, 4: winogradOutput4},
+	}
+	winogradZMM = winogradCode{
+		outputs: 2 * Panel, rows: 14,
+		input:    [...]winogradInput{2: winogradInput2Wide, 4: winogradInput4Wide},
+		products: winogradProductsWide,
+		output:   [...]winogradOutput{2: winogradOutput2Wide, 4: winogradOutput4Wide},
+	}
+)
 
 // winogradBlock is tiles that are worked on together, and their scratch: transformed
 // inputs v at [position][tile][Cin] and products m at [position][tile][outputs], each

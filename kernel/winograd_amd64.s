@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func winogradInput2(v *float32, stride int, x *float32, offset int, row int, pixel int, above int, left int, down int, right int, zero *float32, tmp *float32, channels int)
-// Requires: AVX, CMOV
+// Requires: AVX, CMOV, MMX+
 TEXT ·winogradInput2(SB), NOSPLIT, $0-104
 	MOVQ    tmp+88(FP), AX
 	MOVQ    x+16(FP), CX
@@ -127,136 +127,142 @@ row8:
 	JLT    half10
 
 loop9:
-	MOVQ    (AX), DX
-	VMOVUPS (DX)(R8*1), Y0
-	MOVQ    8(AX), DX
-	VMOVUPS (DX)(R8*1), Y1
-	MOVQ    16(AX), DX
-	VMOVUPS (DX)(R8*1), Y2
-	MOVQ    24(AX), DX
-	VMOVUPS (DX)(R8*1), Y3
-	VADDPS  Y2, Y1, Y4
-	VSUBPS  Y2, Y0, Y0
-	VSUBPS  Y1, Y2, Y2
-	VSUBPS  Y3, Y1, Y1
-	VMOVUPS Y0, 320(AX)
-	VMOVUPS Y4, 352(AX)
-	VMOVUPS Y2, 384(AX)
-	VMOVUPS Y1, 416(AX)
-	MOVQ    32(AX), DX
-	VMOVUPS (DX)(R8*1), Y0
-	MOVQ    40(AX), DX
-	VMOVUPS (DX)(R8*1), Y1
-	MOVQ    48(AX), DX
-	VMOVUPS (DX)(R8*1), Y2
-	MOVQ    56(AX), DX
-	VMOVUPS (DX)(R8*1), Y3
-	VADDPS  Y2, Y1, Y4
-	VSUBPS  Y2, Y0, Y0
-	VSUBPS  Y1, Y2, Y2
-	VSUBPS  Y3, Y1, Y1
-	VMOVUPS Y0, 448(AX)
-	VMOVUPS Y4, 480(AX)
-	VMOVUPS Y2, 512(AX)
-	VMOVUPS Y1, 544(AX)
-	MOVQ    64(AX), DX
-	VMOVUPS (DX)(R8*1), Y0
-	MOVQ    72(AX), DX
-	VMOVUPS (DX)(R8*1), Y1
-	MOVQ    80(AX), DX
-	VMOVUPS (DX)(R8*1), Y2
-	MOVQ    88(AX), DX
-	VMOVUPS (DX)(R8*1), Y3
-	VADDPS  Y2, Y1, Y4
-	VSUBPS  Y2, Y0, Y0
-	VSUBPS  Y1, Y2, Y2
-	VSUBPS  Y3, Y1, Y1
-	VMOVUPS Y0, 576(AX)
-	VMOVUPS Y4, 608(AX)
-	VMOVUPS Y2, 640(AX)
-	VMOVUPS Y1, 672(AX)
-	MOVQ    96(AX), DX
-	VMOVUPS (DX)(R8*1), Y0
-	MOVQ    104(AX), DX
-	VMOVUPS (DX)(R8*1), Y1
-	MOVQ    112(AX), DX
-	VMOVUPS (DX)(R8*1), Y2
-	MOVQ    120(AX), DX
-	VMOVUPS (DX)(R8*1), Y3
-	VADDPS  Y2, Y1, Y4
-	VSUBPS  Y2, Y0, Y0
-	VSUBPS  Y1, Y2, Y2
-	VSUBPS  Y3, Y1, Y1
-	VMOVUPS Y0, 704(AX)
-	VMOVUPS Y4, 736(AX)
-	VMOVUPS Y2, 768(AX)
-	VMOVUPS Y1, 800(AX)
-	LEAQ    (CX)(R8*1), DX
-	LEAQ    (DX)(DI*1), BX
-	VMOVUPS 320(AX), Y0
-	VMOVUPS 448(AX), Y1
-	VMOVUPS 576(AX), Y2
-	VMOVUPS 704(AX), Y3
-	VADDPS  Y2, Y1, Y4
-	VSUBPS  Y2, Y0, Y0
-	VSUBPS  Y1, Y2, Y2
-	VSUBPS  Y3, Y1, Y1
-	VMOVUPS Y0, (DX)
-	VMOVUPS Y4, (DX)(DI*1)
-	VMOVUPS Y2, (DX)(DI*2)
-	VMOVUPS Y1, (BX)(DI*2)
-	ADDQ    SI, DX
-	LEAQ    (DX)(DI*1), BX
-	VMOVUPS 352(AX), Y0
-	VMOVUPS 480(AX), Y1
-	VMOVUPS 608(AX), Y2
-	VMOVUPS 736(AX), Y3
-	VADDPS  Y2, Y1, Y4
-	VSUBPS  Y2, Y0, Y0
-	VSUBPS  Y1, Y2, Y2
-	VSUBPS  Y3, Y1, Y1
-	VMOVUPS Y0, (DX)
-	VMOVUPS Y4, (DX)(DI*1)
-	VMOVUPS Y2, (DX)(DI*2)
-	VMOVUPS Y1, (BX)(DI*2)
-	ADDQ    SI, DX
-	LEAQ    (DX)(DI*1), BX
-	VMOVUPS 384(AX), Y0
-	VMOVUPS 512(AX), Y1
-	VMOVUPS 640(AX), Y2
-	VMOVUPS 768(AX), Y3
-	VADDPS  Y2, Y1, Y4
-	VSUBPS  Y2, Y0, Y0
-	VSUBPS  Y1, Y2, Y2
-	VSUBPS  Y3, Y1, Y1
-	VMOVUPS Y0, (DX)
-	VMOVUPS Y4, (DX)(DI*1)
-	VMOVUPS Y2, (DX)(DI*2)
-	VMOVUPS Y1, (BX)(DI*2)
-	ADDQ    SI, DX
-	LEAQ    (DX)(DI*1), BX
-	VMOVUPS 416(AX), Y0
-	VMOVUPS 544(AX), Y1
-	VMOVUPS 672(AX), Y2
-	VMOVUPS 800(AX), Y3
-	VADDPS  Y2, Y1, Y4
-	VSUBPS  Y2, Y0, Y0
-	VSUBPS  Y1, Y2, Y2
-	VSUBPS  Y3, Y1, Y1
-	VMOVUPS Y0, (DX)
-	VMOVUPS Y4, (DX)(DI*1)
-	VMOVUPS Y2, (DX)(DI*2)
-	VMOVUPS Y1, (BX)(DI*2)
-	ADDQ    $+32, R8
-	CMPQ    R8, R9
-	JLE     loop9
+	MOVQ       pixel+40(FP), DX
+	LEAQ       (R8)(DX*2), DX
+	MOVQ       (AX), BX
+	VMOVUPS    (BX)(R8*1), Y0
+	MOVQ       8(AX), BX
+	VMOVUPS    (BX)(R8*1), Y1
+	MOVQ       16(AX), BX
+	VMOVUPS    (BX)(R8*1), Y2
+	MOVQ       24(AX), BX
+	VMOVUPS    (BX)(R8*1), Y3
+	VADDPS     Y2, Y1, Y4
+	VSUBPS     Y2, Y0, Y0
+	VSUBPS     Y1, Y2, Y2
+	VSUBPS     Y3, Y1, Y1
+	VMOVUPS    Y0, 320(AX)
+	VMOVUPS    Y4, 352(AX)
+	VMOVUPS    Y2, 384(AX)
+	VMOVUPS    Y1, 416(AX)
+	MOVQ       32(AX), BX
+	VMOVUPS    (BX)(R8*1), Y0
+	MOVQ       40(AX), BX
+	VMOVUPS    (BX)(R8*1), Y1
+	MOVQ       48(AX), BX
+	VMOVUPS    (BX)(R8*1), Y2
+	MOVQ       56(AX), BX
+	VMOVUPS    (BX)(R8*1), Y3
+	VADDPS     Y2, Y1, Y4
+	VSUBPS     Y2, Y0, Y0
+	VSUBPS     Y1, Y2, Y2
+	VSUBPS     Y3, Y1, Y1
+	VMOVUPS    Y0, 448(AX)
+	VMOVUPS    Y4, 480(AX)
+	VMOVUPS    Y2, 512(AX)
+	VMOVUPS    Y1, 544(AX)
+	MOVQ       64(AX), BX
+	VMOVUPS    (BX)(R8*1), Y0
+	MOVQ       72(AX), BX
+	VMOVUPS    (BX)(R8*1), Y1
+	MOVQ       80(AX), BX
+	PREFETCHT0 (BX)(DX*1)
+	VMOVUPS    (BX)(R8*1), Y2
+	MOVQ       88(AX), BX
+	PREFETCHT0 (BX)(DX*1)
+	VMOVUPS    (BX)(R8*1), Y3
+	VADDPS     Y2, Y1, Y4
+	VSUBPS     Y2, Y0, Y0
+	VSUBPS     Y1, Y2, Y2
+	VSUBPS     Y3, Y1, Y1
+	VMOVUPS    Y0, 576(AX)
+	VMOVUPS    Y4, 608(AX)
+	VMOVUPS    Y2, 640(AX)
+	VMOVUPS    Y1, 672(AX)
+	MOVQ       96(AX), BX
+	VMOVUPS    (BX)(R8*1), Y0
+	MOVQ       104(AX), BX
+	VMOVUPS    (BX)(R8*1), Y1
+	MOVQ       112(AX), BX
+	PREFETCHT0 (BX)(DX*1)
+	VMOVUPS    (BX)(R8*1), Y2
+	MOVQ       120(AX), BX
+	PREFETCHT0 (BX)(DX*1)
+	VMOVUPS    (BX)(R8*1), Y3
+	VADDPS     Y2, Y1, Y4
+	VSUBPS     Y2, Y0, Y0
+	VSUBPS     Y1, Y2, Y2
+	VSUBPS     Y3, Y1, Y1
+	VMOVUPS    Y0, 704(AX)
+	VMOVUPS    Y4, 736(AX)
+	VMOVUPS    Y2, 768(AX)
+	VMOVUPS    Y1, 800(AX)
+	LEAQ       (CX)(R8*1), DX
+	LEAQ       (DX)(DI*1), BX
+	VMOVUPS    320(AX), Y0
+	VMOVUPS    448(AX), Y1
+	VMOVUPS    576(AX), Y2
+	VMOVUPS    704(AX), Y3
+	VADDPS     Y2, Y1, Y4
+	VSUBPS     Y2, Y0, Y0
+	VSUBPS     Y1, Y2, Y2
+	VSUBPS     Y3, Y1, Y1
+	VMOVUPS    Y0, (DX)
+	VMOVUPS    Y4, (DX)(DI*1)
+	VMOVUPS    Y2, (DX)(DI*2)
+	VMOVUPS    Y1, (BX)(DI*2)
+	ADDQ       SI, DX
+	LEAQ       (DX)(DI*1), BX
+	VMOVUPS    352(AX), Y0
+	VMOVUPS    480(AX), Y1
+	VMOVUPS    608(AX), Y2
+	VMOVUPS    736(AX), Y3
+	VADDPS     Y2, Y1, Y4
+	VSUBPS     Y2, Y0, Y0
+	VSUBPS     Y1, Y2, Y2
+	VSUBPS     Y3, Y1, Y1
+	VMOVUPS    Y0, (DX)
+	VMOVUPS    Y4, (DX)(DI*1)
+	VMOVUPS    Y2, (DX)(DI*2)
+	VMOVUPS    Y1, (BX)(DI*2)
+	ADDQ       SI, DX
+	LEAQ       (DX)(DI*1), BX
+	VMOVUPS    384(AX), Y0
+	VMOVUPS    512(AX), Y1
+	VMOVUPS    640(AX), Y2
+	VMOVUPS    768(AX), Y3
+	VADDPS     Y2, Y1, Y4
+	VSUBPS     Y2, Y0, Y0
+	VSUBPS     Y1, Y2, Y2
+	VSUBPS     Y3, Y1, Y1
+	VMOVUPS    Y0, (DX)
+	VMOVUPS    Y4, (DX)(DI*1)
+	VMOVUPS    Y2, (DX)(DI*2)
+	VMOVUPS    Y1, (BX)(DI*2)
+	ADDQ       SI, DX
+	LEAQ       (DX)(DI*1), BX
+	VMOVUPS    416(AX), Y0
+	VMOVUPS    544(AX), Y1
+	VMOVUPS    672(AX), Y2
+	VMOVUPS    800(AX), Y3
+	VADDPS     Y2, Y1, Y4
+	VSUBPS     Y2, Y0, Y0
+	VSUBPS     Y1, Y2, Y2
+	VSUBPS     Y3, Y1, Y1
+	VMOVUPS    Y0, (DX)
+	VMOVUPS    Y4, (DX)(DI*1)
+	VMOVUPS    Y2, (DX)(DI*2)
+	VMOVUPS    Y1, (BX)(DI*2)
+	ADDQ       $+32, R8
+	CMPQ       R8, R9
+	JLE        loop9
 
 half10:
 	VZEROUPPER
 	RET
 
 // func winogradOutput2(m *float32, stride int, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·winogradOutput2(SB), NOSPLIT, $0-104
 	MOVQ   m+0(FP), AX
 	MOVQ   stride+8(FP), BX
@@ -404,16 +410,27 @@ act24:
 	VMOVAPS      Y1, Y1
 
 acted20:
-	MOVQ    y+16(FP), R10
+	MOVQ       y+16(FP), R10
+	MOVQ       pixel+32(FP), R11
+	LEAQ       (R10)(R11*2), R11
+	MOVQ       pixel+32(FP), R12
+	MOVQ       right+48(FP), R13
+	LEAQ       (R11)(CX*1), R11
+	PREFETCHT0 (R11)
+	CMPQ       R13, $+2
+	JLT        pixels25
+	PREFETCHT0 (R11)(R12*1)
+
+pixels25:
 	MOVQ    pixel+32(FP), R11
 	MOVQ    right+48(FP), R12
 	LEAQ    (R10)(CX*1), R10
 	VMOVUPS Y0, (R10)
 	CMPQ    R12, $+2
-	JLT     pixels25
+	JLT     pixels26
 	VMOVUPS Y1, (R10)(R11*1)
 
-pixels25:
+pixels26:
 	CMPQ    DX, $+2
 	JLT     tile15
 	ADDQ    row+24(FP), CX
@@ -427,49 +444,49 @@ pixels25:
 	VSUBPS  Y3, Y1, Y1
 	MOVQ    scale+72(FP), DX
 	TESTQ   DX, DX
-	JZ      noscale26
+	JZ      noscale27
 	VMOVUPS (DX)(DI*1), Y2
 	VMULPS  Y2, Y0, Y0
 	VMULPS  Y2, Y1, Y1
 
-noscale26:
+noscale27:
 	MOVQ    shift+80(FP), DX
 	TESTQ   DX, DX
-	JZ      noshift27
+	JZ      noshift28
 	VMOVUPS (DX)(DI*1), Y2
 	VADDPS  Y2, Y0, Y0
 	VADDPS  Y2, Y1, Y1
 
-noshift27:
+noshift28:
 	MOVQ   res+88(FP), DX
 	TESTQ  DX, DX
-	JZ     nores28
+	JZ     nores29
 	MOVQ   pixel+32(FP), R9
 	MOVQ   right+48(FP), R10
 	LEAQ   (DX)(CX*1), DX
 	VADDPS (DX), Y0, Y0
 	CMPQ   R10, $+2
-	JLT    pixels29
+	JLT    pixels30
 	VADDPS (DX)(R9*1), Y1, Y1
 
-pixels29:
-nores28:
+pixels30:
+nores29:
 	MOVQ act+96(FP), DX
 	CMPQ DX, $+1
-	JEQ  act32
-	CMPQ DX, $+2
 	JEQ  act33
-	CMPQ DX, $+3
+	CMPQ DX, $+2
 	JEQ  act34
-	JMP  acted30
+	CMPQ DX, $+3
+	JEQ  act35
+	JMP  acted31
 
-act32:
+act33:
 	VXORPS Y2, Y2, Y2
 	VMAXPS Y2, Y0, Y0
 	VMAXPS Y2, Y1, Y1
-	JMP    acted30
+	JMP    acted31
 
-act33:
+act34:
 	VXORPS       Y2, Y2, Y2
 	VBROADCASTSS splat0<>+0(SB), Y3
 	VBROADCASTSS splat1<>+0(SB), Y4
@@ -484,9 +501,9 @@ act33:
 	VMINPS       Y3, Y4, Y3
 	VMULPS       Y5, Y3, Y3
 	VMULPS       Y3, Y1, Y1
-	JMP          acted30
+	JMP          acted31
 
-act34:
+act35:
 	VXORPS       Y2, Y2, Y2
 	VBROADCASTSS splat0<>+0(SB), Y3
 	VBROADCASTSS splat1<>+0(SB), Y4
@@ -502,17 +519,28 @@ act34:
 	VMULPS       Y5, Y1, Y1
 	VMOVAPS      Y1, Y1
 
-acted30:
-	MOVQ    y+16(FP), DX
+acted31:
+	MOVQ       y+16(FP), DX
+	MOVQ       pixel+32(FP), R9
+	LEAQ       (DX)(R9*2), R9
+	MOVQ       pixel+32(FP), R10
+	MOVQ       right+48(FP), R11
+	LEAQ       (R9)(CX*1), R9
+	PREFETCHT0 (R9)
+	CMPQ       R11, $+2
+	JLT        pixels36
+	PREFETCHT0 (R9)(R10*1)
+
+pixels36:
 	MOVQ    pixel+32(FP), R9
 	MOVQ    right+48(FP), R10
 	LEAQ    (DX)(CX*1), CX
 	VMOVUPS Y0, (CX)
 	CMPQ    R10, $+2
-	JLT     pixels35
+	JLT     pixels37
 	VMOVUPS Y1, (CX)(R9*1)
 
-pixels35:
+pixels37:
 tile15:
 	ADDQ $+32, DI
 	CMPQ DI, R8
@@ -553,7 +581,7 @@ DATA splat2<>+28(SB)/4, $(0.16666667)
 GLOBL splat2<>(SB), RODATA|NOPTR, $32
 
 // func winogradInput4(v *float32, stride int, x *float32, offset int, row int, pixel int, above int, left int, down int, right int, zero *float32, tmp *float32, channels int)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·winogradInput4(SB), NOSPLIT, $0-104
 	MOVQ    tmp+88(FP), AX
 	MOVQ    x+16(FP), CX
@@ -563,7 +591,7 @@ TEXT ·winogradInput4(SB), NOSPLIT, $0-104
 	MOVQ    right+72(FP), DI
 	ADDQ    offset+24(FP), CX
 	CMPQ    above+48(FP), $+0
-	JNE     padding36
+	JNE     padding38
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -591,9 +619,9 @@ TEXT ·winogradInput4(SB), NOSPLIT, $0-104
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 40(AX)
-	JMP     row37
+	JMP     row39
 
-padding36:
+padding38:
 	MOVQ DX, (AX)
 	MOVQ DX, 8(AX)
 	MOVQ DX, 16(AX)
@@ -601,7 +629,7 @@ padding36:
 	MOVQ DX, 32(AX)
 	MOVQ DX, 40(AX)
 
-row37:
+row39:
 	ADDQ    row+32(FP), CX
 	MOVQ    CX, R8
 	MOVQ    R8, R9
@@ -632,7 +660,7 @@ row37:
 	MOVQ    R8, 88(AX)
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+2
-	JLE     padding40
+	JLE     padding42
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -660,9 +688,9 @@ row37:
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 136(AX)
-	JMP     row41
+	JMP     row43
 
-padding40:
+padding42:
 	MOVQ DX, 96(AX)
 	MOVQ DX, 104(AX)
 	MOVQ DX, 112(AX)
@@ -670,10 +698,10 @@ padding40:
 	MOVQ DX, 128(AX)
 	MOVQ DX, 136(AX)
 
-row41:
+row43:
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+3
-	JLE     padding42
+	JLE     padding44
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -701,9 +729,9 @@ row41:
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 184(AX)
-	JMP     row43
+	JMP     row45
 
-padding42:
+padding44:
 	MOVQ DX, 144(AX)
 	MOVQ DX, 152(AX)
 	MOVQ DX, 160(AX)
@@ -711,10 +739,10 @@ padding42:
 	MOVQ DX, 176(AX)
 	MOVQ DX, 184(AX)
 
-row43:
+row45:
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+4
-	JLE     padding44
+	JLE     padding46
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -742,9 +770,9 @@ row43:
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 232(AX)
-	JMP     row45
+	JMP     row47
 
-padding44:
+padding46:
 	MOVQ DX, 192(AX)
 	MOVQ DX, 200(AX)
 	MOVQ DX, 208(AX)
@@ -752,10 +780,10 @@ padding44:
 	MOVQ DX, 224(AX)
 	MOVQ DX, 232(AX)
 
-row45:
+row47:
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+5
-	JLE     padding46
+	JLE     padding48
 	MOVQ    CX, R8
 	TESTQ   SI, SI
 	CMOVQNE DX, R8
@@ -782,9 +810,9 @@ row45:
 	CMPQ    DI, $+5
 	CMOVQLE DX, CX
 	MOVQ    CX, 280(AX)
-	JMP     row47
+	JMP     row49
 
-padding46:
+padding48:
 	MOVQ DX, 240(AX)
 	MOVQ DX, 248(AX)
 	MOVQ DX, 256(AX)
@@ -792,7 +820,7 @@ padding46:
 	MOVQ DX, 272(AX)
 	MOVQ DX, 280(AX)
 
-row47:
+row49:
 	VBROADCASTSS splat3<>+0(SB), Y0
 	VBROADCASTSS splat4<>+0(SB), Y1
 	VBROADCASTSS splat5<>+0(SB), Y2
@@ -805,21 +833,23 @@ row47:
 	MOVQ         channels+96(FP), R9
 	XORQ         R8, R8
 	SUBQ         $+32, R9
-	JLT          half49
+	JLT          half51
 
-loop48:
-	MOVQ         (AX), DX
-	VMOVUPS      (DX)(R8*1), Y5
-	MOVQ         8(AX), DX
-	VMOVUPS      (DX)(R8*1), Y6
-	MOVQ         16(AX), DX
-	VMOVUPS      (DX)(R8*1), Y7
-	MOVQ         24(AX), DX
-	VMOVUPS      (DX)(R8*1), Y8
-	MOVQ         32(AX), DX
-	VMOVUPS      (DX)(R8*1), Y9
-	MOVQ         40(AX), DX
-	VMOVUPS      (DX)(R8*1), Y10
+loop50:
+	MOVQ         pixel+40(FP), DX
+	LEAQ         (R8)(DX*4), DX
+	MOVQ         (AX), BX
+	VMOVUPS      (BX)(R8*1), Y5
+	MOVQ         8(AX), BX
+	VMOVUPS      (BX)(R8*1), Y6
+	MOVQ         16(AX), BX
+	VMOVUPS      (BX)(R8*1), Y7
+	MOVQ         24(AX), BX
+	VMOVUPS      (BX)(R8*1), Y8
+	MOVQ         32(AX), BX
+	VMOVUPS      (BX)(R8*1), Y9
+	MOVQ         40(AX), BX
+	VMOVUPS      (BX)(R8*1), Y10
 	VADDPS       Y9, Y5, Y5
 	VFNMADD231PS Y4, Y7, Y5
 	VADDPS       Y6, Y10, Y10
@@ -842,18 +872,18 @@ loop48:
 	VMOVUPS      Y8, 416(AX)
 	VMOVUPS      Y7, 448(AX)
 	VMOVUPS      Y10, 480(AX)
-	MOVQ         48(AX), DX
-	VMOVUPS      (DX)(R8*1), Y5
-	MOVQ         56(AX), DX
-	VMOVUPS      (DX)(R8*1), Y6
-	MOVQ         64(AX), DX
-	VMOVUPS      (DX)(R8*1), Y7
-	MOVQ         72(AX), DX
-	VMOVUPS      (DX)(R8*1), Y8
-	MOVQ         80(AX), DX
-	VMOVUPS      (DX)(R8*1), Y9
-	MOVQ         88(AX), DX
-	VMOVUPS      (DX)(R8*1), Y10
+	MOVQ         48(AX), BX
+	VMOVUPS      (BX)(R8*1), Y5
+	MOVQ         56(AX), BX
+	VMOVUPS      (BX)(R8*1), Y6
+	MOVQ         64(AX), BX
+	VMOVUPS      (BX)(R8*1), Y7
+	MOVQ         72(AX), BX
+	VMOVUPS      (BX)(R8*1), Y8
+	MOVQ         80(AX), BX
+	VMOVUPS      (BX)(R8*1), Y9
+	MOVQ         88(AX), BX
+	VMOVUPS      (BX)(R8*1), Y10
 	VADDPS       Y9, Y5, Y5
 	VFNMADD231PS Y4, Y7, Y5
 	VADDPS       Y6, Y10, Y10
@@ -876,18 +906,22 @@ loop48:
 	VMOVUPS      Y8, 608(AX)
 	VMOVUPS      Y7, 640(AX)
 	VMOVUPS      Y10, 672(AX)
-	MOVQ         96(AX), DX
-	VMOVUPS      (DX)(R8*1), Y5
-	MOVQ         104(AX), DX
-	VMOVUPS      (DX)(R8*1), Y6
-	MOVQ         112(AX), DX
-	VMOVUPS      (DX)(R8*1), Y7
-	MOVQ         120(AX), DX
-	VMOVUPS      (DX)(R8*1), Y8
-	MOVQ         128(AX), DX
-	VMOVUPS      (DX)(R8*1), Y9
-	MOVQ         136(AX), DX
-	VMOVUPS      (DX)(R8*1), Y10
+	MOVQ         96(AX), BX
+	VMOVUPS      (BX)(R8*1), Y5
+	MOVQ         104(AX), BX
+	VMOVUPS      (BX)(R8*1), Y6
+	MOVQ         112(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y7
+	MOVQ         120(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y8
+	MOVQ         128(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y9
+	MOVQ         136(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y10
 	VADDPS       Y9, Y5, Y5
 	VFNMADD231PS Y4, Y7, Y5
 	VADDPS       Y6, Y10, Y10
@@ -910,18 +944,22 @@ loop48:
 	VMOVUPS      Y8, 800(AX)
 	VMOVUPS      Y7, 832(AX)
 	VMOVUPS      Y10, 864(AX)
-	MOVQ         144(AX), DX
-	VMOVUPS      (DX)(R8*1), Y5
-	MOVQ         152(AX), DX
-	VMOVUPS      (DX)(R8*1), Y6
-	MOVQ         160(AX), DX
-	VMOVUPS      (DX)(R8*1), Y7
-	MOVQ         168(AX), DX
-	VMOVUPS      (DX)(R8*1), Y8
-	MOVQ         176(AX), DX
-	VMOVUPS      (DX)(R8*1), Y9
-	MOVQ         184(AX), DX
-	VMOVUPS      (DX)(R8*1), Y10
+	MOVQ         144(AX), BX
+	VMOVUPS      (BX)(R8*1), Y5
+	MOVQ         152(AX), BX
+	VMOVUPS      (BX)(R8*1), Y6
+	MOVQ         160(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y7
+	MOVQ         168(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y8
+	MOVQ         176(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y9
+	MOVQ         184(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y10
 	VADDPS       Y9, Y5, Y5
 	VFNMADD231PS Y4, Y7, Y5
 	VADDPS       Y6, Y10, Y10
@@ -944,18 +982,22 @@ loop48:
 	VMOVUPS      Y8, 992(AX)
 	VMOVUPS      Y7, 1024(AX)
 	VMOVUPS      Y10, 1056(AX)
-	MOVQ         192(AX), DX
-	VMOVUPS      (DX)(R8*1), Y5
-	MOVQ         200(AX), DX
-	VMOVUPS      (DX)(R8*1), Y6
-	MOVQ         208(AX), DX
-	VMOVUPS      (DX)(R8*1), Y7
-	MOVQ         216(AX), DX
-	VMOVUPS      (DX)(R8*1), Y8
-	MOVQ         224(AX), DX
-	VMOVUPS      (DX)(R8*1), Y9
-	MOVQ         232(AX), DX
-	VMOVUPS      (DX)(R8*1), Y10
+	MOVQ         192(AX), BX
+	VMOVUPS      (BX)(R8*1), Y5
+	MOVQ         200(AX), BX
+	VMOVUPS      (BX)(R8*1), Y6
+	MOVQ         208(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y7
+	MOVQ         216(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y8
+	MOVQ         224(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y9
+	MOVQ         232(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y10
 	VADDPS       Y9, Y5, Y5
 	VFNMADD231PS Y4, Y7, Y5
 	VADDPS       Y6, Y10, Y10
@@ -978,18 +1020,22 @@ loop48:
 	VMOVUPS      Y8, 1184(AX)
 	VMOVUPS      Y7, 1216(AX)
 	VMOVUPS      Y10, 1248(AX)
-	MOVQ         240(AX), DX
-	VMOVUPS      (DX)(R8*1), Y5
-	MOVQ         248(AX), DX
-	VMOVUPS      (DX)(R8*1), Y6
-	MOVQ         256(AX), DX
-	VMOVUPS      (DX)(R8*1), Y7
-	MOVQ         264(AX), DX
-	VMOVUPS      (DX)(R8*1), Y8
-	MOVQ         272(AX), DX
-	VMOVUPS      (DX)(R8*1), Y9
-	MOVQ         280(AX), DX
-	VMOVUPS      (DX)(R8*1), Y10
+	MOVQ         240(AX), BX
+	VMOVUPS      (BX)(R8*1), Y5
+	MOVQ         248(AX), BX
+	VMOVUPS      (BX)(R8*1), Y6
+	MOVQ         256(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y7
+	MOVQ         264(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y8
+	MOVQ         272(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y9
+	MOVQ         280(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS      (BX)(R8*1), Y10
 	VADDPS       Y9, Y5, Y5
 	VFNMADD231PS Y4, Y7, Y5
 	VADDPS       Y6, Y10, Y10
@@ -1194,9 +1240,9 @@ loop48:
 	VMOVUPS      Y10, (BX)(DI*4)
 	ADDQ         $+32, R8
 	CMPQ         R8, R9
-	JLE          loop48
+	JLE          loop50
 
-half49:
+half51:
 	VZEROUPPER
 	RET
 
@@ -1251,7 +1297,7 @@ DATA splat7<>+28(SB)/4, $(2.5)
 GLOBL splat7<>(SB), RODATA|NOPTR, $32
 
 // func winogradOutput4(m *float32, stride int, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·winogradOutput4(SB), NOSPLIT, $0-104
 	VBROADCASTSS splat3<>+0(SB), Y0
 	VBROADCASTSS splat4<>+0(SB), Y1
@@ -1263,9 +1309,9 @@ TEXT ·winogradOutput4(SB), NOSPLIT, $0-104
 	MOVQ         channels+64(FP), R8
 	XORQ         DI, DI
 	SUBQ         $+32, R8
-	JLT          half52
+	JLT          half54
 
-loop51:
+loop53:
 	MOVQ        tmp+56(FP), R9
 	LEAQ        (AX)(DI*1), CX
 	LEAQ        (CX)(SI*1), DX
@@ -1426,62 +1472,62 @@ loop51:
 	VFMADD231PS Y2, Y6, Y10
 	MOVQ        scale+72(FP), R10
 	TESTQ       R10, R10
-	JZ          noscale55
+	JZ          noscale57
 	VMOVUPS     (R10)(DI*1), Y6
 	VMULPS      Y6, Y4, Y4
 	VMULPS      Y6, Y5, Y5
 	VMULPS      Y6, Y10, Y10
 	VMULPS      Y6, Y9, Y9
 
-noscale55:
+noscale57:
 	MOVQ    shift+80(FP), R10
 	TESTQ   R10, R10
-	JZ      noshift56
+	JZ      noshift58
 	VMOVUPS (R10)(DI*1), Y6
 	VADDPS  Y6, Y4, Y4
 	VADDPS  Y6, Y5, Y5
 	VADDPS  Y6, Y10, Y10
 	VADDPS  Y6, Y9, Y9
 
-noshift56:
+noshift58:
 	MOVQ   res+88(FP), R10
 	TESTQ  R10, R10
-	JZ     nores57
+	JZ     nores59
 	MOVQ   pixel+32(FP), R11
 	MOVQ   right+48(FP), R12
 	LEAQ   (R10)(CX*1), R10
 	VADDPS (R10), Y4, Y4
 	CMPQ   R12, $+2
-	JLT    pixels58
+	JLT    pixels60
 	VADDPS (R10)(R11*1), Y5, Y5
 	CMPQ   R12, $+3
-	JLT    pixels58
+	JLT    pixels60
 	VADDPS (R10)(R11*2), Y10, Y10
 	CMPQ   R12, $+4
-	JLT    pixels58
+	JLT    pixels60
 	ADDQ   R11, R10
 	VADDPS (R10)(R11*2), Y9, Y9
 
-pixels58:
-nores57:
+pixels60:
+nores59:
 	MOVQ act+96(FP), R10
 	CMPQ R10, $+1
-	JEQ  act61
-	CMPQ R10, $+2
-	JEQ  act62
-	CMPQ R10, $+3
 	JEQ  act63
-	JMP  acted59
+	CMPQ R10, $+2
+	JEQ  act64
+	CMPQ R10, $+3
+	JEQ  act65
+	JMP  acted61
 
-act61:
+act63:
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
 	VMAXPS Y6, Y10, Y10
 	VMAXPS Y6, Y9, Y9
-	JMP    acted59
+	JMP    acted61
 
-act62:
+act64:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -1506,9 +1552,9 @@ act62:
 	VMINPS       Y7, Y8, Y7
 	VMULPS       Y11, Y7, Y7
 	VMULPS       Y7, Y9, Y9
-	JMP          acted59
+	JMP          acted61
 
-act63:
+act65:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -1534,26 +1580,44 @@ act63:
 	VMULPS       Y11, Y7, Y7
 	VMOVAPS      Y7, Y9
 
-acted59:
-	MOVQ    y+16(FP), R10
+acted61:
+	MOVQ       y+16(FP), R10
+	MOVQ       pixel+32(FP), R11
+	LEAQ       (R10)(R11*4), R11
+	MOVQ       pixel+32(FP), R12
+	MOVQ       right+48(FP), R13
+	LEAQ       (R11)(CX*1), R11
+	PREFETCHT0 (R11)
+	CMPQ       R13, $+2
+	JLT        pixels66
+	PREFETCHT0 (R11)(R12*1)
+	CMPQ       R13, $+3
+	JLT        pixels66
+	PREFETCHT0 (R11)(R12*2)
+	CMPQ       R13, $+4
+	JLT        pixels66
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)(R12*2)
+
+pixels66:
 	MOVQ    pixel+32(FP), R11
 	MOVQ    right+48(FP), R12
 	LEAQ    (R10)(CX*1), R10
 	VMOVUPS Y4, (R10)
 	CMPQ    R12, $+2
-	JLT     pixels64
+	JLT     pixels67
 	VMOVUPS Y5, (R10)(R11*1)
 	CMPQ    R12, $+3
-	JLT     pixels64
+	JLT     pixels67
 	VMOVUPS Y10, (R10)(R11*2)
 	CMPQ    R12, $+4
-	JLT     pixels64
+	JLT     pixels67
 	ADDQ    R11, R10
 	VMOVUPS Y9, (R10)(R11*2)
 
-pixels64:
+pixels67:
 	CMPQ        DX, $+2
-	JLT         tile54
+	JLT         tile56
 	ADDQ        row+24(FP), CX
 	VMOVUPS     512(R9), Y4
 	VMOVUPS     544(R9), Y5
@@ -1574,62 +1638,62 @@ pixels64:
 	VFMADD231PS Y2, Y6, Y10
 	MOVQ        scale+72(FP), R10
 	TESTQ       R10, R10
-	JZ          noscale65
+	JZ          noscale68
 	VMOVUPS     (R10)(DI*1), Y6
 	VMULPS      Y6, Y4, Y4
 	VMULPS      Y6, Y5, Y5
 	VMULPS      Y6, Y10, Y10
 	VMULPS      Y6, Y9, Y9
 
-noscale65:
+noscale68:
 	MOVQ    shift+80(FP), R10
 	TESTQ   R10, R10
-	JZ      noshift66
+	JZ      noshift69
 	VMOVUPS (R10)(DI*1), Y6
 	VADDPS  Y6, Y4, Y4
 	VADDPS  Y6, Y5, Y5
 	VADDPS  Y6, Y10, Y10
 	VADDPS  Y6, Y9, Y9
 
-noshift66:
+noshift69:
 	MOVQ   res+88(FP), R10
 	TESTQ  R10, R10
-	JZ     nores67
+	JZ     nores70
 	MOVQ   pixel+32(FP), R11
 	MOVQ   right+48(FP), R12
 	LEAQ   (R10)(CX*1), R10
 	VADDPS (R10), Y4, Y4
 	CMPQ   R12, $+2
-	JLT    pixels68
+	JLT    pixels71
 	VADDPS (R10)(R11*1), Y5, Y5
 	CMPQ   R12, $+3
-	JLT    pixels68
+	JLT    pixels71
 	VADDPS (R10)(R11*2), Y10, Y10
 	CMPQ   R12, $+4
-	JLT    pixels68
+	JLT    pixels71
 	ADDQ   R11, R10
 	VADDPS (R10)(R11*2), Y9, Y9
 
-pixels68:
-nores67:
+pixels71:
+nores70:
 	MOVQ act+96(FP), R10
 	CMPQ R10, $+1
-	JEQ  act71
+	JEQ  act74
 	CMPQ R10, $+2
-	JEQ  act72
+	JEQ  act75
 	CMPQ R10, $+3
-	JEQ  act73
-	JMP  acted69
+	JEQ  act76
+	JMP  acted72
 
-act71:
+act74:
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
 	VMAXPS Y6, Y10, Y10
 	VMAXPS Y6, Y9, Y9
-	JMP    acted69
+	JMP    acted72
 
-act72:
+act75:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -1654,9 +1718,9 @@ act72:
 	VMINPS       Y7, Y8, Y7
 	VMULPS       Y11, Y7, Y7
 	VMULPS       Y7, Y9, Y9
-	JMP          acted69
+	JMP          acted72
 
-act73:
+act76:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -1682,26 +1746,44 @@ act73:
 	VMULPS       Y11, Y7, Y7
 	VMOVAPS      Y7, Y9
 
-acted69:
-	MOVQ    y+16(FP), R10
+acted72:
+	MOVQ       y+16(FP), R10
+	MOVQ       pixel+32(FP), R11
+	LEAQ       (R10)(R11*4), R11
+	MOVQ       pixel+32(FP), R12
+	MOVQ       right+48(FP), R13
+	LEAQ       (R11)(CX*1), R11
+	PREFETCHT0 (R11)
+	CMPQ       R13, $+2
+	JLT        pixels77
+	PREFETCHT0 (R11)(R12*1)
+	CMPQ       R13, $+3
+	JLT        pixels77
+	PREFETCHT0 (R11)(R12*2)
+	CMPQ       R13, $+4
+	JLT        pixels77
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)(R12*2)
+
+pixels77:
 	MOVQ    pixel+32(FP), R11
 	MOVQ    right+48(FP), R12
 	LEAQ    (R10)(CX*1), R10
 	VMOVUPS Y4, (R10)
 	CMPQ    R12, $+2
-	JLT     pixels74
+	JLT     pixels78
 	VMOVUPS Y5, (R10)(R11*1)
 	CMPQ    R12, $+3
-	JLT     pixels74
+	JLT     pixels78
 	VMOVUPS Y10, (R10)(R11*2)
 	CMPQ    R12, $+4
-	JLT     pixels74
+	JLT     pixels78
 	ADDQ    R11, R10
 	VMOVUPS Y9, (R10)(R11*2)
 
-pixels74:
+pixels78:
 	CMPQ        DX, $+3
-	JLT         tile54
+	JLT         tile56
 	ADDQ        row+24(FP), CX
 	VMOVUPS     704(R9), Y4
 	VMOVUPS     736(R9), Y5
@@ -1722,62 +1804,62 @@ pixels74:
 	VFMADD231PS Y2, Y6, Y10
 	MOVQ        scale+72(FP), R10
 	TESTQ       R10, R10
-	JZ          noscale75
+	JZ          noscale79
 	VMOVUPS     (R10)(DI*1), Y6
 	VMULPS      Y6, Y4, Y4
 	VMULPS      Y6, Y5, Y5
 	VMULPS      Y6, Y10, Y10
 	VMULPS      Y6, Y9, Y9
 
-noscale75:
+noscale79:
 	MOVQ    shift+80(FP), R10
 	TESTQ   R10, R10
-	JZ      noshift76
+	JZ      noshift80
 	VMOVUPS (R10)(DI*1), Y6
 	VADDPS  Y6, Y4, Y4
 	VADDPS  Y6, Y5, Y5
 	VADDPS  Y6, Y10, Y10
 	VADDPS  Y6, Y9, Y9
 
-noshift76:
+noshift80:
 	MOVQ   res+88(FP), R10
 	TESTQ  R10, R10
-	JZ     nores77
+	JZ     nores81
 	MOVQ   pixel+32(FP), R11
 	MOVQ   right+48(FP), R12
 	LEAQ   (R10)(CX*1), R10
 	VADDPS (R10), Y4, Y4
 	CMPQ   R12, $+2
-	JLT    pixels78
+	JLT    pixels82
 	VADDPS (R10)(R11*1), Y5, Y5
 	CMPQ   R12, $+3
-	JLT    pixels78
+	JLT    pixels82
 	VADDPS (R10)(R11*2), Y10, Y10
 	CMPQ   R12, $+4
-	JLT    pixels78
+	JLT    pixels82
 	ADDQ   R11, R10
 	VADDPS (R10)(R11*2), Y9, Y9
 
-pixels78:
-nores77:
+pixels82:
+nores81:
 	MOVQ act+96(FP), R10
 	CMPQ R10, $+1
-	JEQ  act81
+	JEQ  act85
 	CMPQ R10, $+2
-	JEQ  act82
+	JEQ  act86
 	CMPQ R10, $+3
-	JEQ  act83
-	JMP  acted79
+	JEQ  act87
+	JMP  acted83
 
-act81:
+act85:
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
 	VMAXPS Y6, Y10, Y10
 	VMAXPS Y6, Y9, Y9
-	JMP    acted79
+	JMP    acted83
 
-act82:
+act86:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -1802,9 +1884,9 @@ act82:
 	VMINPS       Y7, Y8, Y7
 	VMULPS       Y11, Y7, Y7
 	VMULPS       Y7, Y9, Y9
-	JMP          acted79
+	JMP          acted83
 
-act83:
+act87:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -1830,26 +1912,44 @@ act83:
 	VMULPS       Y11, Y7, Y7
 	VMOVAPS      Y7, Y9
 
-acted79:
-	MOVQ    y+16(FP), R10
+acted83:
+	MOVQ       y+16(FP), R10
+	MOVQ       pixel+32(FP), R11
+	LEAQ       (R10)(R11*4), R11
+	MOVQ       pixel+32(FP), R12
+	MOVQ       right+48(FP), R13
+	LEAQ       (R11)(CX*1), R11
+	PREFETCHT0 (R11)
+	CMPQ       R13, $+2
+	JLT        pixels88
+	PREFETCHT0 (R11)(R12*1)
+	CMPQ       R13, $+3
+	JLT        pixels88
+	PREFETCHT0 (R11)(R12*2)
+	CMPQ       R13, $+4
+	JLT        pixels88
+	ADDQ       R12, R11
+	PREFETCHT0 (R11)(R12*2)
+
+pixels88:
 	MOVQ    pixel+32(FP), R11
 	MOVQ    right+48(FP), R12
 	LEAQ    (R10)(CX*1), R10
 	VMOVUPS Y4, (R10)
 	CMPQ    R12, $+2
-	JLT     pixels84
+	JLT     pixels89
 	VMOVUPS Y5, (R10)(R11*1)
 	CMPQ    R12, $+3
-	JLT     pixels84
+	JLT     pixels89
 	VMOVUPS Y10, (R10)(R11*2)
 	CMPQ    R12, $+4
-	JLT     pixels84
+	JLT     pixels89
 	ADDQ    R11, R10
 	VMOVUPS Y9, (R10)(R11*2)
 
-pixels84:
+pixels89:
 	CMPQ        DX, $+4
-	JLT         tile54
+	JLT         tile56
 	ADDQ        row+24(FP), CX
 	VMOVUPS     896(R9), Y4
 	VMOVUPS     928(R9), Y5
@@ -1870,62 +1970,62 @@ pixels84:
 	VFMADD231PS Y2, Y6, Y10
 	MOVQ        scale+72(FP), DX
 	TESTQ       DX, DX
-	JZ          noscale85
+	JZ          noscale90
 	VMOVUPS     (DX)(DI*1), Y6
 	VMULPS      Y6, Y4, Y4
 	VMULPS      Y6, Y5, Y5
 	VMULPS      Y6, Y10, Y10
 	VMULPS      Y6, Y9, Y9
 
-noscale85:
+noscale90:
 	MOVQ    shift+80(FP), DX
 	TESTQ   DX, DX
-	JZ      noshift86
+	JZ      noshift91
 	VMOVUPS (DX)(DI*1), Y6
 	VADDPS  Y6, Y4, Y4
 	VADDPS  Y6, Y5, Y5
 	VADDPS  Y6, Y10, Y10
 	VADDPS  Y6, Y9, Y9
 
-noshift86:
+noshift91:
 	MOVQ   res+88(FP), DX
 	TESTQ  DX, DX
-	JZ     nores87
+	JZ     nores92
 	MOVQ   pixel+32(FP), R9
 	MOVQ   right+48(FP), R10
 	LEAQ   (DX)(CX*1), DX
 	VADDPS (DX), Y4, Y4
 	CMPQ   R10, $+2
-	JLT    pixels88
+	JLT    pixels93
 	VADDPS (DX)(R9*1), Y5, Y5
 	CMPQ   R10, $+3
-	JLT    pixels88
+	JLT    pixels93
 	VADDPS (DX)(R9*2), Y10, Y10
 	CMPQ   R10, $+4
-	JLT    pixels88
+	JLT    pixels93
 	ADDQ   R9, DX
 	VADDPS (DX)(R9*2), Y9, Y9
 
-pixels88:
-nores87:
+pixels93:
+nores92:
 	MOVQ act+96(FP), DX
 	CMPQ DX, $+1
-	JEQ  act91
+	JEQ  act96
 	CMPQ DX, $+2
-	JEQ  act92
+	JEQ  act97
 	CMPQ DX, $+3
-	JEQ  act93
-	JMP  acted89
+	JEQ  act98
+	JMP  acted94
 
-act91:
+act96:
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
 	VMAXPS Y6, Y10, Y10
 	VMAXPS Y6, Y9, Y9
-	JMP    acted89
+	JMP    acted94
 
-act92:
+act97:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -1950,9 +2050,9 @@ act92:
 	VMINPS       Y7, Y8, Y7
 	VMULPS       Y11, Y7, Y7
 	VMULPS       Y7, Y9, Y9
-	JMP          acted89
+	JMP          acted94
 
-act93:
+act98:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -1978,67 +2078,91 @@ act93:
 	VMULPS       Y11, Y7, Y7
 	VMOVAPS      Y7, Y9
 
-acted89:
-	MOVQ    y+16(FP), DX
+acted94:
+	MOVQ       y+16(FP), DX
+	MOVQ       pixel+32(FP), R9
+	LEAQ       (DX)(R9*4), R9
+	MOVQ       pixel+32(FP), R10
+	MOVQ       right+48(FP), R11
+	LEAQ       (R9)(CX*1), R9
+	PREFETCHT0 (R9)
+	CMPQ       R11, $+2
+	JLT        pixels99
+	PREFETCHT0 (R9)(R10*1)
+	CMPQ       R11, $+3
+	JLT        pixels99
+	PREFETCHT0 (R9)(R10*2)
+	CMPQ       R11, $+4
+	JLT        pixels99
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)(R10*2)
+
+pixels99:
 	MOVQ    pixel+32(FP), R9
 	MOVQ    right+48(FP), R10
 	LEAQ    (DX)(CX*1), CX
 	VMOVUPS Y4, (CX)
 	CMPQ    R10, $+2
-	JLT     pixels94
+	JLT     pixels100
 	VMOVUPS Y5, (CX)(R9*1)
 	CMPQ    R10, $+3
-	JLT     pixels94
+	JLT     pixels100
 	VMOVUPS Y10, (CX)(R9*2)
 	CMPQ    R10, $+4
-	JLT     pixels94
+	JLT     pixels100
 	ADDQ    R9, CX
 	VMOVUPS Y9, (CX)(R9*2)
 
-pixels94:
-tile54:
+pixels100:
+tile56:
 	ADDQ $+32, DI
 	CMPQ DI, R8
-	JLE  loop51
+	JLE  loop53
 
-half52:
+half54:
 	VZEROUPPER
 	RET
 
 // func winogradProducts(v *float32, vstride int, row int, u *float32, ustride int, upanel int, m *float32, mstride int, mrow int, positions int, groups int, rows int, more int, outputs int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·winogradProducts(SB), NOSPLIT, $0-112
 	CMPQ outputs+104(FP), $+8
-	JEQ  outputs95
+	JEQ  outputs101
 	CMPQ outputs+104(FP), $+16
-	JEQ  outputs96
+	JEQ  outputs102
 
-outputs95:
-position97:
+outputs101:
+position103:
 	MOVQ v+0(FP), AX
 	MOVQ m+48(FP), CX
 	XORQ DX, DX
 
-group98:
+group104:
 	CMPQ   DX, more+96(FP)
 	MOVQ   rows+88(FP), BX
 	ADCQ   $+0, BX
 	CMPQ   BX, $+6
-	JEQ    rows100
+	JEQ    rows106
 	CMPQ   BX, $+5
-	JEQ    rows101
+	JEQ    rows107
 	CMPQ   BX, $+4
-	JEQ    rows102
+	JEQ    rows108
 	CMPQ   BX, $+3
-	JEQ    rows103
+	JEQ    rows109
 	CMPQ   BX, $+2
-	JEQ    rows104
+	JEQ    rows110
 	VXORPS Y0, Y0, Y0
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), BX
 	MOVQ   row+16(FP), SI
+	MOVQ   DX, DI
+	ANDQ   $+1, DI
+	SHLQ   $+7, DI
+	ADDQ   ustride+32(FP), DI
 
-inputs106:
+inputs112:
+	PREFETCHT1   (BX)(DI*1)
+	PREFETCHT1   64(BX)(DI*1)
 	VMOVUPS      (BX), Y1
 	VBROADCASTSS (AX), Y2
 	VFMADD231PS  Y2, Y1, Y0
@@ -2054,20 +2178,26 @@ inputs106:
 	ADDQ         $+256, BX
 	ADDQ         $+16, AX
 	SUBQ         $+16, SI
-	JNZ          inputs106
+	JNZ          inputs112
 	MOVQ         mrow+64(FP), BX
 	VMOVUPS      Y0, (CX)
 	ADDQ         BX, CX
-	JMP          groups99
+	JMP          groups105
 
-rows104:
+rows110:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), SI
 	MOVQ   row+16(FP), DI
+	MOVQ   DX, R8
+	ANDQ   $+1, R8
+	SHLQ   $+7, R8
+	ADDQ   ustride+32(FP), R8
 
-inputs107:
+inputs113:
+	PREFETCHT1   (SI)(R8*1)
+	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y2
 	VBROADCASTSS (AX), Y3
 	VFMADD231PS  Y3, Y2, Y0
@@ -2091,24 +2221,30 @@ inputs107:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs107
+	JNZ          inputs113
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	ADDQ         SI, CX
 	VMOVUPS      Y1, (CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*1), AX
-	JMP          groups99
+	JMP          groups105
 
-rows103:
+rows109:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), SI
 	MOVQ   row+16(FP), DI
+	MOVQ   DX, R8
+	ANDQ   $+1, R8
+	SHLQ   $+7, R8
+	ADDQ   ustride+32(FP), R8
 
-inputs108:
+inputs114:
+	PREFETCHT1   (SI)(R8*1)
+	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y3
 	VBROADCASTSS (AX), Y4
 	VFMADD231PS  Y4, Y3, Y0
@@ -2140,7 +2276,7 @@ inputs108:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs108
+	JNZ          inputs114
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	ADDQ         SI, CX
@@ -2149,9 +2285,9 @@ inputs108:
 	VMOVUPS      Y2, (CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*2), AX
-	JMP          groups99
+	JMP          groups105
 
-rows102:
+rows108:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2161,8 +2297,14 @@ rows102:
 	MOVQ   row+16(FP), DI
 	LEAQ   (AX)(BX*2), R8
 	ADDQ   BX, R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
 
-inputs109:
+inputs115:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y4
 	VBROADCASTSS (AX), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -2203,7 +2345,7 @@ inputs109:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs109
+	JNZ          inputs115
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -2214,9 +2356,9 @@ inputs109:
 	VMOVUPS      Y3, (CX)
 	ADDQ         AX, CX
 	MOVQ         R8, AX
-	JMP          groups99
+	JMP          groups105
 
-rows101:
+rows107:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2227,8 +2369,14 @@ rows101:
 	MOVQ   row+16(FP), DI
 	LEAQ   (AX)(BX*2), R8
 	ADDQ   BX, R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
 
-inputs110:
+inputs116:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y5
 	VBROADCASTSS (AX), Y6
 	VFMADD231PS  Y6, Y5, Y0
@@ -2277,7 +2425,7 @@ inputs110:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs110
+	JNZ          inputs116
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -2290,9 +2438,9 @@ inputs110:
 	VMOVUPS      Y4, (CX)
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*1), AX
-	JMP          groups99
+	JMP          groups105
 
-rows100:
+rows106:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2304,8 +2452,14 @@ rows100:
 	MOVQ   row+16(FP), DI
 	LEAQ   (AX)(BX*2), R8
 	ADDQ   BX, R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
 
-inputs111:
+inputs117:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y6
 	VBROADCASTSS (AX), Y7
 	VFMADD231PS  Y7, Y6, Y0
@@ -2362,7 +2516,7 @@ inputs111:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs111
+	JNZ          inputs117
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -2378,10 +2532,10 @@ inputs111:
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*2), AX
 
-groups99:
+groups105:
 	INCQ DX
 	CMPQ DX, groups+80(FP)
-	JLT  group98
+	JLT  group104
 	MOVQ vstride+8(FP), AX
 	ADDQ AX, v+0(FP)
 	MOVQ ustride+32(FP), AX
@@ -2389,37 +2543,43 @@ groups99:
 	MOVQ mstride+56(FP), AX
 	ADDQ AX, m+48(FP)
 	DECQ positions+72(FP)
-	JNZ  position97
+	JNZ  position103
 	VZEROUPPER
 	RET
 
-outputs96:
-position112:
+outputs102:
+position118:
 	MOVQ v+0(FP), AX
 	MOVQ m+48(FP), CX
 	XORQ DX, DX
 
-group113:
+group119:
 	CMPQ   DX, more+96(FP)
 	MOVQ   rows+88(FP), BX
 	ADCQ   $+0, BX
 	CMPQ   BX, $+6
-	JEQ    rows115
+	JEQ    rows121
 	CMPQ   BX, $+5
-	JEQ    rows116
+	JEQ    rows122
 	CMPQ   BX, $+4
-	JEQ    rows117
+	JEQ    rows123
 	CMPQ   BX, $+3
-	JEQ    rows118
+	JEQ    rows124
 	CMPQ   BX, $+2
-	JEQ    rows119
+	JEQ    rows125
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), BX
 	MOVQ   row+16(FP), SI
+	MOVQ   DX, DI
+	ANDQ   $+1, DI
+	SHLQ   $+7, DI
+	ADDQ   ustride+32(FP), DI
 
-inputs121:
+inputs127:
+	PREFETCHT1   (BX)(DI*1)
+	PREFETCHT1   64(BX)(DI*1)
 	VMOVUPS      (BX), Y2
 	VMOVUPS      32(BX), Y3
 	VBROADCASTSS (AX), Y4
@@ -2443,14 +2603,14 @@ inputs121:
 	ADDQ         $+256, BX
 	ADDQ         $+16, AX
 	SUBQ         $+16, SI
-	JNZ          inputs121
+	JNZ          inputs127
 	MOVQ         mrow+64(FP), BX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
 	ADDQ         BX, CX
-	JMP          groups114
+	JMP          groups120
 
-rows119:
+rows125:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2458,8 +2618,14 @@ rows119:
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), SI
 	MOVQ   row+16(FP), DI
+	MOVQ   DX, R8
+	ANDQ   $+1, R8
+	SHLQ   $+7, R8
+	ADDQ   ustride+32(FP), R8
 
-inputs122:
+inputs128:
+	PREFETCHT1   (SI)(R8*1)
+	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y4
 	VMOVUPS      32(SI), Y5
 	VBROADCASTSS (AX), Y6
@@ -2495,7 +2661,7 @@ inputs122:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs122
+	JNZ          inputs128
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -2504,9 +2670,9 @@ inputs122:
 	VMOVUPS      Y3, 32(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*1), AX
-	JMP          groups114
+	JMP          groups120
 
-rows118:
+rows124:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2516,8 +2682,14 @@ rows118:
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), SI
 	MOVQ   row+16(FP), DI
+	MOVQ   DX, R8
+	ANDQ   $+1, R8
+	SHLQ   $+7, R8
+	ADDQ   ustride+32(FP), R8
 
-inputs123:
+inputs129:
+	PREFETCHT1   (SI)(R8*1)
+	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y6
 	VMOVUPS      32(SI), Y7
 	VBROADCASTSS (AX), Y8
@@ -2565,7 +2737,7 @@ inputs123:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs123
+	JNZ          inputs129
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -2577,9 +2749,9 @@ inputs123:
 	VMOVUPS      Y5, 32(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*2), AX
-	JMP          groups114
+	JMP          groups120
 
-rows117:
+rows123:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2593,8 +2765,14 @@ rows117:
 	MOVQ   row+16(FP), DI
 	LEAQ   (AX)(BX*2), R8
 	ADDQ   BX, R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
 
-inputs124:
+inputs130:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
 	VBROADCASTSS (AX), Y10
@@ -2655,7 +2833,7 @@ inputs124:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs124
+	JNZ          inputs130
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -2670,9 +2848,9 @@ inputs124:
 	VMOVUPS      Y7, 32(CX)
 	ADDQ         AX, CX
 	MOVQ         R8, AX
-	JMP          groups114
+	JMP          groups120
 
-rows116:
+rows122:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2688,8 +2866,14 @@ rows116:
 	MOVQ   row+16(FP), DI
 	LEAQ   (AX)(BX*2), R8
 	ADDQ   BX, R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
 
-inputs125:
+inputs131:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y10
 	VMOVUPS      32(SI), Y11
 	VBROADCASTSS (AX), Y12
@@ -2762,7 +2946,7 @@ inputs125:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs125
+	JNZ          inputs131
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -2780,9 +2964,9 @@ inputs125:
 	VMOVUPS      Y9, 32(CX)
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*1), AX
-	JMP          groups114
+	JMP          groups120
 
-rows115:
+rows121:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2800,8 +2984,14 @@ rows115:
 	MOVQ   row+16(FP), DI
 	LEAQ   (AX)(BX*2), R8
 	ADDQ   BX, R8
+	MOVQ   DX, R9
+	ANDQ   $+1, R9
+	SHLQ   $+7, R9
+	ADDQ   ustride+32(FP), R9
 
-inputs126:
+inputs132:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
 	VBROADCASTSS (AX), Y14
@@ -2886,7 +3076,7 @@ inputs126:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs126
+	JNZ          inputs132
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -2908,10 +3098,10 @@ inputs126:
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*2), AX
 
-groups114:
+groups120:
 	INCQ DX
 	CMPQ DX, groups+80(FP)
-	JLT  group113
+	JLT  group119
 	MOVQ vstride+8(FP), AX
 	ADDQ AX, v+0(FP)
 	MOVQ ustride+32(FP), AX
@@ -2919,6 +3109,6 @@ groups114:
 	MOVQ mstride+56(FP), AX
 	ADDQ AX, m+48(FP)
 	DECQ positions+72(FP)
-	JNZ  position112
+	JNZ  position118
 	VZEROUPPER
 	RET

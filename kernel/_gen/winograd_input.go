@@ -21,7 +21,8 @@ func (w *winograd) input(n int) {
 	p := w.newPoints(n, true)
 	tmp, v, g := w.load("tmp"), w.load("v"), w.newGrid(n)
 	w.channels("channels", func(lanes int, c reg.Register) {
-		in := &inputTile{w, n, lanes, p, g, v, tmp, c}
+		in := &inputTile{winograd: w, n: n, lanes: lanes, p: p, g: g, v: v, tmp: tmp, c: c, ahead: w.load("pixel")}
+		w.LEAQ(idx(c, in.ahead, uint8(n-2), 0), in.ahead)
 		switch {
 		case w.lanes == 8:
 			in.throughMemory()
@@ -90,12 +91,18 @@ type inputTile struct {
 	v        reg.Register
 	tmp      reg.Register
 	c        reg.Register
+	ahead    reg.GPVirtual // of the pixels that the tile to the right does not share
+	seen     [6][6]bool    // that were fetched ahead
 }
 
 // pixel returns an input.
 func (t *inputTile) pixel(i, j int) operand.Mem {
 	q := t.GP64()
 	t.MOVQ(at(t.tmp, 8*(i*t.n+j)), q)
+	if i > 1 && j > 1 && !t.seen[i][j] {
+		t.PREFETCHT0(idx(q, t.ahead, 1, 0))
+		t.seen[i][j] = true
+	}
 	return idx(q, t.c, 1, 0)
 }
 

@@ -115,7 +115,10 @@ func (t *outputTile) epilogue(row []reg.Register, off reg.Register) {
 	t.eachPixel(p, off, row, func(r reg.Register, res operand.Mem) { t.VADDPS(res, r, r) })
 	t.Label(noRes)
 	t.activate(row)
-	t.eachPixel(t.winograd.load("y"), off, row, func(r reg.Register, y operand.Mem) { t.VMOVUPS(r, y) })
+	y, ahead := t.winograd.load("y"), t.winograd.load("pixel")
+	t.LEAQ(idx(y, ahead, uint8(t.n-2), 0), ahead)
+	t.eachPixel(ahead, off, row, func(_ reg.Register, y operand.Mem) { t.PREFETCHT0(y) })
+	t.eachPixel(y, off, row, func(r reg.Register, y operand.Mem) { t.VMOVUPS(r, y) })
 }
 
 // eachPixel emits body for the pixels of a row that are in the image.

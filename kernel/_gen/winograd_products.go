@@ -52,7 +52,7 @@ func (w *winograd) positions(vecs []int) {
 	}
 	for i := 1; i <= w.rows; i++ {
 		w.Label(labels[i])
-		w.product(v, m, i, vecs)
+		w.product(v, m, left, i, vecs)
 		w.JMP(operand.LabelRef(done))
 	}
 	w.Label(done)
@@ -69,7 +69,7 @@ func (w *winograd) positions(vecs []int) {
 }
 
 // product multiplies rows tiles at v by the weights and moves v and m past them.
-func (w *winograd) product(v, m reg.GPVirtual, rows int, vecs []int) {
+func (w *winograd) product(v, m, group reg.GPVirtual, rows int, vecs []int) {
 	const unroll = 4
 	acc := make([][]reg.Register, rows)
 	for i := range acc {
@@ -91,8 +91,13 @@ func (w *winograd) product(v, m reg.GPVirtual, rows int, vecs []int) {
 		w.ADDQ(row, p)
 		base = append(base, p)
 	}
+	next := w.nextWeights(group, panel)
 	loop := w.label("inputs")
 	w.Label(loop)
+	for _, n := range next {
+		w.PREFETCHT1(idx(u, n, 1, 0))
+		w.PREFETCHT1(idx(u, n, 1, 64))
+	}
 	for s := range unroll {
 		var weights []reg.Register
 		for i, lanes := range vecs {
@@ -136,4 +141,21 @@ func (w *winograd) product(v, m reg.GPVirtual, rows int, vecs []int) {
 	default:
 		w.LEAQ(idx(base[len(base)-1], row, uint8((rows-1)%3), 0), v)
 	}
+}
+
+// nextWeights returns how far ahead of the weights of each panel a group of rows fetches
+// those of the next position: even groups every first and second of four lines, odd ones
+// the third and fourth. So two groups share the wait where weights are not in the cache.
+func (w *winograd) nextWeights(group, panel reg.Register) []reg.Register {
+	next := w.GP64()
+	w.MOVQ(group, next)
+	w.ANDQ(imm(1), next)
+	w.SHLQ(imm(7), next)
+	w.ADDQ(w.arg("ustride"), next)
+	if panel == nil {
+		return []reg.Register{next}
+	}
+	second := w.GP64()
+	w.LEAQ(idx(next, panel, 1, 0), second)
+	return []reg.Register{next, second}
 }
