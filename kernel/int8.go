@@ -129,7 +129,7 @@ func (d *Depthwise8) Rows(lo, hi int) {
 }
 
 // Quantise8 computes y[i] = clamp(rne((x[i] − sub[i mod c])·mul[i mod c]) + zero), with c
-// the length of sub and mul.
+// the length of sub and mul. NaN becomes 0.
 func Quantise8(y []uint8, x, sub, mul []float32, zero uint8) {
 	const op = "quantise"
 	need(op, "y", y, len(x))

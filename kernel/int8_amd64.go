@@ -21,13 +21,18 @@ func kernels8() *impl8 {
 	case active.name == "avx512" && vnni8:
 		return &vnni
 	default:
-		return &generic8
+		return &avx2x8
 	}
 }
 
+var avx2x8 = impl8{
+	conv: conv8Generic, depthwise: depthwise8Generic, quantise: quantise8AVX2, add: add8AVX2,
+	gate: gate8AVX2, mean: meanPool8AVX2, maxPool: maxPool8AVX2, avgPool: avgPool8AVX2,
+}
+
 var vnni = impl8{
-	conv: conv8VNNI, depthwise: depthwise8Generic, quantise: quantise8Generic, add: add8Generic,
-	gate: gate8Generic, mean: meanPool8Generic, maxPool: maxPool8Generic, avgPool: avgPool8Generic,
+	conv: conv8VNNI, depthwise: depthwise8Generic, quantise: quantise8AVX2, add: add8AVX2,
+	gate: gate8AVX2, mean: meanPool8AVX2, maxPool: maxPool8AVX2, avgPool: avgPool8AVX2,
 }
 
 // args8 is what the assembly takes: kernel/_gen knows the order of its fields.

@@ -22,8 +22,13 @@ var generic8 = impl8{
 // rne rounds to the nearest integer, ties to even.
 func rne(v float32) float32 { return float32(math.RoundToEven(float64(v))) }
 
-// clamp8 limits an integer to a byte.
-func clamp8(v float32) uint8 { return uint8(min(max(v, 0), 255)) }
+// clamp8 limits an integer to a byte; NaN becomes 0.
+func clamp8(v float32) uint8 {
+	if !(v > 0) {
+		return 0
+	}
+	return uint8(min(v, 255))
+}
 
 // fma8 returns a·r + c rounded once for a byte a. In float64 the product is exact, and so
 // is the sum unless the magnitudes of r and c are more than 2²⁰ apart.

@@ -148,8 +148,8 @@ func (g *Graph) ValueKeys() []NormKey {
 	return vals
 }
 
-func (g *Graph) hash() (norms, vals []NormKey) {
-	keys := make([]NormKey, len(g.Ops))
+func (g *Graph) hash() (keys, vals []NormKey) {
+	keys = make([]NormKey, len(g.Ops))
 	vals = make([]NormKey, len(g.Values))
 	for i := range g.Ops {
 		op := &g.Ops[i]

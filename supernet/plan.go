@@ -17,6 +17,8 @@ type Plan struct {
 	Classes int
 	Input   tensor.Shape
 
+	int8 *plan8 // of an int8 plan, which has nothing of what follows
+
 	first    *op // normalisation of the pixels
 	steps    []call
 	input    place // of the normalised pixels

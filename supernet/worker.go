@@ -22,6 +22,7 @@ type Worker struct {
 	tools  []tool
 	run    run
 	job    split
+	int8   worker8
 }
 
 // NewWorker returns a worker on the pool.
@@ -33,6 +34,10 @@ func NewWorker(pool *kernel.Pool) *Worker {
 // Reserve grows the worker's memory for batches of up to n images of the plan, so that Run
 // does not.
 func (w *Worker) Reserve(p *Plan, n int) {
+	if p.int8 != nil {
+		w.reserve8(p.int8, n)
+		return
+	}
 	w.shared = grow(w.shared, p.shared*n)
 	for i := range w.tools {
 		w.tools[i].scratch = grow(w.tools[i].scratch, p.tiles)
@@ -63,7 +68,7 @@ func (w *Worker) Bytes() int {
 	for i := range w.tools {
 		n += 4 * len(w.tools[i].scratch)
 	}
-	return n
+	return n + w.int8.bytes()
 }
 
 // run is a batch on its way through a plan, and the task by which threads take groups of
@@ -83,6 +88,10 @@ type run struct {
 func (w *Worker) Run(p *Plan, images []float32, n int, logits []float32) {
 	if size := n * p.Input.Size(); len(images) < size || len(logits) < n*p.Classes {
 		panic(fmt.Sprintf("supernet: %d values and room for %d logits do not fit %d images of %v", len(images), len(logits), n, p.Input))
+	}
+	if p.int8 != nil {
+		w.run8(p, images, n, logits)
+		return
 	}
 	w.Reserve(p, n)
 	w.run = run{w: w, p: p, n: n, images: images, logits: logits}

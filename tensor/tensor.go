@@ -25,6 +25,16 @@ func Floats(n int) []float32 {
 	return s[off : off+n : off+n]
 }
 
+// Bytes returns n zeroed bytes that start on an Align boundary.
+func Bytes(n int) []uint8 {
+	if n == 0 {
+		return nil
+	}
+	s := make([]uint8, n+Align)
+	off := -int(uintptr(unsafe.Pointer(&s[0]))) & (Align - 1)
+	return s[off : off+n : off+n]
+}
+
 // Shape is the extent of one image-like value: height, width, channels.
 type Shape struct{ H, W, C int }
 

@@ -2,8 +2,8 @@ package kerneltest
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
-	"slices"
 
 	"weft/kernel"
 )
@@ -132,8 +132,10 @@ func (b *bytes8) equal(want *bytes8) error {
 		}
 	}
 	for i, got := range b.floats {
-		if !slices.Equal(got, want.floats[i]) {
-			return fmt.Errorf("floats %d differ", i)
+		for j, v := range got {
+			if w := want.floats[i][j]; math.Float32bits(v) != math.Float32bits(w) {
+				return fmt.Errorf("floats %d[%d]: got %v, want %v", i, j-guard, v, w)
+			}
 		}
 	}
 	return nil
@@ -217,7 +219,62 @@ func Int8Cases() []Int8Case {
 				conv8{n: 1, h: 1, w: rows, k: 3, stride: 1, cin: 8, cout: out, pad: 90, table: rows%3 == 0}.kase())
 		}
 	}
+	for _, c := range []int{8, 24, 64, 264} {
+		cs = append(append(cs, rows8(7, 9, c)...), rows8(2, 2, c)...)
+	}
 	return cs
+}
+
+// rows8 are the operations that are not convolutions, on c channels of h·w pixels.
+func rows8(h, w, c int) []Int8Case {
+	n := h * w
+	shape := fmt.Sprintf("%dx%d %d", h, w, c)
+	whole := func(run func()) func(lo, hi int) {
+		return func(lo, hi int) {
+			if lo < hi {
+				run()
+			}
+		}
+	}
+	pool := func(name string, k, stride int, f func(g *kernel.Gather, y, x []uint8, c int)) Int8Case {
+		return Int8Case{Op: name, Shape: fmt.Sprintf("%s %d/%d", shape, k, stride), setup: func(b *bytes8) Int8Work {
+			g := &kernel.NewWindow(h, w, k, stride, kernel.Raster(k)).Fwd
+			x, y := b.take(n*c), b.take(g.OutPix*c)
+			return Int8Work{Units: 1, Run: whole(func() { f(g, y, x, c) }), Bytes: float64(len(x) + len(y))}
+		}}
+	}
+	return []Int8Case{
+		{"quantise", shape, func(b *bytes8) Int8Work {
+			x, y, sub, mul := b.float(n*3), b.take(n*3), b.float(3), b.float(3)
+			x[b.rng.IntN(len(x))], x[b.rng.IntN(len(x))] = float32(math.NaN()), 1e30
+			for i := range mul {
+				mul[i] *= 60
+			}
+			return Int8Work{Units: n, Bytes: float64(15 * n), Run: func(lo, hi int) {
+				kernel.Quantise8(y[3*lo:3*hi], x[3*lo:3*hi], sub, mul, 100)
+			}}
+		}},
+		{"add8", shape, func(b *bytes8) Int8Work {
+			x, r, y := b.take(n*c), b.take(n*c), b.take(n*c)
+			return Int8Work{Units: n * c, Bytes: float64(3 * n * c), Run: func(lo, hi int) {
+				kernel.Add8(y[lo:hi], x[lo:hi], r[lo:hi], kernel.Affine8{A: 0.5, B: 0.7, C: -20})
+			}}
+		}},
+		{"gate8", shape, func(b *bytes8) Int8Work {
+			x, gate, y := b.take(n*c), b.take(c), b.take(n*c)
+			return Int8Work{Units: n, Bytes: float64(2 * n * c), Run: func(lo, hi int) {
+				kernel.Gate8(y[lo*c:hi*c], x[lo*c:hi*c], gate, hi-lo, 13, 2, 0.0039, 40)
+			}}
+		}},
+		{"mean pool8", shape, func(b *bytes8) Int8Work {
+			x, y := b.take(n*c), b.take(c)
+			return Int8Work{Units: 1, Bytes: float64(n * c), Run: whole(func() { kernel.MeanPool8(y, x, n, c, 17, 1.1/float32(n), 3) })}
+		}},
+		pool("max pool8", 3, 2, kernel.MaxPool8),
+		pool("max pool8", 2, 2, kernel.MaxPool8),
+		pool("avg pool8", 2, 2, kernel.AvgPool8),
+		pool("avg pool8", 3, 1, kernel.AvgPool8),
+	}
 }
 
 // Int8SpeedCases returns the shapes that are timed.
@@ -234,5 +291,5 @@ func Int8SpeedCases() []Int8Case {
 			cs = append(cs, c.kase())
 		}
 	}
-	return cs
+	return append(cs, rows8(28, 28, 96)...)
 }

@@ -1,0 +1,238 @@
+package supernet
+
+import (
+	"fmt"
+
+	"weft/kernel"
+	"weft/nn"
+	"weft/quant"
+	"weft/tensor"
+)
+
+// Int8 holds what the int8 plans of a supernet share: one int8 copy of its weights, made
+// from the float32 ones layer by layer as plans need them, geometries, and the ranges of
+// activations. It is not safe for concurrent use; the plans that it makes are.
+type Int8 struct {
+	net     *Supernet
+	norms   Norms
+	ranges  Ranges
+	weights map[weightKey]*quant.Weights
+	windows kernel.Windows
+	columns map[columnKey]*columns
+}
+
+// weightKey names weights of a layer; k is the kernel of a depthwise one.
+type weightKey struct {
+	layer int
+	role  nn.Role
+	k     int
+}
+
+// NewInt8 returns an empty table over the statistics and ranges of a supernet, whose
+// weights must not change while it is in use.
+func NewInt8(net *Supernet, norms Norms, ranges Ranges) *Int8 {
+	return &Int8{
+		net: net, norms: norms, ranges: ranges,
+		weights: map[weightKey]*quant.Weights{}, columns: map[columnKey]*columns{},
+	}
+}
+
+// WeightBytes returns the memory of the int8 weights made so far.
+func (t *Int8) WeightBytes() int {
+	n := 0
+	for _, w := range t.weights {
+		n += len(w.Data) + 4*len(w.Scale)
+	}
+	return n
+}
+
+// Network describes a subnet in int8. It fails when statistics or ranges are missing, or
+// for an operation that has no int8 form.
+func (t *Int8) Network(a Arch) (*quant.Network, error) {
+	g, err := t.net.Space.Lower(a)
+	if err != nil {
+		return nil, err
+	}
+	b := network8{
+		t: t, g: g, norms: g.NormKeys(), keys: g.ValueKeys(), values: make([]int, len(g.Values)),
+		n: &quant.Network{Mean: t.net.Mean, Std: t.net.Std},
+	}
+	b.add(g.Values[0], inputRange(t.net.Mean, t.net.Std).Params())
+	for i := range g.Ops {
+		if err := b.op(i); err != nil {
+			return nil, fmt.Errorf("subnet %s in int8: %w", t.net.Space.Format(a), err)
+		}
+	}
+	return b.n, nil
+}
+
+// inputRange is that of normalised pixels.
+func inputRange(mean, std []float32) quant.Range {
+	var r quant.Range
+	for c, m := range mean {
+		r.Lo, r.Hi = min(r.Lo, -m/std[c]), max(r.Hi, (1-m)/std[c])
+	}
+	return r
+}
+
+// network8 builds a quant.Network from a graph.
+type network8 struct {
+	t      *Int8
+	g      *nn.Graph
+	norms  []nn.NormKey
+	keys   []nn.NormKey
+	values []int // of the graph -> of the network
+	n      *quant.Network
+}
+
+// add appends a value.
+func (b *network8) add(s tensor.Shape, p quant.Params) int {
+	b.n.Values = append(b.n.Values, quant.Value{Shape: s, Params: p})
+	return len(b.n.Values) - 1
+}
+
+// emit appends an operation that writes a new value.
+func (b *network8) emit(o quant.Op, s tensor.Shape, p quant.Params) int {
+	o.Out = b.add(s, p)
+	b.n.Ops = append(b.n.Ops, o)
+	return o.Out
+}
+
+// value returns a value of the network.
+func (b *network8) value(i int) quant.Value { return b.n.Values[i] }
+
+// weights quantises the weights of a layer once.
+func (t *Int8) weightsOf(layer int, role nn.Role, k int) (*quant.Weights, error) {
+	key := weightKey{layer, role, k}
+	if w := t.weights[key]; w != nil {
+		return w, nil
+	}
+	l := &t.net.W.Layers[layer]
+	packed := t.net.W.Of(t.net.W.Data, layer, role)
+	var w *quant.Weights
+	var err error
+	switch {
+	case l.Kind == nn.Depthwise:
+		w = quant.NewDepthwise(t.net.W.DeriveKernel(layer, k), k*k, l.Out)
+	case l.Kind == nn.SE && role == nn.Weight:
+		w, err = quant.NewDense(packed, l.Hidden, 1, l.In)
+	case l.Kind == nn.SE:
+		w, err = quant.NewDense(packed, l.In, 1, l.Hidden)
+	default:
+		w, err = quant.NewDense(packed, l.Out, l.Taps(), l.In)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("layer %s: %w", l.Name, err)
+	}
+	t.weights[key] = w
+	return w, nil
+}
+
+// op appends the int8 form of operation i of the graph.
+func (b *network8) op(i int) error {
+	op := &b.g.Ops[i]
+	in := b.values[op.In]
+	x, shape := b.value(in), b.g.Values[op.Out]
+	o := quant.Op{In: in, Res: -1, K: op.K, Stride: op.Stride, Act: op.Act}
+	if op.Res >= 0 {
+		o.Res = b.values[op.Res]
+	}
+	r, ok := b.t.ranges[b.keys[op.Out]]
+	if want := rangesOf(op); len(want) > 0 && (!ok || len(r) != len(want)) {
+		return fmt.Errorf("no ranges of the activations of operation %d (%s); calibrate it first", i, op.Kind)
+	}
+	var out quant.Params
+	if len(r) > 0 {
+		out = r[len(r)-1].Params()
+	}
+	o.Own = out
+	if len(r) > 1 {
+		o.Own = r[0].Params()
+	}
+	switch op.Kind {
+	case nn.Conv, nn.Depthwise, nn.FC:
+		if op.Res >= 0 && o.Looked() {
+			return fmt.Errorf("operation %d has %v after a residual, which has no int8 form", i, op.Act)
+		}
+		if err := b.convolution(&o, i, x, shape.C); err != nil {
+			return err
+		}
+	case nn.SE:
+		out, err := b.squeeze(op, in, r)
+		b.values[op.Out] = out
+		return err
+	case nn.MaxPool, nn.AvgPool:
+		o.Kind, out = quant.MaxPool, x.Params
+		if op.Kind == nn.AvgPool {
+			o.Kind = quant.AvgPool
+		}
+	case nn.GlobalPool:
+		o.Kind = quant.GlobalPool
+	case nn.Add:
+		if o.Looked() {
+			return fmt.Errorf("operation %d has %v after a sum, which has no int8 form", i, op.Act)
+		}
+		o.Kind = quant.Add
+	default:
+		return fmt.Errorf("operation %d (%s) has no int8 form", i, op.Kind)
+	}
+	b.values[op.Out] = b.emit(o, shape, out)
+	return nil
+}
+
+// convolution fills in weights, scales and biases.
+func (b *network8) convolution(o *quant.Op, i int, x quant.Value, outputs int) (err error) {
+	op := &b.g.Ops[i]
+	l := &b.g.Layers[op.Layer]
+	o.Name, o.Kind = l.Name, quant.Conv
+	if op.Kind == nn.Depthwise {
+		o.Kind = quant.Depthwise
+	}
+	if o.W, err = b.t.weightsOf(op.Layer, nn.Weight, op.K); err != nil {
+		return err
+	}
+	var norm Affine
+	if op.Kind == nn.FC {
+		o.Kind = quant.FC
+		norm.Shift = b.t.net.W.Of(b.t.net.W.Data, op.Layer, nn.Bias)
+	} else if key := b.norms[i]; key != 0 {
+		st, ok := b.t.norms[key]
+		if !ok {
+			return fmt.Errorf("no statistics for layer %s; calibrate it first", l.Name)
+		}
+		norm = b.t.net.fold(op.Layer, st)
+	}
+	o.Affine(x.Scale, norm.Scale, norm.Shift, outputs)
+	return nil
+}
+
+// squeeze appends squeeze-and-excite: the mean, two convolutions of one pixel, the gate.
+func (b *network8) squeeze(op *nn.Op, in int, r []quant.Range) (int, error) {
+	x := b.value(in)
+	one := tensor.Shape{H: 1, W: 1, C: x.C}
+	mean := b.emit(quant.Op{Kind: quant.GlobalPool, In: in, Res: -1}, one, r[0].Params())
+	dense := func(role, bias nn.Role, in int, act kernel.Act, own, out quant.Params, channels int) (int, error) {
+		o := quant.Op{
+			Kind: quant.Conv, Name: b.g.Layers[op.Layer].Name, In: in, Res: -1, K: 1, Stride: 1, Act: act, Own: own,
+		}
+		if role == nn.Weight2 {
+			o.Name += "2"
+		}
+		w, err := b.t.weightsOf(op.Layer, role, 1)
+		if err != nil {
+			return 0, err
+		}
+		o.W = w
+		o.Affine(b.value(in).Scale, nil, b.t.net.W.Of(b.t.net.W.Data, op.Layer, bias), channels)
+		return b.emit(o, tensor.Shape{H: 1, W: 1, C: channels}, out), nil
+	}
+	hidden, err := dense(nn.Weight, nn.Bias, mean, kernel.ReLU, r[1].Params(), r[1].Params(), op.Hidden)
+	if err != nil {
+		return 0, err
+	}
+	gate, err := dense(nn.Weight2, nn.Bias2, hidden, kernel.HSigmoid, r[2].Params(), r[2].Act(kernel.HSigmoid).Params(), x.C)
+	if err != nil {
+		return 0, err
+	}
+	return b.emit(quant.Op{Kind: quant.Mul, In: in, Res: gate}, x.Shape, r[3].Params()), nil
+}

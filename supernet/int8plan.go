@@ -1,0 +1,281 @@
+package supernet
+
+import (
+	"fmt"
+
+	"weft/kernel"
+	"weft/quant"
+	"weft/tensor"
+)
+
+// plan8 is what an int8 Plan runs: operations that all plans of a table share, and where
+// this one keeps its values.
+type plan8 struct {
+	sub, mul  []float32 // of the pixels, per channel
+	zero      uint8
+	steps     []step8
+	input     int // places of values, in lines of 64 bytes an image
+	lines     int // of all values of an image
+	group     int // images that a thread takes through the plan at a time
+	logits    int // floats a row of logits
+	inputSize int
+}
+
+// step8 is an operation of a plan on its values; res is −1 without.
+type step8 struct {
+	op           *op8
+	in, out, res int
+}
+
+// op8 is an operation with everything but its values.
+type op8 struct {
+	kind    quant.Kind
+	columns *columns // of the inputs of conv, where its weights take rows of a window
+	conv    kernel.Conv8
+	dw      kernel.Depthwise8
+	gather  *kernel.Gather
+	affine  kernel.Affine8 // Add
+	scale   float32        // Mul, GlobalPool
+	x, res  uint8          // zero points
+	zero    uint8
+	in, out int // bytes of one image
+	pixels  int // of the input
+	ch      int
+	rows    int // units of work, an image
+	chunk   int // rows that make a good piece of work for one thread
+}
+
+// line8 is the number of bytes in a line of memory for values.
+const line8 = 64
+
+// cache8 is how many bytes of activations a group of images may take: half of a common
+// second-level cache.
+const cache8 = 256 << 10
+
+// maxGroup8 bounds the images of a group.
+const maxGroup8 = 32
+
+// Plan compiles an architecture for int8.
+func (t *Int8) Plan(a Arch) (*Plan, error) {
+	n, err := t.Network(a)
+	if err != nil {
+		return nil, err
+	}
+	g, err := t.net.Space.Lower(a)
+	if err != nil {
+		return nil, err
+	}
+	q := &plan8{zero: n.Values[0].Zero, inputSize: n.Values[0].Size()}
+	for c := range n.Mean {
+		q.sub = append(q.sub, n.Mean[c])
+		q.mul = append(q.mul, 1/(n.Std[c]*n.Values[0].Scale))
+	}
+	for i := range n.Ops {
+		op, err := t.compile(n, &n.Ops[i])
+		if err != nil {
+			return nil, fmt.Errorf("subnet %s in int8: %w", t.net.Space.Format(a), err)
+		}
+		q.steps = append(q.steps, step8{op: op, res: -1})
+	}
+	q.place(n)
+	q.group = min(max(cache8/(q.lines*line8), 1), maxGroup8)
+	return &Plan{Arch: a, MACs: g.MACs(), Classes: g.Values[g.Output()].C, Input: g.Values[0], int8: q}, nil
+}
+
+// Int8 reports whether the plan computes in int8.
+func (p *Plan) Int8() bool { return p.int8 != nil }
+
+// place gives every value its place; that of the logits is apart, since they are floats.
+func (q *plan8) place(n *quant.Network) {
+	last := make([]int, len(n.Values))
+	for i := range n.Ops {
+		last[n.Ops[i].In] = i
+		if r := n.Ops[i].Res; r >= 0 {
+			last[r] = i
+		}
+	}
+	var h heap
+	size := func(v int) int { return (n.Values[v].Size() + line8 - 1) / line8 }
+	at := make([]int, len(n.Values))
+	at[0] = h.take(-1, last[0], size(0))
+	q.input = at[0]
+	for i := range n.Ops {
+		o, s := &n.Ops[i], &q.steps[i]
+		if c := s.op.columns; c != nil { // the columns live as long as this operation
+			c.lines = (c.size + line8 - 1) / line8
+			s.res = h.take(i, i, c.lines)
+		}
+		if o.Kind == quant.FC {
+			q.logits = s.op.conv.Cout
+		} else {
+			at[o.Out] = h.take(i, last[o.Out], size(o.Out))
+		}
+		s.in, s.out = at[o.In], at[o.Out]
+		if o.Res >= 0 {
+			s.res = at[o.Res]
+		}
+	}
+	q.lines = h.size
+}
+
+// compile turns the description of an operation into kernel calls.
+func (t *Int8) compile(n *quant.Network, o *quant.Op) (*op8, error) {
+	x, y := n.Values[o.In], n.Values[o.Out]
+	op := &op8{
+		kind: o.Kind, x: x.Zero, zero: y.Zero, in: x.Size(), out: y.Size(), pixels: x.Pixels(), ch: x.C, rows: 1, chunk: 1,
+	}
+	if o.Res >= 0 {
+		op.res = n.Values[o.Res].Zero
+	}
+	switch o.Kind {
+	case quant.Conv, quant.FC:
+		if o.Res >= 0 && o.W.Window > 0 {
+			return nil, fmt.Errorf("layer %s adds a residual to a convolution of the image, which has no int8 form", o.Name)
+		}
+		op.rows = y.Pixels()
+		op.conv = t.conv(n, o)
+		if o.W.Window > 0 {
+			op.columns = t.column(x.Shape, o)
+			op.conv.G = &op.columns.gather
+		}
+		op.chunk = chunk8(op.conv.Cin * len(op.conv.G.Taps) * op.conv.Cout)
+	case quant.Depthwise:
+		op.rows = y.Pixels()
+		op.dw = kernel.Depthwise8{
+			G: &t.windows.Get(x.H, x.W, o.K, o.Stride, true).Fwd, W: o.W.Data, C: y.C, Pad: x.Zero, Requant8: requant(n, o, 1),
+		}
+		op.chunk = chunk8(o.K * o.K * y.C * 8) // as slow as 8 times the arithmetic of a dense one
+	case quant.MaxPool, quant.AvgPool:
+		op.gather = &t.windows.Get(x.H, x.W, o.K, o.Stride, false).Fwd
+	case quant.GlobalPool:
+		op.scale = x.Scale / (y.Scale * float32(x.Pixels()))
+	case quant.Add:
+		op.affine = quant.Sum(x.Params, n.Values[o.Res].Params, y.Params)
+	case quant.Mul:
+		op.scale = x.Scale * n.Values[o.Res].Scale / y.Scale
+	}
+	return op, nil
+}
+
+// chunk8 is how many rows one thread claims at a time when a row takes so many
+// multiply-adds: about 15 µs of work, in whole tiles.
+func chunk8(macs int) int { return min(max(2_000_000/max(macs, 1)/24*24, 24), 1<<20) }
+
+// conv describes the kernel call of a convolution or fully connected layer.
+func (t *Int8) conv(n *quant.Network, o *quant.Op) kernel.Conv8 {
+	x, y := n.Values[o.In], n.Values[o.Out]
+	in := x.C
+	c := kernel.Conv8{
+		G: kernel.IdentityGather(1), W: o.W.Data, Cout: y.C, YPitch: y.C,
+		Taps: o.W.KernelTaps(), InMax: o.W.KernelIn(o.W.In), Pad: x.Zero,
+	}
+	switch {
+	case o.Kind == quant.FC:
+		in = x.Size()
+		c.Cout = (y.C + 7) &^ 7
+		c.YPitch = c.Cout
+	case o.W.Window == 0:
+		c.G = &t.windows.Get(x.H, x.W, o.K, o.Stride, false).Fwd
+	}
+	c.Cin = o.W.KernelIn(in)
+	c.XPitch = c.Cin
+	c.Requant8 = requant(n, o, in)
+	return c
+}
+
+// requant folds the zero point of the inputs into the biases, and the scales into one.
+func requant(n *quant.Network, o *quant.Op, in int) kernel.Requant8 {
+	x, y := n.Values[o.In], n.Values[o.Out]
+	own := o.Own.Scale
+	if o.Kind == quant.FC {
+		own = 1
+	}
+	size, at := kernel.Panels(y.C)*kernel.Panel, func(c int) int { return c }
+	if o.Kind == quant.Depthwise {
+		size, at = kernel.DepthwisePad8(y.C), kernel.DepthwiseOrder8
+	}
+	r := kernel.Requant8{Bias: make([]int32, size), Scale: make([]float32, size), Zero: o.Own.Zero}
+	for c := range y.C {
+		r.Bias[at(c)] = o.Bias[c]
+		if x.Zero != 0 {
+			r.Bias[at(c)] -= int32(x.Zero) * o.W.Sum(c, in)
+		}
+		r.Scale[at(c)] = float32(x.Scale*o.WScale[c]) / own
+	}
+	if o.Looked() {
+		r.Table = quant.Table(o.Act, o.Own, y.Params)
+	}
+	if o.Res >= 0 {
+		r.Add = quant.Sum(o.Own, n.Values[o.Res].Params, y.Params)
+	}
+	return r
+}
+
+// columns turns an image of few channels into one whose pixels hold a row of a
+// convolution's window each, so that the kernel takes it as one tap:
+// [H][W][C] -> [H][OW][⌈k·C/4⌉·4], and how rows of windows gather them.
+type columns struct {
+	h, w, c, k, stride int
+	ow, width          int // pixels and bytes of one
+	size, lines        int // bytes of an image
+	gather             kernel.Gather
+}
+
+type columnKey struct {
+	tensor.Shape
+	k, stride int
+}
+
+func (t *Int8) column(in tensor.Shape, o *quant.Op) *columns {
+	key := columnKey{in, o.K, o.Stride}
+	if c := t.columns[key]; c != nil {
+		return c
+	}
+	p := (o.K - 1) / 2
+	oh, ow := (in.H+2*p-o.K)/o.Stride+1, (in.W+2*p-o.K)/o.Stride+1
+	c := &columns{h: in.H, w: in.W, c: in.C, k: o.K, stride: o.Stride, ow: ow, width: (o.K*in.C + 3) &^ 3}
+	c.size = in.H * ow * c.width
+	c.gather = kernel.Gather{InPix: in.H * ow, OutPix: oh * ow}
+	for r := range o.K {
+		c.gather.Taps = append(c.gather.Taps, int32(r))
+	}
+	for oy := range oh {
+		for ox := range ow {
+			for r := range o.K {
+				at := int32(-1)
+				if y := oy*o.Stride + r - p; y >= 0 && y < in.H {
+					at = int32(y*ow + ox)
+				}
+				c.gather.In = append(c.gather.In, at)
+			}
+		}
+	}
+	t.columns[key] = c
+	return c
+}
+
+// fill writes the columns of one image; what lies beyond its sides is zero.
+func (c *columns) fill(dst, src []uint8, zero uint8) {
+	pad, row := (c.k-1)/2, c.w*c.c
+	for y := range c.h {
+		s := src[y*row : y*row+row]
+		d := dst[y*c.ow*c.width:][:c.ow*c.width]
+		for ox := range c.ow {
+			px := d[ox*c.width:][:c.width]
+			first := (ox*c.stride - pad) * c.c
+			if first >= 0 && first+c.k*c.c <= row {
+				n := copy(px, s[first:first+c.k*c.c])
+				for i := n; i < len(px); i++ {
+					px[i] = zero
+				}
+				continue
+			}
+			for i := range px {
+				px[i] = zero
+				if j := first + i; i < c.k*c.c && j >= 0 && j < row {
+					px[i] = s[j]
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package supernet
+
+import (
+	"weft/kernel"
+	"weft/quant"
+	"weft/tensor"
+)
+
+// worker8 is a worker's memory for int8 plans.
+type worker8 struct {
+	threads []thread8
+	batch   batch8
+	split   split8
+}
+
+// thread8 is what one thread needs.
+type thread8 struct {
+	values []uint8
+	logits []float32
+	job    job8
+}
+
+// batch8 is a batch on its way through a plan, and the task by which threads take groups
+// of its images.
+type batch8 struct {
+	w      *Worker
+	p      *Plan
+	n      int
+	group  int
+	images []float32
+	logits []float32
+}
+
+// job8 is one operation on a group of images; its units are rows.
+type job8 struct {
+	op        *op8
+	conv      kernel.Conv8
+	dw        kernel.Depthwise8
+	x, y, res []uint8
+}
+
+// split8 is the task by which all threads share one job.
+type split8 struct {
+	job   *job8
+	units int
+	chunk int
+}
+
+// Do runs chunk i.
+func (s *split8) Do(i, _ int) { s.job.run(i*s.chunk, min(s.units, (i+1)*s.chunk)) }
+
+// groupOf returns how many of n images a thread takes at a time.
+func (w *Worker) groupOf(q *plan8, n int) int {
+	t := w.pool.Threads()
+	return min(q.group, (n+t-1)/t)
+}
+
+// reserve8 grows the worker's memory for n images of an int8 plan.
+func (w *Worker) reserve8(q *plan8, n int) {
+	if w.int8.threads == nil {
+		w.int8.threads = make([]thread8, w.pool.Threads())
+	}
+	group := w.groupOf(q, n)
+	for i := range w.int8.threads {
+		t := &w.int8.threads[i]
+		if size := group * q.lines * line8; len(t.values) < size {
+			t.values = tensor.Bytes(size)
+		}
+		if size := group * q.logits; len(t.logits) < size {
+			t.logits = make([]float32, size)
+		}
+	}
+}
+
+// bytes returns the memory held.
+func (w *worker8) bytes() int {
+	n := 0
+	for i := range w.threads {
+		n += len(w.threads[i].values) + 4*len(w.threads[i].logits)
+	}
+	return n
+}
+
+// run8 is Run for an int8 plan: threads take groups of images through all operations; the
+// groups that are left over are worked on by all threads together, operation by operation.
+func (w *Worker) run8(p *Plan, images []float32, n int, logits []float32) {
+	w.reserve8(p.int8, n)
+	b := &w.int8.batch
+	*b = batch8{w: w, p: p, n: n, group: w.groupOf(p.int8, n), images: images, logits: logits}
+	t := w.pool.Threads()
+	groups := (n + b.group - 1) / b.group
+	alone := groups / t * t
+	w.pool.Run(alone, b)
+	for i := alone; i < groups; i++ {
+		b.through(i, 0, true)
+	}
+}
+
+// Do takes group i through the plan on one thread.
+func (b *batch8) Do(i, thread int) { b.through(i, thread, false) }
+
+func (b *batch8) through(i, thread int, together bool) {
+	q, t := b.p.int8, &b.w.int8.threads[thread]
+	lo := i * b.group
+	n := min(b.group, b.n-lo)
+	at := func(place int) []uint8 { return t.values[place*n*line8:] }
+	kernel.Quantise8(at(q.input), b.images[lo*q.inputSize:(lo+n)*q.inputSize], q.sub, q.mul, q.zero)
+	j := &t.job
+	for k := range q.steps {
+		s := &q.steps[k]
+		j.op, j.x, j.y, j.res = s.op, at(s.in), at(s.out), nil
+		if s.res >= 0 {
+			j.res = at(s.res)
+		}
+		j.prepare(n, t.logits)
+		units := n * s.op.rows
+		if together && units > s.op.chunk {
+			sp := &b.w.int8.split
+			*sp = split8{job: j, units: units, chunk: s.op.chunk}
+			b.w.pool.Run((units+s.op.chunk-1)/s.op.chunk, sp)
+		} else {
+			j.run(0, units)
+		}
+	}
+	for k := range n {
+		copy(b.logits[(lo+k)*b.p.Classes:(lo+k+1)*b.p.Classes], t.logits[k*q.logits:])
+	}
+}
+
+// prepare sets up the kernel call of a convolution.
+func (j *job8) prepare(n int, logits []float32) {
+	o := j.op
+	switch o.kind {
+	case quant.Conv, quant.FC:
+		j.conv = o.conv
+		j.conv.X, j.conv.Y, j.conv.Res = j.x, j.y, j.res
+		if c := o.columns; c != nil {
+			for i := range n {
+				c.fill(j.res[i*c.size:(i+1)*c.size], j.x[i*o.in:(i+1)*o.in], o.x)
+			}
+			j.conv.X, j.conv.Res = j.res, nil
+		}
+		if o.kind == quant.FC {
+			j.conv.Float = logits
+		}
+	case quant.Depthwise:
+		j.dw = o.dw
+		j.dw.X, j.dw.Y = j.x, j.y
+	}
+}
+
+// run computes units [lo, hi): rows of convolutions, whole images of the rest.
+func (j *job8) run(lo, hi int) {
+	o := j.op
+	switch o.kind {
+	case quant.Conv, quant.FC:
+		j.conv.Rows(lo, hi)
+	case quant.Depthwise:
+		j.dw.Rows(lo, hi)
+	case quant.Add:
+		kernel.Add8(j.y[lo*o.out:hi*o.out], j.x[lo*o.in:hi*o.in], j.res[lo*o.in:hi*o.in], o.affine)
+	default:
+		for i := lo; i < hi; i++ {
+			j.image(j.x[i*o.in:(i+1)*o.in], j.y[i*o.out:(i+1)*o.out], i)
+		}
+	}
+}
+
+func (j *job8) image(x, y []uint8, i int) {
+	switch o := j.op; o.kind {
+	case quant.MaxPool:
+		kernel.MaxPool8(o.gather, y, x, o.ch)
+	case quant.AvgPool:
+		kernel.AvgPool8(o.gather, y, x, o.ch)
+	case quant.GlobalPool:
+		kernel.MeanPool8(y, x, o.pixels, o.ch, o.x, o.scale, o.zero)
+	case quant.Mul:
+		kernel.Gate8(y, x, j.res[i*o.ch:(i+1)*o.ch], o.pixels, o.x, o.res, o.scale, o.zero)
+	}
+}
