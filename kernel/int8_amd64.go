@@ -25,15 +25,19 @@ func kernels8() *impl8 {
 	}
 }
 
+// avx2x8 needs AVX2 and FMA; vnni needs what vnni8 says as well.
 var avx2x8 = impl8{
-	conv: conv8Generic, depthwise: depthwise8Generic, quantise: quantise8AVX2, add: add8AVX2,
-	gate: gate8AVX2, mean: meanPool8AVX2, maxPool: maxPool8AVX2, avgPool: avgPool8AVX2,
+	conv:      func(c *Conv8, lo, hi int) { c.rows(lo, hi, false) },
+	depthwise: func(d *Depthwise8, lo, hi int) { d.rows(lo, hi, false) },
+	quantise:  quantise8AVX2, add: add8AVX2, gate: gate8AVX2, mean: meanPool8AVX2, maxPool: maxPool8AVX2, avgPool: avgPool8AVX2,
 }
 
-var vnni = impl8{
-	conv: conv8VNNI, depthwise: depthwise8Generic, quantise: quantise8AVX2, add: add8AVX2,
-	gate: gate8AVX2, mean: meanPool8AVX2, maxPool: maxPool8AVX2, avgPool: avgPool8AVX2,
-}
+var vnni = func() impl8 {
+	k := avx2x8
+	k.conv = func(c *Conv8, lo, hi int) { c.rows(lo, hi, true) }
+	k.depthwise = func(d *Depthwise8, lo, hi int) { d.rows(lo, hi, true) }
+	return k
+}()
 
 // args8 is what the assembly takes: kernel/_gen knows the order of its fields.
 type args8 struct {
@@ -53,6 +57,7 @@ type args8 struct {
 	float         *float32
 	half          int    // which outputs of the last panel are in use, as bits
 	first         int    // offset of the first of linear rows' outputs
+	ch            int    // depthwise: first channel
 	_             [5]int // room for the assembly
 
 	zero             int32
@@ -109,7 +114,7 @@ func (a *args8) set(c *Conv8) {
 	a.pitch, a.ypitch = c.XPitch, c.YPitch
 	a.zero, a.zeroF = int32(c.Zero), float32(c.Zero)
 	a.addA, a.addB, a.addC = c.Add.A, c.Add.B, c.Add.C
-	a.top, a.limit = 255, 1<<16
+	a.top, a.limit = 255, limit8
 	a.table = c.Table
 }
 
@@ -125,21 +130,51 @@ func (a *args8) group(c *Conv8, co, panels int) {
 }
 
 // panels8 returns how many of the panels left to compute together.
-func panels8(left int) int {
+func panels8(left int, vnni bool) int {
 	switch {
+	case !vnni:
+		return 1
 	case left >= 4:
 		return 4
-	case left >= 2:
-		return 2
 	default:
-		return 1
+		return min(left, 2)
 	}
 }
 
-func conv8VNNI(c *Conv8, lo, hi int) {
+// call computes the panels of a group.
+func (a *args8) call(panels int, linear, vnni bool) {
+	args := (*uint8)(unsafe.Pointer(a))
+	switch {
+	case !vnni && linear:
+		conv8AVX2Linear1(args)
+	case !vnni:
+		conv8AVX2Indirect1(args)
+	case panels == 4 && linear:
+		conv8VNNILinear4(args)
+	case panels == 4:
+		conv8VNNIIndirect4(args)
+	case panels == 2 && linear:
+		conv8VNNILinear2(args)
+	case panels == 2:
+		conv8VNNIIndirect2(args)
+	case linear:
+		conv8VNNILinear1(args)
+	default:
+		conv8VNNIIndirect1(args)
+	}
+}
+
+// lookUp passes bytes through the table, which the kernels of AVX2 leave to it.
+func (r *Requant8) lookUp(y []uint8) {
+	for i, b := range y {
+		y[i] = r.Table[b]
+	}
+}
+
+func (c *Conv8) rows(lo, hi int, vnni bool) {
 	g := c.G
 	if g.In == nil && g.Out == nil && g.InPix == g.OutPix {
-		conv8LinearVNNI(c, lo, hi)
+		c.linearRows(lo, hi, vnni)
 		return
 	}
 	if len(g.Taps) > tableLen/6 {
@@ -155,44 +190,91 @@ func conv8VNNI(c *Conv8, lo, hi int) {
 	for ; lo < hi; lo += size {
 		n := min(size, hi-lo)
 		t.fill(g, lo, n, c.X, c.XPitch, c.YPitch, pad)
+		a.pixels, a.offsets = unsafe.Pointer(&t.pixels[0]), &t.offsets[0]
 		for co := 0; co < c.Cout; {
-			p := panels8(Panels(c.Cout - co))
+			p := panels8(Panels(c.Cout-co), vnni)
 			a.group(c, co, p)
-			a.n, a.pixels, a.offsets = n, unsafe.Pointer(&t.pixels[0]), &t.offsets[0]
-			switch args := (*uint8)(unsafe.Pointer(&a)); p {
-			case 4:
-				conv8VNNIIndirect4(args)
-			case 2:
-				conv8VNNIIndirect2(args)
-			default:
-				conv8VNNIIndirect1(args)
-			}
+			a.n = n
+			a.call(p, false, vnni)
 			co += p * Panel
+		}
+		if c.Table != nil && !vnni {
+			for _, y := range t.offsets[:n] {
+				c.lookUp(c.Y[y : y+c.Cout])
+			}
 		}
 	}
 }
 
-// conv8LinearVNNI is for rows whose inputs and outputs follow each other.
-func conv8LinearVNNI(c *Conv8, lo, hi int) {
+// linearRows is for rows whose inputs and outputs follow each other.
+func (c *Conv8) linearRows(lo, hi int, vnni bool) {
 	var a args8
 	a.set(c)
 	size := c.G.chunk8(c.Cin * 4 * Panel)
 	tap := int(c.G.Taps[0]) * a.wtap
 	for ; lo < hi; lo += size {
+		n := min(size, hi-lo)
+		a.pixels, a.first = unsafe.Pointer(&c.X[lo*c.XPitch]), lo*c.YPitch
 		for co := 0; co < c.Cout; {
-			p := panels8(Panels(c.Cout - co))
+			p := panels8(Panels(c.Cout-co), vnni)
 			a.group(c, co, p)
 			a.w = (*int8)(unsafe.Add(unsafe.Pointer(a.w), tap))
-			a.n, a.pixels, a.first = min(size, hi-lo), unsafe.Pointer(&c.X[lo*c.XPitch]), lo*c.YPitch
-			switch args := (*uint8)(unsafe.Pointer(&a)); p {
-			case 4:
-				conv8VNNILinear4(args)
-			case 2:
-				conv8VNNILinear2(args)
-			default:
-				conv8VNNILinear1(args)
-			}
+			a.n = n
+			a.call(p, true, vnni)
 			co += p * Panel
+		}
+		if c.Table != nil && !vnni {
+			for r := lo; r < lo+n; r++ {
+				c.lookUp(c.Y[r*c.YPitch:][:c.Cout])
+			}
+		}
+	}
+}
+
+func (d *Depthwise8) rows(lo, hi int, vnni bool) {
+	g, taps := d.G, len(d.G.Taps)
+	var t table8
+	var a args8
+	a.ntaps = taps
+	a.zero, a.limit = int32(d.Zero), limit8
+	a.table = d.Table
+	pad := &padRow8(d.Pad)[0]
+	groups := DepthwiseLen8(block8, taps)
+	size := g.chunk8(taps * d.C)
+	for ; lo < hi; lo += size {
+		n := min(size, hi-lo)
+		t.fill(g, lo, n, d.X, d.C, d.C, pad)
+		a.pixels, a.offsets = unsafe.Pointer(&t.pixels[0]), &t.offsets[0]
+		for ch := 0; ch < d.C; {
+			// Channels of a block stand 4·16 bytes apart in weights, biases and scales.
+			i := ch / 16 % 4 * 4 // of biases and scales, ch being a multiple of 16, or
+			if ch%16 != 0 {
+				i += 2 * Panel // of 8
+			}
+			b := ch &^ (block8 - 1)
+			a.w, a.bias, a.scale = &d.W[ch/block8*groups+4*i], &d.Bias[b+i], &d.Scale[b+i]
+			a.y, a.ch, a.n = &d.Y[ch], ch, n
+			args := (*uint8)(unsafe.Pointer(&a))
+			switch left := d.C - ch; {
+			case vnni:
+				a.half = -1 // all bits
+				if left < block8 {
+					a.half = 1<<left - 1
+				}
+				depthwise8VNNI(args)
+				ch += block8
+			case left >= 32:
+				depthwise8AVX2x32(args)
+				ch += 32
+			default:
+				depthwise8AVX2x8(args)
+				ch += 8
+			}
+		}
+		if d.Table != nil && !vnni {
+			for _, y := range t.offsets[:n] {
+				d.lookUp(d.Y[y : y+d.C])
+			}
 		}
 	}
 }

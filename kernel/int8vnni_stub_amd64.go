@@ -33,3 +33,8 @@ func conv8VNNIIndirect1(args *uint8)
 //
 //go:noescape
 func conv8VNNILinear1(args *uint8)
+
+// depthwise8VNNI computes up to 64 channels, half of them as bits, which begin ch bytes into a pixel, of n rows.
+//
+//go:noescape
+func depthwise8VNNI(args *uint8)

@@ -11,7 +11,7 @@ var args8 = func() map[string]int {
 	m, off := map[string]int{}, 0
 	for _, f := range []string{
 		"pixels", "offsets", "n", "taps", "ntaps", "cin", "w", "wtap", "wpanel", "pitch", "ypitch",
-		"y", "res", "bias", "scale", "table", "float", "half", "first", "cinMain", "tap", "row", "px", "off",
+		"y", "res", "bias", "scale", "table", "float", "half", "first", "ch", "cinMain", "tap", "row", "px", "off",
 	} {
 		m[f] = off
 		off += 8
@@ -55,30 +55,34 @@ func int8VNNIFile(a *asm) {
 		if panels < 4 {
 			sizes = []int{8, 4, 2, 1}
 		}
-		for _, linear := range []bool{false, true} {
-			name := "conv8VNNIIndirect"
-			if linear {
-				name = "conv8VNNILinear"
+		a.conv8("conv8VNNI", panels, sizes, func(c *conv8) {
+			for c.split*c.rows*panels < 8 && c.split < 4 {
+				c.split *= 2
 			}
-			a.function(name+string(rune('0'+panels)), "computes that many panels of outputs of rows of bytes; args is an args8.", "args *uint8")
-			args, r := a.load("args"), a.GP64()
-			from := "offsets"
-			if linear {
-				from = "first"
-			}
-			a.MOVQ(at(args, args8["pixels"]), r) // the caller's pointers stay where they are
-			a.MOVQ(r, at(args, args8["px"]))
-			a.MOVQ(at(args, args8[from]), r)
-			a.MOVQ(r, at(args, args8["off"]))
-			a.tiles8(args, sizes, func(rows int) {
-				c := &conv8{asm: a, args: args, rows: rows, panels: panels, split: 1, linear: linear}
-				for c.split*rows*panels < 8 && c.split < 4 {
-					c.split *= 2
-				}
-				c.tile(words)
-			})
-			a.end()
+			c.tile(words)
+		})
+	}
+	a.depthwise8VNNI()
+}
+
+// conv8 emits a function for rows by a list and one for linear rows, which compute so many
+// panels by tiles of these sizes.
+func (a *asm) conv8(name string, panels int, sizes []int, tile func(c *conv8)) {
+	for _, linear := range []bool{false, true} {
+		kind, from := "Indirect", "offsets"
+		if linear {
+			kind, from = "Linear", "first"
 		}
+		a.function(name+kind+string(rune('0'+panels)), "computes that many panels of outputs of rows of bytes; args is an args8.", "args *uint8")
+		args, r := a.load("args"), a.GP64()
+		a.MOVQ(at(args, args8["pixels"]), r) // the caller's pointers stay where they are
+		a.MOVQ(r, at(args, args8["px"]))
+		a.MOVQ(at(args, args8[from]), r)
+		a.MOVQ(r, at(args, args8["off"]))
+		a.tiles8(args, sizes, func(rows int) {
+			tile(&conv8{asm: a, args: args, rows: rows, panels: panels, split: 1, linear: linear})
+		})
+		a.end()
 	}
 }
 
@@ -102,12 +106,7 @@ func (a *asm) tiles8(args reg.GPVirtual, sizes []int, body func(rows int)) {
 // tile computes one tile and moves the arguments on to the next.
 func (c *conv8) tile(pack operand.Mem) {
 	c.start()
-	if c.linear {
-		x := c.linearRows()
-		c.inputs(x, c.get("w"))
-	} else {
-		c.eachTap(func(x []reg.Register, w reg.GPVirtual) { c.inputs(x, w) })
-	}
+	c.taps(c.inputs)
 	for s := c.split / 2; s >= 1; s /= 2 {
 		for i := range s * c.rows {
 			for p := range c.panels {
@@ -116,6 +115,28 @@ func (c *conv8) tile(pack operand.Mem) {
 		}
 	}
 	c.epilogue(pack)
+}
+
+// taps calls body with the addresses of the rows' pixels and of the weights, of the one tap
+// of linear rows or in a loop over all taps.
+func (c *conv8) taps(body func(x []reg.Register, w reg.GPVirtual)) {
+	if c.linear {
+		x := c.linearRows()
+		body(x, c.get("w"))
+	} else {
+		c.eachTap(body)
+	}
+}
+
+// next moves the outputs on to the next tile.
+func (c *conv8) next() {
+	if c.linear {
+		n := c.get("ypitch")
+		c.IMUL3Q(imm(c.rows), n, n)
+		c.ADDQ(n, c.field("off"))
+	} else {
+		c.ADDQ(imm(8*c.rows), c.field("off"))
+	}
 }
 
 // start sets the accumulators to the biases.
@@ -227,6 +248,11 @@ func (c *conv8) inputs(x []reg.Register, w reg.GPVirtual) {
 		}
 		c.ADDQ(imm(4*n), k)
 	}
+	c.rounds(k, unroll, step)
+}
+
+// rounds emits loops of steps of four inputs, of which k counts the bytes.
+func (c *conv8) rounds(k reg.GPVirtual, unroll int, step func(n int)) {
 	main, rest, one, done := c.label("main"), c.label("rest"), c.label("one"), c.label("inputs")
 	full := c.get("cin")
 	c.ANDQ(operand.I8(-4*unroll), full)
@@ -290,13 +316,7 @@ func (c *conv8) epilogue(pack operand.Mem) {
 	c.Label(float)
 	c.floats()
 	c.Label(done)
-	if c.linear {
-		n := c.get("ypitch")
-		c.IMUL3Q(imm(c.rows), n, n)
-		c.ADDQ(n, c.field("off"))
-	} else {
-		c.ADDQ(imm(8*c.rows), c.field("off"))
-	}
+	c.next()
 }
 
 // plain leaves the bytes of each row in its first accumulator.
@@ -367,7 +387,7 @@ func (c *conv8) residual(pack operand.Mem) {
 	})
 }
 
-// lookUp passes the bytes through the table.
+// lookUp passes the bytes in the rows' first accumulators through the table.
 func (c *conv8) lookUp() {
 	skip := c.label("notable")
 	table := c.get("table")

@@ -219,10 +219,34 @@ func Int8Cases() []Int8Case {
 				conv8{n: 1, h: 1, w: rows, k: 3, stride: 1, cin: 8, cout: out, pad: 90, table: rows%3 == 0}.kase())
 		}
 	}
+	for i, c := range []int{8, 16, 24, 32, 40, 64, 88, 128, 232} {
+		cs = append(cs, depthwise8(1, 6, 5, 3, 1, c, i%2 == 0), depthwise8(2, 7, 7, 5, 2, c, i%2 == 1), depthwise8(2, 4, 9, 7, 1, c, false))
+	}
 	for _, c := range []int{8, 24, 64, 264} {
 		cs = append(append(cs, rows8(7, 9, c)...), rows8(2, 2, c)...)
 	}
 	return cs
+}
+
+// depthwise8 convolves c channels of n images of h·w pixels.
+func depthwise8(n, h, w, k, stride, c int, table bool) Int8Case {
+	shape := fmt.Sprintf("n%d %dx%d %dx%d/%d %d", n, h, w, k, k, stride, c)
+	if table {
+		shape += " table"
+	}
+	return Int8Case{Op: "depthwise8", Shape: shape, setup: func(b *bytes8) Int8Work {
+		g := &kernel.NewWindow(h, w, k, stride, kernel.Rings(k)).Fwd
+		d := &kernel.Depthwise8{
+			G: g, C: c, Pad: 77, Requant8: b.requant(kernel.DepthwisePad8(c), k*k, 30, table),
+			X: b.take(n * g.InPix * c), W: b.weights(kernel.DepthwiseLen8(c, k*k)), Y: b.take(n * g.OutPix * c),
+		}
+		for ch := range kernel.DepthwisePad8(c) { // taps that fill up are zero
+			for t := k * k; t < (k*k+3)&^3; t++ {
+				d.W[kernel.DepthwiseIndex8(k*k, ch, t)] = 0
+			}
+		}
+		return Int8Work{Units: n * g.Rows(), Run: d.Rows, Ops: 2 * float64(n*g.Rows()*c*k*k)}
+	}}
 }
 
 // rows8 are the operations that are not convolutions, on c channels of h·w pixels.
@@ -290,6 +314,9 @@ func Int8SpeedCases() []Int8Case {
 			c := conv8{n: n, h: s.hw, w: s.hw, k: s.k, stride: s.stride, cin: s.cin, cout: s.cout}
 			cs = append(cs, c.kase())
 		}
+	}
+	for _, s := range []struct{ hw, c, k, stride int }{{32, 64, 3, 1}, {28, 64, 3, 2}, {14, 480, 5, 1}, {14, 64, 5, 1}, {7, 960, 5, 1}, {56, 144, 7, 2}} {
+		cs = append(cs, depthwise8(8, s.hw, s.hw, s.k, s.stride, s.c, false))
 	}
 	return append(cs, rows8(28, 28, 96)...)
 }
