@@ -256,13 +256,17 @@ func (d *Depthwise8) rows(lo, hi int, vnni bool) {
 			a.y, a.ch, a.n = &d.Y[ch], ch, n
 			args := (*uint8)(unsafe.Pointer(&a))
 			switch left := d.C - ch; {
-			case vnni:
+			case vnni && left > 32:
 				a.half = -1 // all bits
 				if left < block8 {
 					a.half = 1<<left - 1
 				}
-				depthwise8VNNI(args)
+				depthwise8VNNIx64(args)
 				ch += block8
+			case vnni:
+				a.half = 1<<left - 1
+				depthwise8VNNIx32(args)
+				ch += 32
 			case left >= 32:
 				depthwise8AVX2x32(args)
 				ch += 32

@@ -34,7 +34,12 @@ func conv8VNNIIndirect1(args *uint8)
 //go:noescape
 func conv8VNNILinear1(args *uint8)
 
-// depthwise8VNNI computes up to 64 channels, half of them as bits, which begin ch bytes into a pixel, of n rows.
+// depthwise8VNNIx64 computes as many channels as half has bits, which begin ch bytes into a pixel, of n rows.
 //
 //go:noescape
-func depthwise8VNNI(args *uint8)
+func depthwise8VNNIx64(args *uint8)
+
+// depthwise8VNNIx32 computes as many channels as half has bits, which begin ch bytes into a pixel, of n rows.
+//
+//go:noescape
+func depthwise8VNNIx32(args *uint8)

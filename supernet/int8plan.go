@@ -1,6 +1,7 @@
 package supernet
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"weft/kernel"
@@ -254,28 +255,54 @@ func (t *Int8) column(in tensor.Shape, o *quant.Op) *columns {
 	return c
 }
 
-// fill writes the columns of one image; what lies beyond its sides is zero.
+// fill writes the columns of one image. What lies beyond its sides is zero, and the bytes
+// that fill up are anything: their weights are zero.
 func (c *columns) fill(dst, src []uint8, zero uint8) {
 	pad, row := (c.k-1)/2, c.w*c.c
+	from := (pad + c.stride - 1) / c.stride                 // the first whose columns are all inside,
+	to := min((row-c.width+pad*c.c)/(c.stride*c.c)+1, c.ow) // and the first that is not again
 	for y := range c.h {
-		s := src[y*row : y*row+row]
-		d := dst[y*c.ow*c.width:][:c.ow*c.width]
+		s, d := src[y*row:y*row+row], dst[y*c.ow*c.width:][:c.ow*c.width]
 		for ox := range c.ow {
-			px := d[ox*c.width:][:c.width]
-			first := (ox*c.stride - pad) * c.c
-			if first >= 0 && first+c.k*c.c <= row {
-				n := copy(px, s[first:first+c.k*c.c])
-				for i := n; i < len(px); i++ {
-					px[i] = zero
-				}
+			if ox == from && from < to {
+				c.inside(d[from*c.width:to*c.width], s[(from*c.stride-pad)*c.c:])
+			}
+			if ox >= from && ox < to {
 				continue
 			}
+			px, first := d[ox*c.width:][:c.width], (ox*c.stride-pad)*c.c
 			for i := range px {
 				px[i] = zero
-				if j := first + i; i < c.k*c.c && j >= 0 && j < row {
+				if j := first + i; j >= 0 && j < row {
 					px[i] = s[j]
 				}
 			}
+		}
+	}
+}
+
+// inside copies the columns that are all inside the image.
+func (c *columns) inside(d, s []uint8) {
+	le, step := binary.LittleEndian, c.stride*c.c
+	switch {
+	case c.width == 4:
+		for i := 0; i < len(d); i += 4 {
+			le.PutUint32(d[i:], le.Uint32(s))
+			if len(s) > step {
+				s = s[step:]
+			}
+		}
+	case c.width == 12:
+		for i := 0; i < len(d); i += 12 {
+			le.PutUint64(d[i:], le.Uint64(s))
+			le.PutUint32(d[i+8:], le.Uint32(s[8:]))
+			if len(s) > step {
+				s = s[step:]
+			}
+		}
+	default:
+		for i, j := 0, 0; i < len(d); i, j = i+c.width, j+step {
+			copy(d[i:i+c.width], s[j:j+c.width])
 		}
 	}
 }

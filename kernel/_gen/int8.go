@@ -62,7 +62,8 @@ func int8VNNIFile(a *asm) {
 			c.tile(words)
 		})
 	}
-	a.depthwise8VNNI()
+	a.depthwise8VNNI("depthwise8VNNIx64", func() reg.VecVirtual { return a.ZMM() })
+	a.depthwise8VNNI("depthwise8VNNIx32", func() reg.VecVirtual { return a.YMM() })
 }
 
 // conv8 emits a function for rows by a list and one for linear rows, which compute so many
@@ -186,11 +187,24 @@ func (c *conv8) eachTap(body func(x []reg.Register, w reg.GPVirtual)) {
 	col, stride := c.get("row"), c.get("ntaps")
 	c.SHLQ(imm(3), stride)
 	x := make([]reg.Register, c.rows)
-	for i := range x {
-		r := c.GP64()
-		c.MOVQ(at(col, 0), r)
+	base := col
+	for _, i := range []int{0, 1, 2, 4, 6, 3, 5, 7} { // row i is 0, 1, 2 or 4 rows behind a base
+		from := map[int]int{6: 2, 3: 3, 5: 3, 7: 3}[i]
+		switch {
+		case i == 6 && c.rows > 3:
+			c.LEAQ(idx(base, stride, 2, 0), base)
+		case i == 3 && c.rows > 3:
+			c.ADDQ(stride, base)
+		}
+		if i >= c.rows {
+			continue
+		}
+		r, m := c.GP64(), at(base, 0)
+		if i > from {
+			m = idx(base, stride, uint8(i-from), 0)
+		}
+		c.MOVQ(m, r)
 		x[i] = r
-		c.ADDQ(stride, col)
 	}
 	c.ADDQ(imm(8), c.field("row"))
 	tap, w := c.get("tap"), c.get("taps")
@@ -398,12 +412,13 @@ func (c *conv8) lookUp() {
 	c.VMOVDQU32(at(table, 128), high)
 	for _, r := range c.acc[:c.rows] {
 		lo, hi, upper := c.ZMM(), c.ZMM(), c.K()
-		c.VMOVDQA64(r[0], lo)
-		c.VMOVDQA64(r[0], hi)
-		c.VPMOVB2M(r[0], upper)
+		z := r[0].AsZ()
+		c.VMOVDQA64(z, lo)
+		c.VMOVDQA64(z, hi)
+		c.VPMOVB2M(z, upper)
 		c.VPERMI2B(at(table, 64), low, lo)
 		c.VPERMI2B(at(table, 192), high, hi)
-		c.VPBLENDMB(hi, lo, upper, r[0])
+		c.VPBLENDMB(hi, lo, upper, z)
 	}
 	c.Label(skip)
 }

@@ -112,16 +112,17 @@ func (d *depthwise8) bytes(m operand.Mem, v reg.VecVirtual) {
 	}
 }
 
-func (a *asm) depthwise8VNNI() {
-	c := a.begin8("depthwise8VNNI", "computes up to 64 channels, half of them as bits, which begin ch bytes into a pixel, of n rows.")
+// depthwise8VNNI emits a function for up to 64 channels, of four lanes, or up to 32 of two.
+func (a *asm) depthwise8VNNI(name string, vec func() reg.VecVirtual) {
+	c := a.begin8(name, "computes as many channels as half has bits, which begin ch bytes into a pixel, of n rows.")
 	k := a.K()
 	a.KMOVQ(c.field("half"), k)
 	d := &depthwise8{
-		conv8: c, high: true, taken: k, vec: func() reg.VecVirtual { return a.ZMM() },
+		conv8: c, high: true, taken: k, vec: vec,
 		load: func(m operand.Mem, v reg.VecVirtual) { a.VMOVDQU32(m, v) },
 		dot:  func(w operand.Mem, x, acc reg.VecVirtual) { a.VPDPBUSD(w, x, acc) },
 	}
-	limit, zero := a.ZMM(), a.ZMM()
+	limit, zero := vec(), vec()
 	a.VPBROADCASTW(c.field("zero"), zero)
 	a.VBROADCASTSS(c.field("limit"), limit)
 	d.rowLoop(func() {
@@ -153,7 +154,7 @@ func (d *depthwise8) storeSome(z reg.VecVirtual) {
 	d.POPCNTQ(d.field("half"), count)
 	d.TESTQ(operand.U32(64), count)
 	d.JZ(operand.LabelRef(part))
-	d.VMOVDQU32(z, at(y, 0))
+	d.VMOVDQU32(z.AsZ(), at(y, 0))
 	d.JMP(operand.LabelRef(done))
 	d.Label(part)
 	for _, n := range []int{32, 16, 8} {
@@ -163,7 +164,7 @@ func (d *depthwise8) storeSome(z reg.VecVirtual) {
 		switch n {
 		case 32:
 			d.VMOVDQU32(z.AsY(), at(y, 0))
-			d.VEXTRACTI64X4(imm(1), z, z.AsY())
+			d.VEXTRACTI64X4(imm(1), z.AsZ(), z.AsY())
 		case 16:
 			d.VMOVDQU32(z.AsX(), at(y, 0))
 			d.VEXTRACTI32X4(imm(1), z.AsY(), z.AsX())
