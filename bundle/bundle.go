@@ -26,8 +26,9 @@ const metaKey = "weft"
 // Bundle is a supernet with the statistics of its served subnets.
 type Bundle struct {
 	Info
-	Net   *supernet.Supernet
-	Norms supernet.Norms
+	Net    *supernet.Supernet
+	Norms  supernet.Norms
+	Ranges supernet.Ranges // of the activations, for int8; nil without
 }
 
 // Info describes a bundle.
@@ -38,7 +39,8 @@ type Info struct {
 	Mean       []float32       `json:"mean"` // of pixel/255, per channel
 	Std        []float32       `json:"std"`
 	ClassNames []string        `json:"class_names"`
-	Subnets    []Subnet        `json:"subnets"` // the Pareto set, by rising accuracy
+	Subnets    []Subnet        `json:"subnets"`        // the Pareto set, by rising accuracy
+	Int8       []Subnet        `json:"int8,omitempty"` // those served in int8 too, likewise, as accurate as they are then
 	Provenance Provenance      `json:"provenance"`
 }
 
@@ -81,7 +83,7 @@ const maxHalf = 65504
 // Encode returns the bundle as a file. half stores weights as F16, at half the size;
 // statistics stay F32. It refuses what Decode would refuse.
 func (b *Bundle) Encode(half bool) (*safetensors.File, error) {
-	out := Bundle{Info: b.Info, Net: b.Net, Norms: b.Norms}
+	out := Bundle{Info: b.Info, Net: b.Net, Norms: b.Norms, Ranges: b.Ranges}
 	out.Format, out.Mean, out.Std = Version, b.Net.Mean, b.Net.Std
 	var err error
 	if out.Space, err = json.Marshal(b.Net.Space); err != nil {
@@ -99,7 +101,11 @@ func (b *Bundle) Encode(half bool) (*safetensors.File, error) {
 		return nil, err
 	}
 	norms, err := encodeNorms(b.Norms)
-	f.Tensors = append(f.Tensors, norms...)
+	if err != nil {
+		return nil, err
+	}
+	ranges, err := encodeRanges(b.Ranges)
+	f.Tensors = append(append(f.Tensors, norms...), ranges...)
 	return f, err
 }
 
@@ -188,6 +194,9 @@ func Decode(f *safetensors.File) (*Bundle, error) {
 		return nil, err
 	}
 	if b.Norms, err = decodeNorms(tensors); err != nil {
+		return nil, err
+	}
+	if b.Ranges, err = decodeRanges(tensors); err != nil {
 		return nil, err
 	}
 	if err := b.check(); err != nil {

@@ -23,12 +23,21 @@ func (b *Bundle) check() error {
 	case len(b.Subnets) == 0:
 		return errors.New("the bundle names no subnet to serve; write it again with weft search")
 	}
-	seen := make(map[supernet.Arch]bool, len(b.Subnets))
-	for i, s := range b.Subnets {
+	if err := b.checkSubnets(b.Subnets); err != nil {
+		return err
+	}
+	return b.checkInt8()
+}
+
+// checkSubnets makes sure that a list of subnets is in order, names each once, and that
+// each has its statistics.
+func (b *Bundle) checkSubnets(subnets []Subnet) error {
+	seen := make(map[supernet.Arch]bool, len(subnets))
+	for i, s := range subnets {
 		if !(s.Accuracy >= 0 && s.Accuracy <= 1) || !(s.Test >= 0 && s.Test <= 1) {
 			return fmt.Errorf("subnet %s has accuracy %v and test accuracy %v, which are no fractions; the bundle is damaged", s.Arch, s.Accuracy, s.Test)
 		}
-		if i > 0 && s.Accuracy < b.Subnets[i-1].Accuracy {
+		if i > 0 && s.Accuracy < subnets[i-1].Accuracy {
 			return fmt.Errorf("subnet %s comes after a more accurate one; order the bundle's subnets by rising accuracy", s.Arch)
 		}
 		a, err := b.Net.Space.Parse(s.Arch)

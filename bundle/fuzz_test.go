@@ -13,6 +13,7 @@ import (
 func FuzzBundle(f *testing.F) {
 	raw := fileBytes(f, smallBundle(), true)
 	f.Add(raw)
+	f.Add(fileBytes(f, int8Bundle(), false))
 	f.Add(raw[:len(raw)/2])
 	f.Add([]byte("{}"))
 	f.Add([]byte("\x02\x00\x00\x00\x00\x00\x00\x00{}"))
@@ -22,7 +23,7 @@ func FuzzBundle(f *testing.F) {
 // FuzzChangedBundle changes one tensor and the description of a sound bundle, in ways
 // that package safetensors lets pass.
 func FuzzChangedBundle(f *testing.F) {
-	file, err := smallBundle().Encode(true)
+	file, err := int8Bundle().Encode(true)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -34,7 +35,7 @@ func FuzzChangedBundle(f *testing.F) {
 	f.Add(meta, uint8(3), uint16(0), []byte{}, true)
 	f.Add(`{"format":1}`, uint8(0), uint16(0), []byte{}, false)
 	f.Fuzz(func(t *testing.T, meta string, tensor uint8, at uint16, patch []byte, drop bool) {
-		file, err := smallBundle().Encode(true)
+		file, err := int8Bundle().Encode(true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,6 +70,15 @@ func decodeAny(t *testing.T, raw []byte) {
 			t.Fatal(err)
 		}
 		if _, err := table.Plan(a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range b.Int8 {
+		a, err := b.Net.Space.Parse(s.Arch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := supernet.NewInt8(b.Net, b.Norms, b.Ranges).Plan(a); err != nil {
 			t.Fatal(err)
 		}
 	}

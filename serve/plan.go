@@ -22,18 +22,24 @@ func (e *planExecutor) Run(s int, images []float32, n int, logits []float32) err
 	return nil
 }
 
-// Plans compiles the served subnets of a bundle, in its order.
+// Plans compiles what a bundle serves, in the order of its Points.
 func Plans(b *bundle.Bundle) ([]*supernet.Plan, error) {
-	table := supernet.NewTable(b.Net, b.Norms)
-	plans := make([]*supernet.Plan, len(b.Subnets))
-	for i, s := range b.Subnets {
+	table, int8 := supernet.NewTable(b.Net, b.Norms), supernet.NewInt8(b.Net, b.Norms, b.Ranges)
+	var plans []*supernet.Plan
+	for _, s := range b.Points() {
 		a, err := b.Net.Space.Parse(s.Arch)
 		if err != nil {
 			return nil, err
 		}
-		if plans[i], err = table.Plan(a); err != nil {
+		compile := table.Plan
+		if s.Int8 {
+			compile = int8.Plan
+		}
+		p, err := compile(a)
+		if err != nil {
 			return nil, err
 		}
+		plans = append(plans, p)
 	}
 	return plans, nil
 }
@@ -55,13 +61,13 @@ func Local(name string, b *bundle.Bundle, p *bundle.Profile, pools []*kernel.Poo
 	}
 	byName := make(map[string]*supernet.Plan, len(plans))
 	subnets := make([]sched.Subnet, len(plans))
-	for i, s := range b.Subnets {
-		us, ok := timings[s.Arch]
+	for i, s := range b.Points() {
+		us, ok := timings[s.Name()]
 		if !ok {
-			return m, fmt.Errorf("subnet %s is not in the profile; measure it again with weft profile", s.Arch)
+			return m, fmt.Errorf("subnet %s is not in the profile; measure it again with weft profile", s.Name())
 		}
-		byName[s.Arch] = plans[i]
-		subnets[i] = sched.Subnet{Name: s.Arch, Accuracy: s.Accuracy, Latency: make([]time.Duration, len(us))}
+		byName[s.Name()] = plans[i]
+		subnets[i] = sched.Subnet{Name: s.Name(), Accuracy: s.Accuracy, Latency: make([]time.Duration, len(us))}
 		longest := time.Duration(0)
 		for j, v := range us {
 			longest = max(longest, time.Duration(v*float64(time.Microsecond)))

@@ -43,6 +43,21 @@ func rangesOf(op *nn.Op) []kernel.Act {
 	}
 }
 
+// Check reports the first operation of a subnet whose ranges are missing.
+func (r Ranges) Check(s *Space, a Arch) error {
+	g, err := s.Lower(a)
+	if err != nil {
+		return err
+	}
+	keys := g.ValueKeys()
+	for i := range g.Ops {
+		if op := &g.Ops[i]; len(rangesOf(op)) != len(r[keys[op.Out]]) {
+			return fmt.Errorf("subnet %s has no ranges of the activations of operation %d (%s) for int8", s.Format(a), i, op.Kind)
+		}
+	}
+	return nil
+}
+
 // Add finds the ranges of a subnet that the table lacks: it runs the subnet in float32 with
 // its statistics over batches of normalised training images and takes for each tensor the
 // range that quantises it with the least squared error. It returns how many entries it

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"runtime"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"weft/bundle"
 	"weft/data"
 	"weft/kernel"
 	"weft/search"
@@ -25,13 +27,16 @@ func newEvalCmd() *cobra.Command {
 		split         string
 		threads       int
 		quiet, asJSON bool
+		int8          bool
 	)
 	cmd := &cobra.Command{
 		Use:   "eval [model.weft]",
 		Short: "Measure the accuracy of subnets",
 		Long: `Measure subnets of a bundle in evaluation mode: with the statistics that the bundle holds where it has them,
-recalibrated on training images where it has not. Without a bundle the one built in is measured.`,
-		Example: "  weft eval fashion.weft --data fashion-mnist\n  weft eval fashion.weft --subnet uniform --split val",
+recalibrated on training images where it has not. With --int8 each is measured in int8 as well, with the ranges of
+activations that the bundle holds where it has them, found on training images where it has not. Without a bundle the
+one built in is measured.`,
+		Example: "  weft eval fashion.weft --data fashion-mnist\n  weft eval fashion.weft --subnet uniform --split val\n  weft eval fashion.weft --int8",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if threads < 1 {
@@ -56,7 +61,7 @@ recalibrated on training images where it has not. Without a bundle the one built
 			defer bars.Close()
 			pool := kernel.NewPool(threads)
 			defer pool.Close()
-			rows, err := evaluate(cmd.Context(), m, set, on, archs, pool, bars)
+			rows, err := evaluate(cmd.Context(), m, set, on, archs, int8, pool, bars)
 			if err != nil {
 				return err
 			}
@@ -69,6 +74,7 @@ recalibrated on training images where it has not. Without a bundle the one built
 	f.StringVar(&name, "data", "", "data set (default: the one that the bundle was trained on)")
 	f.StringVar(&split, "split", "test", "images to measure on: test or val")
 	f.IntVar(&threads, "threads", runtime.NumCPU(), "compute threads")
+	f.BoolVar(&int8, "int8", false, "measure in int8 as well")
 	f.BoolVar(&quiet, "quiet", false, "show no progress")
 	jsonFlag(cmd, &asJSON)
 	must(cmd.RegisterFlagCompletionFunc("split", cobra.FixedCompletions([]string{"test", "val"}, cobra.ShellCompDirectiveNoFileComp)))
@@ -148,12 +154,22 @@ func calibration(m *model, set *data.Set) ([][]float32, error) {
 	return recipe.Calibration(set, m.Provenance.Calibration)
 }
 
-func evaluate(ctx context.Context, m *model, set *data.Set, on data.Split, archs []supernet.Arch, pool *kernel.Pool, bars *progress) ([]evalRow, error) {
+func evaluate(ctx context.Context, m *model, set *data.Set, on data.Split, archs []supernet.Arch, int8 bool, pool *kernel.Pool, bars *progress) ([]evalRow, error) {
 	calib, err := calibration(m, set)
 	if err != nil {
 		return nil, err
 	}
 	e := search.NewEvaluator(m.Net, m.Norms, calib, pool)
+	measure := []func(supernet.Arch, data.Split) (search.Result, error){e.Evaluate}
+	if int8 {
+		plain, err := plainSample(m.Net, set, rangeImages)
+		if err != nil {
+			return nil, err
+		}
+		ranges := supernet.Ranges{}
+		maps.Copy(ranges, m.Ranges)
+		measure = append(measure, e.Int8(ranges, plain, pool).Evaluate)
+	}
 	bar := bars.Start("eval", "subnets", 0, int64(len(archs)))
 	defer bar.End()
 	rows := make([]evalRow, 0, len(archs))
@@ -161,11 +177,15 @@ func evaluate(ctx context.Context, m *model, set *data.Set, on data.Split, archs
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		r, err := e.Evaluate(a, on)
-		if err != nil {
-			return nil, err
+		name := m.Net.Space.Format(a)
+		for _, f := range measure {
+			r, err := f(a, on)
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, evalRow{name, r.Accuracy, on.N(), float64(r.MACs) / 1e6})
+			name += bundle.Int8Suffix
 		}
-		rows = append(rows, evalRow{m.Net.Space.Format(a), r.Accuracy, on.N(), float64(r.MACs) / 1e6})
 		bar.Add(1)
 	}
 	return rows, nil

@@ -59,6 +59,7 @@ type modelInfo struct {
 	Recipe     json.RawMessage   `json:"recipe,omitempty" col:"recipe,%s"`
 	Provenance bundle.Provenance `json:"provenance"`
 	Subnets    []bundle.Subnet   `json:"subnets"`
+	Int8       []bundle.Subnet   `json:"int8,omitempty"`
 }
 
 func describeModel(m *model) (modelInfo, error) {
@@ -66,7 +67,7 @@ func describeModel(m *model) (modelInfo, error) {
 	d := modelInfo{
 		Name: m.Name, Digest: m.digest, Space: s.Name, Family: s.Family, Input: s.Input.String(), Classes: s.Classes,
 		SpaceSize: s.Size().String(), Data: m.Provenance.Data, Flops: m.Provenance.Flops, Recipe: m.Provenance.Recipe,
-		Provenance: m.Provenance, Subnets: m.Subnets,
+		Provenance: m.Provenance, Subnets: m.Subnets, Int8: m.Int8,
 	}
 	g, err := s.Lower(s.Max())
 	if err != nil {

@@ -107,8 +107,8 @@ func (m *model) profile(ctx context.Context, threads int, again bool, bars *prog
 		return nil, err
 	}
 	p := &bundle.Profile{Digest: m.digest, Machine: machine}
-	for i, s := range m.Subnets {
-		t := bundle.SubnetTiming{Arch: s.Arch}
+	for i, s := range m.Points() {
+		t := bundle.SubnetTiming{Arch: s.Name()}
 		for _, d := range lat[i] {
 			t.LatencyUS = append(t.LatencyUS, float64(d)/float64(time.Microsecond))
 		}

@@ -62,11 +62,12 @@ type profileRow struct {
 
 func profileRows(m *model, p *bundle.Profile) []profileRow {
 	rows := make([]profileRow, 0, len(p.Subnets))
+	points := m.Points()
 	for i, t := range p.Subnets {
-		if i >= len(m.Subnets) || len(t.LatencyUS) < maxBatch {
+		if i >= len(points) || len(t.LatencyUS) < maxBatch {
 			continue
 		}
-		s := m.Subnets[i]
+		s := points[i]
 		rows = append(rows, profileRow{
 			Arch: t.Arch, Accuracy: s.Accuracy, MMACs: float64(s.MACs) / 1e6,
 			B1: t.LatencyUS[0] / 1e3, B4: t.LatencyUS[3] / 1e3, B16: t.LatencyUS[maxBatch-1] / 1e3,

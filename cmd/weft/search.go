@@ -213,9 +213,10 @@ type subnetRow struct {
 }
 
 func printSubnets(w io.Writer, asJSON bool, b *bundle.Bundle) error {
-	rows := make([]subnetRow, len(b.Subnets))
-	for i, s := range b.Subnets {
-		rows[i] = subnetRow{s.Arch, s.Accuracy, s.Test, float64(s.MACs) / 1e6, s.Params}
+	points := b.Points()
+	rows := make([]subnetRow, len(points))
+	for i, s := range points {
+		rows[i] = subnetRow{s.Name(), s.Accuracy, s.Test, float64(s.MACs) / 1e6, s.Params}
 	}
 	return printTable(w, asJSON, rows)
 }
