@@ -35,5 +35,6 @@ func avx512() impl {
 	t := avx2()
 	t.name = "avx512"
 	t.winograd = winogradAVX512
+	t.conv = convAVX512
 	return t
 }

@@ -35,6 +35,7 @@ func main() {
 // endings, to what generates it.
 var files = map[string]func(*asm){
 	"conv":       convFile,
+	"conv512":    conv512File,
 	"convgrad":   convGradFile,
 	"depthwise":  depthwiseFile,
 	"columns":    columnsFile,
@@ -44,6 +45,9 @@ var files = map[string]func(*asm){
 	"windowpool": windowPoolFile,
 	"slide":      slideFile,
 	"transpose":  transposeFile,
+	"int8vnni":   int8VNNIFile,
+	"int8avx2":   int8AVX2File,
+	"int8rows":   int8RowsFile,
 	"peak/peak":  peakFile,
 
 	"winograd":    winogradFile,

@@ -178,6 +178,42 @@ func convSpeed() []Case {
 	down := conv{n: 8, h: 28, w: 28, k: 3, stride: 2, cin: 32, cout: 64}
 	fc := conv{n: 64, h: 1, w: 1, k: 1, stride: 1, cin: 256, cout: 96, shift: true}
 	single := conv{n: 1, h: 1, w: 1, k: 1, stride: 1, cin: 256, cout: 96, shift: true}
-	return append(cs, first.forward(), first.gradient(), down.forward(), down.backward(), down.gradient(),
+	cs = append(cs, first.forward(), first.gradient(), down.forward(), down.backward(), down.gradient(),
 		fc.forward(), fc.gradient(), single.forward())
+	for _, n := range []int{1, 8} {
+		for _, c := range networkConvs {
+			c.n, c.scale, c.shift = n, true, true
+			cs = append(cs, c.forward())
+		}
+	}
+	return cs
+}
+
+// networkConvs are layers of ResNet50D and MobileNetV3 for 224x224 pixels, then of MobileNetV3
+// for 32x32.
+var networkConvs = []conv{
+	{h: 224, w: 224, k: 3, stride: 2, cin: 3, cout: 32, act: kernel.ReLU},
+	{h: 112, w: 112, k: 3, stride: 1, cin: 32, cout: 64, act: kernel.ReLU},
+	{h: 56, w: 56, k: 1, stride: 1, cin: 64, cout: 256},
+	{h: 56, w: 56, k: 1, stride: 1, cin: 256, cout: 64, act: kernel.ReLU},
+	{h: 56, w: 56, k: 3, stride: 1, cin: 64, cout: 64, act: kernel.ReLU},
+	{h: 56, w: 56, k: 3, stride: 2, cin: 128, cout: 128, act: kernel.ReLU},
+	{h: 28, w: 28, k: 1, stride: 1, cin: 512, cout: 128, act: kernel.ReLU},
+	{h: 14, w: 14, k: 1, stride: 1, cin: 1024, cout: 256, act: kernel.ReLU},
+	{h: 7, w: 7, k: 1, stride: 1, cin: 2048, cout: 512, act: kernel.ReLU},
+	{h: 7, w: 7, k: 3, stride: 1, cin: 512, cout: 512, act: kernel.ReLU},
+	{h: 224, w: 224, k: 3, stride: 2, cin: 3, cout: 16, act: kernel.HSwish},
+	{h: 112, w: 112, k: 1, stride: 1, cin: 16, cout: 64, act: kernel.ReLU},
+	{h: 56, w: 56, k: 1, stride: 1, cin: 72, cout: 24},
+	{h: 28, w: 28, k: 1, stride: 1, cin: 40, cout: 120, act: kernel.ReLU},
+	{h: 14, w: 14, k: 1, stride: 1, cin: 80, cout: 240, act: kernel.HSwish},
+	{h: 14, w: 14, k: 1, stride: 1, cin: 672, cout: 112},
+	{h: 7, w: 7, k: 1, stride: 1, cin: 960, cout: 160},
+	{h: 1, w: 1, k: 1, stride: 1, cin: 960, cout: 240, act: kernel.ReLU},
+	{h: 1, w: 1, k: 1, stride: 1, cin: 1280, cout: 1000},
+	{h: 32, w: 32, k: 3, stride: 1, cin: 3, cout: 16, act: kernel.HSwish},
+	{h: 16, w: 16, k: 1, stride: 1, cin: 24, cout: 96, act: kernel.ReLU},
+	{h: 8, w: 8, k: 1, stride: 1, cin: 120, cout: 40},
+	{h: 4, w: 4, k: 1, stride: 1, cin: 112, cout: 336, act: kernel.HSwish},
+	{h: 2, w: 2, k: 1, stride: 1, cin: 480, cout: 160},
 }

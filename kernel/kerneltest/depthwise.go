@@ -122,5 +122,30 @@ func depthwiseSpeed() []Case {
 		f.scale, f.shift, f.act = true, true, kernel.ReLU
 		cs = append(cs, f.forward(), d.backward(), d.gradient())
 	}
+	for _, n := range []int{1, 8} {
+		for _, d := range networkDepthwise {
+			d.n, d.scale, d.shift = n, true, true
+			cs = append(cs, d.forward())
+		}
+	}
 	return cs
+}
+
+// networkDepthwise are layers of MobileNetV3 for 224x224 pixels, then for 32x32.
+var networkDepthwise = []depthwise{
+	{h: 112, w: 112, k: 3, stride: 1, c: 16, act: kernel.ReLU},
+	{h: 112, w: 112, k: 3, stride: 2, c: 64, act: kernel.ReLU},
+	{h: 56, w: 56, k: 3, stride: 1, c: 72, act: kernel.ReLU},
+	{h: 56, w: 56, k: 5, stride: 2, c: 72, act: kernel.ReLU},
+	{h: 28, w: 28, k: 5, stride: 1, c: 120, act: kernel.ReLU},
+	{h: 28, w: 28, k: 7, stride: 1, c: 240, act: kernel.ReLU},
+	{h: 28, w: 28, k: 3, stride: 2, c: 240, act: kernel.HSwish},
+	{h: 14, w: 14, k: 3, stride: 1, c: 480, act: kernel.HSwish},
+	{h: 14, w: 14, k: 5, stride: 2, c: 672, act: kernel.HSwish},
+	{h: 14, w: 14, k: 7, stride: 2, c: 672, act: kernel.HSwish},
+	{h: 7, w: 7, k: 5, stride: 1, c: 960, act: kernel.HSwish},
+	{h: 7, w: 7, k: 7, stride: 1, c: 960, act: kernel.HSwish},
+	{h: 16, w: 16, k: 3, stride: 1, c: 96, act: kernel.ReLU},
+	{h: 8, w: 8, k: 5, stride: 1, c: 120, act: kernel.HSwish},
+	{h: 4, w: 4, k: 7, stride: 1, c: 336, act: kernel.HSwish},
 }

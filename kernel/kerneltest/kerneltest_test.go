@@ -58,14 +58,22 @@ func TestSpeed(t *testing.T) {
 	}
 }
 
-var speedThreads = flag.Int("speed", 0, "print the speed of every case on so many threads")
+var (
+	speedThreads = flag.Int("speed", 0, "print the speed of the cases on so many threads")
+	speedCases   = flag.String("cases", "", "those whose name matches, all by default")
+	speedTiers   = flag.String("tiers", "", "those of these tiers, separated by commas, all but go by default")
+)
 
 // TestSpeedTable prints the table of make bench, with -speed.
 func TestSpeedTable(t *testing.T) {
 	if *speedThreads == 0 {
 		t.Skip("no -speed")
 	}
-	if err := Speed(os.Stdout, "", *speedThreads); err != nil {
+	tiers := kernel.Tiers()
+	if tiers = tiers[:max(1, len(tiers)-1)]; *speedTiers != "" {
+		tiers = strings.Split(*speedTiers, ",")
+	}
+	if err := Speed(os.Stdout, *speedCases, *speedThreads, tiers...); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -3,7 +3,7 @@ package kerneltest
 import (
 	"fmt"
 	"io"
-	"strings"
+	"regexp"
 	"text/tabwriter"
 	"time"
 
@@ -16,31 +16,46 @@ const (
 	slot   = 2 * time.Millisecond // one timed round takes about this long
 )
 
-// Speed times the cases whose name contains filter on so many threads and writes one
+// Speed times the cases whose name matches the regular expression filter on so many threads and writes one
 // line each: arithmetic in GF/s (1e9 operations a second, a multiply-add being two) and
 // per cent of the peak of fused multiply-adds in registers, memory-bound operations in
-// GB/s and per cent of a copy. Yardstick and case alternate, and the best of each counts,
-// because neighbours on the machine only ever slow down.
-func Speed(w io.Writer, filter string, threads int) error {
+// GB/s and per cent of a copy; of every tier that is named, or of the one in use. Yardstick
+// and tiers alternate, and the best of each counts, because neighbours on the machine only
+// ever slow down.
+func Speed(w io.Writer, filter string, threads int, tiers ...string) error {
+	if len(tiers) == 0 {
+		tiers = []string{kernel.Tier()}
+	}
+	match, err := regexp.Compile(filter)
+	if err != nil {
+		return err
+	}
 	pool := kernel.NewPool(threads)
 	defer pool.Close()
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tw, "kernels %s, %d threads\top\tshape\tµs\trate\t%% of peak\n", kernel.Tier(), threads)
+	fmt.Fprintf(tw, "%d threads\top\tshape", threads)
+	for _, t := range tiers {
+		fmt.Fprintf(tw, "\t%s µs\trate\t%% of peak", t)
+	}
+	fmt.Fprintln(tw)
 	for _, c := range SpeedCases() {
-		if !strings.Contains(c.String(), filter) {
+		if !match.MatchString(c.String()) {
 			continue
 		}
-		s := c.measure(pool)
-		unit, rate := "GF/s", s.rate
-		if s.memory {
-			unit = "GB/s"
+		fmt.Fprintf(tw, "\t%s\t%s", c.Op, c.Shape)
+		for _, s := range c.measure(pool, tiers) {
+			unit := "GF/s"
+			if s.memory {
+				unit = "GB/s"
+			}
+			fmt.Fprintf(tw, "\t%.1f\t%.1f %s\t%.0f", s.seconds*1e6, s.rate/1e9, unit, 100*s.rate/s.peak)
 		}
-		fmt.Fprintf(tw, "\t%s\t%s\t%.1f\t%.1f %s\t%.0f\n", c.Op, c.Shape, s.seconds*1e6, rate/1e9, unit, 100*rate/s.peak)
+		fmt.Fprintln(tw)
 	}
 	return tw.Flush()
 }
 
-// sample is the outcome of timing a case.
+// sample is the outcome of timing a case in one tier.
 type sample struct {
 	seconds    float64 // one run
 	rate, peak float64 // operations or bytes a second
@@ -55,7 +70,7 @@ type spread struct {
 
 func (s *spread) Do(i, _ int) { s.run(s.units*i/s.pieces, s.units*(i+1)/s.pieces) }
 
-func (c Case) measure(pool *kernel.Pool) sample {
+func (c Case) measure(pool *kernel.Pool, tiers []string) []sample {
 	a := newArena(1, false)
 	a.timed = true
 	wk := c.setup(a)
@@ -64,26 +79,34 @@ func (c Case) measure(pool *kernel.Pool) sample {
 		pieces = min(wk.units, 4*pool.Threads())
 	}
 	job := &spread{wk.run, wk.units, pieces}
-	s := sample{memory: wk.bytes > 0}
-	amount, yard := wk.flops, yardstick(pool, s.memory)
-	if s.memory {
+	memory := wk.bytes > 0
+	amount, yard := wk.flops, yardstick(pool, memory)
+	if memory {
 		amount = wk.bytes
 	}
 	once := func() { pool.Run(pieces, job) }
-	times := calibrate(once)
+	times, peak := calibrate(once), 0.0
+	samples := make([]sample, len(tiers))
 	for range rounds {
-		s.peak = max(s.peak, yard())
-		start := time.Now()
-		for range times {
-			once()
+		peak = max(peak, yard())
+		for i, t := range tiers {
+			restore := kernel.UseTier(t)
+			start := time.Now()
+			for range times {
+				once()
+			}
+			samples[i].rate = max(samples[i].rate, amount*float64(times)/time.Since(start).Seconds())
+			restore()
 		}
-		s.rate = max(s.rate, amount*float64(times)/time.Since(start).Seconds())
 	}
 	if wk.serial {
-		s.peak /= float64(pool.Threads())
+		peak /= float64(pool.Threads())
 	}
-	s.seconds = amount / s.rate
-	return s
+	for i := range samples {
+		s := &samples[i]
+		s.seconds, s.peak, s.memory = amount/s.rate, peak, memory
+	}
+	return samples
 }
 
 // calibrate returns how often f runs in a slot.
