@@ -1,5 +1,10 @@
 package kernel
 
+import (
+	"slices"
+	"unsafe"
+)
+
 // Tap is one position of a convolution window, relative to its centre.
 type Tap struct{ DY, DX int }
 
@@ -90,6 +95,32 @@ func (g *Gather) padding() int {
 		}
 	}
 	return n
+}
+
+// drop removes the taps that are padding for every row, as most are where an image has few
+// pixels, so that nothing reads their weights. It reports whether there were any.
+func (g *Gather) drop() bool {
+	taps := len(g.Taps)
+	used := make([]bool, taps)
+	for i, p := range g.In {
+		used[i%taps] = used[i%taps] || p >= 0
+	}
+	if !slices.Contains(used, false) {
+		return false
+	}
+	var in, kept []int32
+	for j, t := range g.Taps {
+		if used[j] {
+			kept = append(kept, t)
+		}
+	}
+	for i, p := range g.In {
+		if used[i%taps] {
+			in = append(in, p)
+		}
+	}
+	g.Taps, g.In = kept, in
+	return true
 }
 
 // split sets parts where padding makes up at least a twenty-fifth of In.
@@ -185,20 +216,12 @@ func IdentityGather(pix int) *Gather {
 // NewWindow builds the geometry for h·w inputs, the taps in the order given
 // (Raster(k) or Rings(k)).
 func NewWindow(h, w, k, stride int, taps []Tap) *Window {
-	p := (k - 1) / 2
-	win := &Window{H: h, W: w, K: k, Stride: stride, OH: (h+2*p-k)/stride + 1, OW: (w+2*p-k)/stride + 1}
+	win := newForward(h, w, k, stride, taps)
 	if k == 1 && stride == 1 {
-		win.Fwd = *IdentityGather(h * w)
 		win.Bwd = []Gather{win.Fwd}
 		return win
 	}
-	win.Fwd = win.forward(taps)
-	win.Fwd.split()
 	win.Fwd.byTap()
-	slides := stride == 1 && k%2 == 1 && len(taps) == k*k
-	if slides {
-		win.Fwd.slide = newSlide(w, k, taps, 1)
-	}
 	for py := range stride {
 		for px := range stride {
 			g := win.backward(taps, py, px)
@@ -206,10 +229,27 @@ func NewWindow(h, w, k, stride int, taps []Tap) *Window {
 			win.Bwd = append(win.Bwd, g)
 		}
 	}
-	if slides {
+	if win.slides(taps) {
 		win.Bwd[0].slide = newSlide(w, k, taps, -1)
 	}
 	return win
+}
+
+// newForward builds the geometry without what gradients need.
+func newForward(h, w, k, stride int, taps []Tap) *Window {
+	p := (k - 1) / 2
+	win := &Window{H: h, W: w, K: k, Stride: stride, OH: (h+2*p-k)/stride + 1, OW: (w+2*p-k)/stride + 1}
+	if k == 1 && stride == 1 {
+		win.Fwd = *IdentityGather(h * w)
+	} else {
+		win.Fwd = win.forward(taps)
+	}
+	return win
+}
+
+// slides reports whether neighbouring outputs share inputs.
+func (win *Window) slides(taps []Tap) bool {
+	return win.Stride == 1 && win.K%2 == 1 && len(taps) == win.K*win.K
 }
 
 func (win *Window) forward(taps []Tap) Gather {
@@ -225,6 +265,10 @@ func (win *Window) forward(taps []Tap) Gather {
 			}
 		}
 	}
+	if !g.drop() && win.slides(taps) {
+		g.slide = newSlide(win.W, win.K, taps, 1)
+	}
+	g.split()
 	return g
 }
 
@@ -265,7 +309,10 @@ func floorDiv(a, b int) int { return (a - mod(a, b)) / b }
 
 // Windows keeps the windows that were asked for, one a geometry. The zero value is ready
 // for use; it is not safe for concurrent use.
-type Windows struct{ m map[windowKey]*Window }
+type Windows struct {
+	m   map[windowKey]*Window
+	fwd map[windowKey]*Gather
+}
 
 type windowKey struct {
 	h, w, k, stride int
@@ -290,14 +337,48 @@ func (ws *Windows) Get(h, w, k, stride int, rings bool) *Window {
 	return win
 }
 
+// Forward returns the gather that computes outputs, as Get(…).Fwd, for those who need no
+// gradients.
+func (ws *Windows) Forward(h, w, k, stride int, rings bool) *Gather {
+	key := windowKey{h, w, k, stride, rings}
+	g := ws.fwd[key]
+	if g == nil {
+		taps := Raster(k)
+		if rings {
+			taps = Rings(k)
+		}
+		g = &newForward(h, w, k, stride, taps).Fwd
+		if ws.fwd == nil {
+			ws.fwd = map[windowKey]*Gather{}
+		}
+		ws.fwd[key] = g
+	}
+	return g
+}
+
 // Bytes returns the memory that the tables of indices take.
 func (ws *Windows) Bytes() int {
 	n := 0
 	for _, w := range ws.m {
-		n += 4 * len(w.Fwd.In)
+		n += w.Fwd.bytes()
 		for i := range w.Bwd {
-			n += 4 * (len(w.Bwd[i].In) + len(w.Bwd[i].Out))
+			n += w.Bwd[i].bytes()
 		}
+	}
+	for _, g := range ws.fwd {
+		n += g.bytes()
+	}
+	return n
+}
+
+// bytes returns the memory of the gather's tables.
+func (g *Gather) bytes() int {
+	n := 4 * (cap(g.Taps) + cap(g.In) + cap(g.Out))
+	for i := range g.parts {
+		n += int(unsafe.Sizeof(g.parts[i])) + g.parts[i].bytes()
+	}
+	for i := range g.taps {
+		n += 4 * (cap(g.taps[i].in) + cap(g.taps[i].out))
 	}
 	return n
 }

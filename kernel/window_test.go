@@ -63,3 +63,15 @@ func TestRingsNest(t *testing.T) {
 		}
 	}
 }
+
+// TestTapsOutsideAreDropped: where an image is so small that a tap reads nothing but padding, the window lacks it.
+func TestTapsOutsideAreDropped(t *testing.T) {
+	for _, c := range []struct{ size, k, stride, taps int }{
+		{1, 3, 1, 1}, {2, 3, 1, 9}, {2, 3, 2, 4}, {3, 3, 2, 9}, {1, 7, 1, 1}, {2, 7, 1, 9}, {4, 7, 1, 49}, {2, 7, 2, 4},
+	} {
+		g := new(Windows).Forward(c.size, c.size, c.k, c.stride, false)
+		if len(g.Taps) != c.taps || len(g.In) != g.OutPix*c.taps {
+			t.Errorf("%d taps of a %dx%d kernel with stride %d reach an image of %d pixels across, want %d", len(g.Taps), c.k, c.k, c.stride, c.size, c.taps)
+		}
+	}
+}

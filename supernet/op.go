@@ -56,13 +56,13 @@ func (t *Table) op(g *nn.Graph, i int) *op {
 	case nn.Conv:
 		l := &g.Layers[o.Layer]
 		d.conv = kernel.Conv{
-			G: &t.windows.Get(in.H, in.W, o.K, o.Stride, false).Fwd, W: w.Of(w.Data, o.Layer, nn.Weight),
+			G: t.windows.Forward(in.H, in.W, o.K, o.Stride, false), W: w.Of(w.Data, o.Layer, nn.Weight),
 			Cin: in.C, Cout: out.C, XPitch: in.C, YPitch: out.C, Taps: l.Taps(), InMax: l.In, Act: o.Act,
 		}
 		t.winograd(d, o)
 	case nn.Depthwise:
 		d.dw = kernel.Depthwise{
-			G: &t.windows.Get(in.H, in.W, o.K, o.Stride, true).Fwd, W: t.kernel(o.Layer, o.K),
+			G: t.windows.Forward(in.H, in.W, o.K, o.Stride, true), W: t.kernel(o.Layer, o.K),
 			C: out.C, CMax: g.Layers[o.Layer].Out, Act: o.Act,
 		}
 	case nn.FC:
@@ -77,7 +77,7 @@ func (t *Table) op(g *nn.Graph, i int) *op {
 			d.conv.Scale[i] = 1
 		}
 	case nn.MaxPool, nn.AvgPool:
-		d.gather = &t.windows.Get(in.H, in.W, o.K, o.Stride, false).Fwd
+		d.gather = t.windows.Forward(in.H, in.W, o.K, o.Stride, false)
 	}
 	return d
 }
