@@ -134,10 +134,10 @@ func panels8(left int, vnni bool) int {
 	switch {
 	case !vnni:
 		return 1
-	case left >= 4:
-		return 4
+	case left == 5: // one alone would be slow
+		return 3
 	default:
-		return min(left, 2)
+		return min(left, 4)
 	}
 }
 
@@ -153,6 +153,10 @@ func (a *args8) call(panels int, linear, vnni bool) {
 		conv8VNNILinear4(args)
 	case panels == 4:
 		conv8VNNIIndirect4(args)
+	case panels == 3 && linear:
+		conv8VNNILinear3(args)
+	case panels == 3:
+		conv8VNNIIndirect3(args)
 	case panels == 2 && linear:
 		conv8VNNILinear2(args)
 	case panels == 2:

@@ -14,6 +14,16 @@ func conv8VNNIIndirect4(args *uint8)
 //go:noescape
 func conv8VNNILinear4(args *uint8)
 
+// conv8VNNIIndirect3 computes that many panels of outputs of rows of bytes; args is an args8.
+//
+//go:noescape
+func conv8VNNIIndirect3(args *uint8)
+
+// conv8VNNILinear3 computes that many panels of outputs of rows of bytes; args is an args8.
+//
+//go:noescape
+func conv8VNNILinear3(args *uint8)
+
 // conv8VNNIIndirect2 computes that many panels of outputs of rows of bytes; args is an args8.
 //
 //go:noescape

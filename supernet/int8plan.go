@@ -49,9 +49,9 @@ type op8 struct {
 // line8 is the number of bytes in a line of memory for values.
 const line8 = 64
 
-// cache8 is how many bytes of activations a group of images may take: half of a common
+// cache8 is how many bytes of activations a group of images may take: they stay in a
 // second-level cache.
-const cache8 = 256 << 10
+const cache8 = 512 << 10
 
 // maxGroup8 bounds the images of a group.
 const maxGroup8 = 32

@@ -50,7 +50,7 @@ func int8VNNIFile(a *asm) {
 	for _, lane := range []uint32{0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15} {
 		a.AppendDatum(operand.U32(lane))
 	}
-	for _, panels := range []int{4, 2, 1} {
+	for _, panels := range []int{4, 3, 2, 1} {
 		sizes := []int{6, 4, 2, 1}
 		if panels < 4 {
 			sizes = []int{8, 4, 2, 1}
@@ -358,7 +358,7 @@ func (c *conv8) pack(r []reg.VecVirtual, order reg.VecVirtual, between func(reg.
 		c.VPACKSSDW(r[1], r[0], r[0])
 	default:
 		c.VPACKSSDW(r[1], r[0], r[0])
-		c.VPACKSSDW(r[3], r[2], r[2])
+		c.VPACKSSDW(r[c.panels-1], r[2], r[2])
 		between(r[2])
 		high = 2
 	}
@@ -434,6 +434,10 @@ func (c *conv8) store() {
 		switch c.panels {
 		case 4:
 			c.VMOVDQU32(z, m)
+		case 3:
+			c.VMOVDQU32(z.AsY(), m)
+			c.VEXTRACTI32X4(imm(2), z, z.AsX())
+			c.VMOVDQU32(z.AsX(), idx(y, off, 1, 32))
 		case 2:
 			c.VMOVDQU32(z.AsY(), m)
 		default:
@@ -444,12 +448,12 @@ func (c *conv8) store() {
 	c.Label(half)
 	c.eachRow(func(i int, off reg.Register) {
 		z, disp := c.acc[i][0], 0
-		if c.panels == 4 {
+		if c.panels > 2 {
 			c.VMOVDQU32(z.AsY(), idx(y, off, 1, 0))
 			c.VEXTRACTI64X4(imm(1), z, z.AsY())
 			disp = 32
 		}
-		if c.panels > 1 {
+		if c.panels%2 == 0 {
 			c.VMOVDQU32(z.AsX(), idx(y, off, 1, disp))
 			c.VEXTRACTI32X4(imm(1), z.AsY(), z.AsX())
 			disp += 16
