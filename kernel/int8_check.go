@@ -29,6 +29,9 @@ func (d *Depthwise8) check(hi int) {
 	taps := len(d.G.Taps)
 	d.G.check(op, taps)
 	require(d.G.In != nil && taps%quad == 1, op, "the taps are not those of an odd window")
+	for i, t := range d.G.Taps {
+		require(int(t) == i, op, "the taps are not those of the weights, in order")
+	}
 	require(d.C > 0 && d.C%8 == 0 && d.C <= maxPad8, op, "C is no multiple of 8")
 	require(d.Res == nil, op, "Res is not supported")
 	n := d.G.images(hi)

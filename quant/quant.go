@@ -30,9 +30,9 @@
 // quantised by Op.Own, dequantised, h-swish or h-sigmoid in float32, quantised by the
 // output's Params. A residual likewise: the convolution is quantised by Op.Own and
 //
-//	y = clamp(rne(fma(a, sa/sy, fma(r, sr/sy, zy − (sa/sy·za + sr/sy·zr)))))
+//	y = clamp(rne(fma(a, sa/sy, fma(r, sr/sy, zy − fma(sa/sy, za, sr/sy·zr)))))
 //
-// ONNX Runtime's QLinearAdd of a, the first, and the residual r (Sum). Add is the same of
+// ONNX Runtime's QLinearAdd on x86 of a, the first, and the residual r (Sum). Add is the same of
 // two values. A fully connected layer is a convolution whose sums become real logits,
 // float32(b + Σ …)·(sx·sw′).
 //
@@ -146,5 +146,7 @@ func Table(a kernel.Act, in, out Params) *[256]uint8 {
 // Sum returns the factors that add values of a and b into one of y.
 func Sum(a, b, y Params) kernel.Affine8 {
 	ra, rb := a.Scale/y.Scale, b.Scale/y.Scale
-	return kernel.Affine8{A: ra, B: rb, C: float32(y.Zero) - float32(float32(ra*float32(a.Zero))+float32(rb*float32(b.Zero)))}
+	// The product of a byte is exact in float64, so that this is a fused sum.
+	zeros := float32(float64(ra)*float64(a.Zero) + float64(float32(rb*float32(b.Zero))))
+	return kernel.Affine8{A: ra, B: rb, C: float32(y.Zero) - zeros}
 }

@@ -52,13 +52,22 @@ func (w *Weights) index(out, tap, in int) int {
 // At returns the weight of an output, tap and input channel (0 for depthwise layers).
 func (w *Weights) At(out, tap, in int) int8 { return w.Data[w.index(out, tap, in)] }
 
-// Sum adds up the weights of an output over all taps and the first in input channels (1
-// for depthwise layers): what every input's zero point is multiplied by.
-func (w *Weights) Sum(out, in int) int32 {
+// Sum adds up the weights that the kernel multiplies with in input channels (1 for
+// depthwise layers) of some of its taps: what the inputs' zero point is multiplied by.
+func (w *Weights) Sum(out, in int, kernelTaps []int32) int32 {
 	var s int32
-	for t := range w.Taps {
-		for i := range in {
-			s += int32(w.At(out, t, i))
+	for _, t := range kernelTaps {
+		switch {
+		case w.Window > 0: // a row of the window
+			for col := range w.Window {
+				for i := range in {
+					s += int32(w.At(out, int(t)*w.Window+col, i))
+				}
+			}
+		default:
+			for i := range in {
+				s += int32(w.At(out, int(t), i))
+			}
 		}
 	}
 	return s

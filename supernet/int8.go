@@ -18,7 +18,16 @@ type Int8 struct {
 	ranges  Ranges
 	weights map[weightKey]*quant.Weights
 	windows kernel.Windows
-	columns map[columnKey]*columns
+	columns map[windowKey8]*columns
+	rings   map[windowKey8]*kernel.Gather // of depthwise layers
+	ops     map[opKey8]*op8
+}
+
+// opKey8 names an operation: the value that the graph's operation writes, which says how
+// it came about, and which of the int8 operations that make it up.
+type opKey8 struct {
+	value nn.NormKey
+	part  int
 }
 
 // weightKey names weights of a layer; k is the kernel of a depthwise one.
@@ -33,27 +42,44 @@ type weightKey struct {
 func NewInt8(net *Supernet, norms Norms, ranges Ranges) *Int8 {
 	return &Int8{
 		net: net, norms: norms, ranges: ranges,
-		weights: map[weightKey]*quant.Weights{}, columns: map[columnKey]*columns{},
+		weights: map[weightKey]*quant.Weights{}, columns: map[windowKey8]*columns{}, rings: map[windowKey8]*kernel.Gather{}, ops: map[opKey8]*op8{},
 	}
 }
 
-// WeightBytes returns the memory of the int8 weights made so far.
-func (t *Int8) WeightBytes() int {
-	n := 0
+// Bytes returns the memory that the plans of this table share: int8 weights, and
+// operations with their folded normalisations and geometries.
+func (t *Int8) Bytes() (weights, tables int) {
 	for _, w := range t.weights {
-		n += len(w.Data) + 4*len(w.Scale)
+		weights += len(w.Data) + 4*len(w.Scale)
 	}
-	return n
+	for _, o := range t.ops {
+		tables += o.bytes()
+	}
+	for _, c := range t.columns {
+		tables += 4 * len(c.gather.In)
+	}
+	for _, g := range t.rings {
+		tables += 4 * len(g.In)
+	}
+	return weights, tables + t.windows.Bytes()
 }
 
 // Network describes a subnet in int8. It fails when statistics or ranges are missing, or
 // for an operation that has no int8 form.
 func (t *Int8) Network(a Arch) (*quant.Network, error) {
+	b, err := t.network(a)
+	if err != nil {
+		return nil, err
+	}
+	return b.n, nil
+}
+
+func (t *Int8) network(a Arch) (*network8, error) {
 	g, err := t.net.Space.Lower(a)
 	if err != nil {
 		return nil, err
 	}
-	b := network8{
+	b := &network8{
 		t: t, g: g, norms: g.NormKeys(), keys: g.ValueKeys(), values: make([]int, len(g.Values)),
 		n: &quant.Network{Mean: t.net.Mean, Std: t.net.Std},
 	}
@@ -62,8 +88,11 @@ func (t *Int8) Network(a Arch) (*quant.Network, error) {
 		if err := b.op(i); err != nil {
 			return nil, fmt.Errorf("subnet %s in int8: %w", t.net.Space.Format(a), err)
 		}
+		for part := 0; len(b.ops) < len(b.n.Ops); part++ {
+			b.ops = append(b.ops, opKey8{b.keys[g.Ops[i].Out], part})
+		}
 	}
-	return b.n, nil
+	return b, nil
 }
 
 // inputRange is that of normalised pixels.
@@ -83,6 +112,7 @@ type network8 struct {
 	keys   []nn.NormKey
 	values []int // of the graph -> of the network
 	n      *quant.Network
+	ops    []opKey8 // of n.Ops
 }
 
 // add appends a value.

@@ -3,6 +3,7 @@ package supernet
 import (
 	"encoding/binary"
 	"fmt"
+	"unsafe"
 
 	"weft/kernel"
 	"weft/quant"
@@ -46,6 +47,18 @@ type op8 struct {
 	chunk   int // rows that make a good piece of work for one thread
 }
 
+// bytes returns the memory of the operation.
+func (o *op8) bytes() int {
+	n := int(unsafe.Sizeof(*o))
+	for _, r := range []*kernel.Requant8{&o.conv.Requant8, &o.dw.Requant8} {
+		n += 4*len(r.Bias) + 4*len(r.Scale)
+		if r.Table != nil {
+			n += len(r.Table)
+		}
+	}
+	return n
+}
+
 // line8 is the number of bytes in a line of memory for values.
 const line8 = 64
 
@@ -58,23 +71,23 @@ const maxGroup8 = 32
 
 // Plan compiles an architecture for int8.
 func (t *Int8) Plan(a Arch) (*Plan, error) {
-	n, err := t.Network(a)
+	b, err := t.network(a)
 	if err != nil {
 		return nil, err
 	}
-	g, err := t.net.Space.Lower(a)
-	if err != nil {
-		return nil, err
-	}
+	n, g := b.n, b.g
 	q := &plan8{zero: n.Values[0].Zero, inputSize: n.Values[0].Size()}
 	for c := range n.Mean {
 		q.sub = append(q.sub, n.Mean[c])
 		q.mul = append(q.mul, 1/(n.Std[c]*n.Values[0].Scale))
 	}
 	for i := range n.Ops {
-		op, err := t.compile(n, &n.Ops[i])
-		if err != nil {
-			return nil, fmt.Errorf("subnet %s in int8: %w", t.net.Space.Format(a), err)
+		op := t.ops[b.ops[i]]
+		if op == nil {
+			if op, err = t.compile(n, &n.Ops[i]); err != nil {
+				return nil, fmt.Errorf("subnet %s in int8: %w", t.net.Space.Format(a), err)
+			}
+			t.ops[b.ops[i]] = op
 		}
 		q.steps = append(q.steps, step8{op: op, res: -1})
 	}
@@ -137,14 +150,12 @@ func (t *Int8) compile(n *quant.Network, o *quant.Op) (*op8, error) {
 		op.conv = t.conv(n, o)
 		if o.W.Window > 0 {
 			op.columns = t.column(x.Shape, o)
-			op.conv.G = &op.columns.gather
 		}
 		op.chunk = chunk8(op.conv.Cin * len(op.conv.G.Taps) * op.conv.Cout)
 	case quant.Depthwise:
 		op.rows = y.Pixels()
-		op.dw = kernel.Depthwise8{
-			G: &t.windows.Get(x.H, x.W, o.K, o.Stride, true).Fwd, W: o.W.Data, C: y.C, Pad: x.Zero, Requant8: requant(n, o, 1),
-		}
+		g := t.ring(x.Shape, o)
+		op.dw = kernel.Depthwise8{G: g, W: o.W.Data, C: y.C, Pad: x.Zero, Requant8: requant(n, o, 1, g.Taps)}
 		op.chunk = chunk8(o.K * o.K * y.C * 8) // as slow as 8 times the arithmetic of a dense one
 	case quant.MaxPool, quant.AvgPool:
 		op.gather = &t.windows.Get(x.H, x.W, o.K, o.Stride, false).Fwd
@@ -175,17 +186,20 @@ func (t *Int8) conv(n *quant.Network, o *quant.Op) kernel.Conv8 {
 		in = x.Size()
 		c.Cout = (y.C + 7) &^ 7
 		c.YPitch = c.Cout
-	case o.W.Window == 0:
+	case o.W.Window > 0:
+		c.G = &t.column(x.Shape, o).gather
+	default:
 		c.G = &t.windows.Get(x.H, x.W, o.K, o.Stride, false).Fwd
 	}
 	c.Cin = o.W.KernelIn(in)
 	c.XPitch = c.Cin
-	c.Requant8 = requant(n, o, in)
+	c.Requant8 = requant(n, o, in, c.G.Taps)
 	return c
 }
 
-// requant folds the zero point of the inputs into the biases, and the scales into one.
-func requant(n *quant.Network, o *quant.Op, in int) kernel.Requant8 {
+// requant folds the zero point of the inputs of those taps into the biases, and the scales
+// into one.
+func requant(n *quant.Network, o *quant.Op, in int, taps []int32) kernel.Requant8 {
 	x, y := n.Values[o.In], n.Values[o.Out]
 	own := o.Own.Scale
 	if o.Kind == quant.FC {
@@ -199,7 +213,7 @@ func requant(n *quant.Network, o *quant.Op, in int) kernel.Requant8 {
 	for c := range y.C {
 		r.Bias[at(c)] = o.Bias[c]
 		if x.Zero != 0 {
-			r.Bias[at(c)] -= int32(x.Zero) * o.W.Sum(c, in)
+			r.Bias[at(c)] -= int32(x.Zero) * o.W.Sum(c, in, taps)
 		}
 		r.Scale[at(c)] = float32(x.Scale*o.WScale[c]) / own
 	}
@@ -222,13 +236,41 @@ type columns struct {
 	gather             kernel.Gather
 }
 
-type columnKey struct {
+// windowKey8 names the geometry of a window over values of a shape.
+type windowKey8 struct {
 	tensor.Shape
 	k, stride int
 }
 
+// ring returns how a depthwise layer gathers its inputs: all of its taps, ring by ring,
+// also those that a small image has nothing but padding for.
+func (t *Int8) ring(in tensor.Shape, o *quant.Op) *kernel.Gather {
+	in.C = 0 // any
+	key := windowKey8{in, o.K, o.Stride}
+	if g := t.rings[key]; g != nil {
+		return g
+	}
+	taps, p := kernel.Rings(o.K), (o.K-1)/2
+	oh, ow := (in.H+2*p-o.K)/o.Stride+1, (in.W+2*p-o.K)/o.Stride+1
+	g := &kernel.Gather{InPix: in.Pixels(), OutPix: oh * ow}
+	for i := range taps {
+		g.Taps = append(g.Taps, int32(i))
+	}
+	for i := range oh * ow {
+		for _, tap := range taps {
+			at := int32(-1)
+			if y, x := i/ow*o.Stride+tap.DY, i%ow*o.Stride+tap.DX; y >= 0 && y < in.H && x >= 0 && x < in.W {
+				at = int32(y*in.W + x)
+			}
+			g.In = append(g.In, at)
+		}
+	}
+	t.rings[key] = g
+	return g
+}
+
 func (t *Int8) column(in tensor.Shape, o *quant.Op) *columns {
-	key := columnKey{in, o.K, o.Stride}
+	key := windowKey8{in, o.K, o.Stride}
 	if c := t.columns[key]; c != nil {
 		return c
 	}
