@@ -24,6 +24,7 @@ type impl struct {
 	maxPool        func(g *Gather, x, y []float32, arg []int32, c int)
 	avgPool        func(g *Gather, x, y []float32, c int)
 	sgd            func(w, g, v []float32, lr, momentum, decay float32)
+	widen          func(dst []float32, src []uint16, factor float32)
 }
 
 var generic = impl{
@@ -32,7 +33,7 @@ var generic = impl{
 	packTransposed: packTransposedGeneric, moments: momentsGeneric,
 	scaleShift: scaleShiftGeneric, normGrad: normGradGeneric, affine2: affine2Generic,
 	channelSum: channelSumGeneric, add: addGeneric, maxPool: maxPoolGeneric,
-	avgPool: avgPoolGeneric, sgd: sgdGeneric,
+	avgPool: avgPoolGeneric, sgd: sgdGeneric, widen: widenGeneric,
 }
 
 // tiers are those that the processor can run, the fastest first; active is in use.

@@ -3,7 +3,6 @@ package supernet
 import (
 	"fmt"
 
-	"weft/nn"
 	"weft/tensor"
 )
 
@@ -26,13 +25,14 @@ type Plan struct {
 	segments []segment
 	shared   int // lines an image for what crosses segments
 	tiles    int // lines a thread for Winograd's algorithm
+	widened  int // and for normalisations in half precision
 }
 
 // call is one operation of a plan: what to compute, on what, and with which
 // normalisation.
 type call struct {
 	op           *op
-	norm         *Affine
+	norm         *norm
 	in, out, res place
 }
 
@@ -55,24 +55,17 @@ func (t *Table) Plan(a Arch) (*Plan, error) {
 		if s.op.wino != nil {
 			p.tiles = max(p.tiles, lines(s.op.wino.Scratch()))
 		}
-		if s.norm, err = t.norm(g, i, keys[i]); err != nil {
-			return nil, fmt.Errorf("subnet %s: %w", t.net.Space.Format(a), err)
+		if keys[i] == 0 {
+			continue
 		}
+		layer := g.Ops[i].Layer
+		if s.norm = t.norm(layer, keys[i]); s.norm == nil {
+			return nil, fmt.Errorf("subnet %s: no statistics for layer %s; calibrate it first",
+				t.net.Space.Format(a), g.Layers[layer].Name)
+		}
+		p.widened = max(p.widened, lines(s.norm.buffer()))
 	}
 	p.arrange(g)
 	t.plans += p.bytes()
 	return p, nil
-}
-
-// norm returns the normalisation of operation i, nil without one.
-func (t *Table) norm(g *nn.Graph, i int, key nn.NormKey) (*Affine, error) {
-	if key == 0 {
-		return nil, nil
-	}
-	layer := g.Ops[i].Layer
-	a := t.affine(layer, key)
-	if a == nil {
-		return nil, fmt.Errorf("no statistics for layer %s; calibrate it first", g.Layers[layer].Name)
-	}
-	return a, nil
 }

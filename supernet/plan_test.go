@@ -201,7 +201,7 @@ func TestTuningsAgree(t *testing.T) {
 			madeUp(t, net.Space, norms, a, rng)
 			var want []float32
 			for _, bytes := range []int{0, net.WinogradBytes(), 1 << 30} {
-				table := NewTunedTable(net, norms, net.Rule(bytes))
+				table := NewTableWith(net, norms, Options{Tuning: net.Rule(bytes)})
 				p, err := table.Plan(a)
 				if err != nil {
 					t.Fatal(err)

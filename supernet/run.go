@@ -35,7 +35,8 @@ func (o *op) phases() phase {
 // job is one phase of one step on a group of images.
 type job struct {
 	op      *op
-	norm    *Affine
+	scale   []float32 // of the normalisation, nil without
+	shift   []float32
 	phase   phase
 	images  int
 	x, y    []float32
@@ -50,6 +51,7 @@ type tool struct {
 	dw      kernel.Depthwise
 	gather  kernel.Gather
 	scratch []float32 // of wino
+	widened []float32 // a normalisation in half precision
 	_       [64]byte  // keeps threads off each other's cache lines
 }
 
@@ -99,9 +101,7 @@ func (j *job) run(t *tool, lo, hi, from, to int) {
 	case nn.Depthwise:
 		t.dw = o.dw
 		t.dw.X, t.dw.Y, t.dw.Res = j.x, j.y, j.res
-		if j.norm != nil {
-			t.dw.Scale, t.dw.Shift = j.norm.Scale, j.norm.Shift
-		}
+		t.dw.Scale, t.dw.Shift = j.scale, j.shift
 		t.dw.Rows(lo, hi)
 	case nn.MaxPool, nn.AvgPool:
 		j.pool(t, lo, hi)
@@ -121,8 +121,8 @@ func (j *job) dense(t *tool, c *kernel.Conv, x, y []float32, lo, hi, from, to in
 	t.conv = *c
 	k := &t.conv
 	k.X, k.Y, k.Res = x, y, j.res
-	if j.norm != nil {
-		k.Scale, k.Shift = j.norm.Scale, j.norm.Shift
+	if j.scale != nil {
+		k.Scale, k.Shift = j.scale, j.shift
 	}
 	if from > 0 || to < kernel.Panels(k.Cout) {
 		at := from * kernel.Panel

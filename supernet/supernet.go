@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/rand/v2"
 
-	"weft/kernel"
 	"weft/nn"
 )
 
@@ -96,76 +95,4 @@ func (s *Supernet) fold(layer int, st Stats) Affine {
 		a.Shift[i] = beta[i] - st.Mean[i]*a.Scale[i]
 	}
 	return a
-}
-
-// Table holds what the plans of a supernet share: folded normalisations, geometries and
-// the descriptions of operations. It is not safe for concurrent use; the plans that it
-// makes are.
-type Table struct {
-	net     *Supernet
-	norms   Norms
-	folded  map[nn.NormKey]*Affine
-	windows kernel.Windows
-	kernels map[kernelKey][]float32 // smaller depthwise kernels, one copy a supernet
-	tuning  Tuning
-	wino    map[kernelKey][]float32 // weights transformed for tiles of k by k outputs
-	ops     map[opKey]*op
-	plans   int // bytes of all plans made
-}
-
-type kernelKey struct{ layer, k int }
-
-// NewTable returns an empty table over the statistics of a supernet, tuned by rule.
-func NewTable(net *Supernet, norms Norms) *Table {
-	return NewTunedTable(net, norms, net.Rule(net.WinogradBytes()))
-}
-
-// NewTunedTable returns an empty table with a tuning of its own.
-func NewTunedTable(net *Supernet, norms Norms, tuning Tuning) *Table {
-	return &Table{
-		net: net, norms: norms, folded: map[nn.NormKey]*Affine{}, tuning: tuning,
-		kernels: map[kernelKey][]float32{}, wino: map[kernelKey][]float32{}, ops: map[opKey]*op{},
-	}
-}
-
-// Bytes returns the memory that the plans of this table share: the weights, and the
-// normalisations with the materialised kernels and geometries.
-func (t *Table) Bytes() (weights, tables int) {
-	weights = 4 * len(t.net.W.Data)
-	for _, a := range t.folded {
-		tables += 2 * 8 * len(a.Scale) // folded, and the statistics that it was folded from
-	}
-	for _, k := range t.kernels {
-		tables += 4 * len(k)
-	}
-	for _, u := range t.wino {
-		tables += 4 * len(u)
-	}
-	for _, o := range t.ops {
-		tables += o.bytes()
-	}
-	return weights, tables + t.plans + t.windows.Bytes()
-}
-
-// affine returns the folded normalisation of a layer for a key, nil without statistics.
-func (t *Table) affine(layer int, key nn.NormKey) *Affine {
-	if a := t.folded[key]; a != nil {
-		return a
-	}
-	st, ok := t.norms[key]
-	if !ok {
-		return nil
-	}
-	a := t.net.fold(layer, st)
-	t.folded[key] = &a
-	return &a
-}
-
-// kernel returns the taps of a depthwise layer's kernel of size k.
-func (t *Table) kernel(layer, k int) []float32 {
-	key := kernelKey{layer, k}
-	if t.kernels[key] == nil {
-		t.kernels[key] = t.net.W.DeriveKernel(layer, k)
-	}
-	return t.kernels[key]
 }

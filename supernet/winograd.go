@@ -119,7 +119,7 @@ func (t *Table) transformed(layer, m int) []float32 {
 
 // winograd gives the operation its other way to be computed, if the tuning has one.
 func (t *Table) winograd(d *op, o *nn.Op) {
-	choice := t.tuning.of(d.name)
+	choice := t.options.Tuning.of(d.name)
 	if choice == nil || !winogradFits(o, d.in, d.out) {
 		return
 	}
@@ -139,9 +139,7 @@ func (j *job) tiles(t *tool, lo, hi, from, to int) {
 	t.wino = *j.op.wino
 	k := &t.wino
 	k.X, k.Y, k.Res = j.x, j.y, j.res
-	if j.norm != nil {
-		k.Scale, k.Shift = j.norm.Scale, j.norm.Shift
-	}
+	k.Scale, k.Shift = j.scale, j.shift
 	if from > 0 || to < kernel.Panels(k.Cout) {
 		at := from * kernel.Panel
 		k.U = k.U[kernel.PackedIndex((k.M+2)*(k.M+2), k.InMax, at, 0, 0):]

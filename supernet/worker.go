@@ -41,6 +41,7 @@ func (w *Worker) Reserve(p *Plan, n int) {
 	w.shared = grow(w.shared, p.shared*n)
 	for i := range w.tools {
 		w.tools[i].scratch = grow(w.tools[i].scratch, p.tiles)
+		w.tools[i].widened = grow(w.tools[i].widened, p.widened)
 	}
 	for i := range p.segments {
 		s := &p.segments[i]
@@ -66,7 +67,7 @@ func (w *Worker) Bytes() int {
 		n += 4 * len(a)
 	}
 	for i := range w.tools {
-		n += 4 * len(w.tools[i].scratch)
+		n += 4 * (len(w.tools[i].scratch) + len(w.tools[i].widened))
 	}
 	return n + w.int8.bytes()
 }
@@ -132,7 +133,8 @@ func (r *run) through(thread, i int, together bool) {
 	}
 	for i := s.from; i < s.to; i++ {
 		st := &p.steps[i]
-		j.op, j.norm, j.res = st.op, st.norm, nil
+		j.op, j.res = st.op, nil
+		j.scale, j.shift = st.norm.affine(r.w.tools[thread].widened)
 		j.x = r.at(arena, st.in, n, lo, st.op.inSize())
 		j.y = r.at(arena, st.out, n, lo, st.op.outSize())
 		if st.res != nowhere {

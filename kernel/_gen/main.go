@@ -40,6 +40,7 @@ var files = map[string]func(*asm){
 	"depthwise":  depthwiseFile,
 	"columns":    columnsFile,
 	"flat":       flatFile,
+	"half":       halfFile,
 	"lookup":     lookUpFile,
 	"spin":       spinFile,
 	"windowpool": windowPoolFile,

@@ -1,0 +1,162 @@
+package supernet
+
+import (
+	"unsafe"
+
+	"weft/kernel"
+	"weft/nn"
+)
+
+// Table holds what the plans of a supernet share: folded normalisations, geometries,
+// transformed weights and the descriptions of operations. It is not safe for concurrent
+// use; the plans that it makes are, and do not need it any more.
+type Table struct {
+	net     *Supernet
+	norms   Norms
+	options Options
+	folded  map[nn.NormKey]*norm
+	windows kernel.Windows
+	kernels map[kernelKey][]float32 // smaller depthwise kernels, one copy a supernet
+	wino    map[kernelKey][]float32 // weights transformed for tiles of k by k outputs
+	ops     map[opKey]*op
+	plans   int // bytes of all plans made
+}
+
+type kernelKey struct{ layer, k int }
+
+// Options say how plans compute and what they hold.
+type Options struct {
+	// Tuning says which layers are computed by Winograd's algorithm.
+	Tuning Tuning
+	// Half keeps folded normalisations in half precision (kernel.Half), at half the memory;
+	// they are widened layer by layer. Logits then differ in about the fourth digit.
+	Half bool
+}
+
+// NewTable returns an empty table over the statistics of a supernet, tuned by rule.
+func NewTable(net *Supernet, norms Norms) *Table {
+	return NewTableWith(net, norms, Options{Tuning: net.Rule(net.WinogradBytes())})
+}
+
+// NewTableWith returns an empty table with options of its own.
+func NewTableWith(net *Supernet, norms Norms, options Options) *Table {
+	return &Table{
+		net: net, norms: norms, options: options, folded: map[nn.NormKey]*norm{},
+		kernels: map[kernelKey][]float32{}, wino: map[kernelKey][]float32{}, ops: map[opKey]*op{},
+	}
+}
+
+// Memory is what the plans of a table hold, in bytes.
+type Memory struct {
+	Weights  int `json:"weights"`  // of the supernet
+	Winograd int `json:"winograd"` // transformed weights
+	Kernels  int `json:"kernels"`  // smaller depthwise kernels
+	Norms    int `json:"norms"`    // folded normalisations
+	Windows  int `json:"windows"`  // tables of indices
+	Ops      int `json:"ops"`      // descriptions of operations
+	Plans    int `json:"plans"`
+}
+
+// Total is the sum of all parts.
+func (m Memory) Total() int {
+	return m.Weights + m.Winograd + m.Kernels + m.Norms + m.Windows + m.Ops + m.Plans
+}
+
+// Memory returns what the plans made so far hold. The statistics that normalisations were
+// folded from are not among it: plans need them no more.
+func (t *Table) Memory() Memory {
+	m := Memory{Weights: 4 * len(t.net.W.Data), Windows: t.windows.Bytes(), Plans: t.plans}
+	for _, u := range t.wino {
+		m.Winograd += 4 * len(u)
+	}
+	for k, v := range t.kernels {
+		if k.k < t.net.W.Layers[k.layer].K { // the largest is the weights themselves
+			m.Kernels += 4 * len(v)
+		}
+	}
+	for _, n := range t.folded {
+		m.Norms += n.bytes()
+	}
+	for _, o := range t.ops {
+		m.Ops += o.bytes()
+	}
+	return m
+}
+
+// Bytes returns the memory that the plans of this table share: the weights, and all else.
+func (t *Table) Bytes() (weights, tables int) {
+	m := t.Memory()
+	return m.Weights, m.Total() - m.Weights
+}
+
+// norm is a folded normalisation, whole or in half precision.
+type norm struct {
+	Affine
+	half *[2]kernel.Half // scale and shift; nil if Affine holds them
+}
+
+// affine returns the normalisation, widened into buf if need be.
+func (n *norm) affine(buf []float32) (scale, shift []float32) {
+	if n == nil {
+		return nil, nil
+	}
+	if n.half == nil {
+		return n.Scale, n.Shift
+	}
+	c := n.half[0].Len()
+	scale, shift = buf[:c], buf[c:2*c]
+	n.half[0].Widen(scale)
+	n.half[1].Widen(shift)
+	return scale, shift
+}
+
+// buffer returns how many floats affine needs.
+func (n *norm) buffer() int {
+	if n == nil || n.half == nil {
+		return 0
+	}
+	return 2 * n.half[0].Len()
+}
+
+func (n *norm) bytes() int {
+	b := int(unsafe.Sizeof(*n)) + 4*(cap(n.Scale)+cap(n.Shift))
+	if n.half != nil {
+		b += int(unsafe.Sizeof(*n.half)) + n.half[0].Bytes() + n.half[1].Bytes()
+	}
+	return b
+}
+
+// norm returns the folded normalisation of a layer for a key, nil without statistics.
+func (t *Table) norm(layer int, key nn.NormKey) *norm {
+	if n := t.folded[key]; n != nil {
+		return n
+	}
+	st, ok := t.norms[key]
+	if !ok {
+		return nil
+	}
+	n := &norm{Affine: t.net.fold(layer, st)}
+	if t.options.Half && finite(n.Scale) && finite(n.Shift) {
+		n = &norm{half: &[2]kernel.Half{kernel.NewHalf(n.Scale), kernel.NewHalf(n.Shift)}}
+	}
+	t.folded[key] = n
+	return n
+}
+
+func finite(v []float32) bool {
+	for _, x := range v {
+		if x-x != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// kernel returns the taps of a depthwise layer's kernel of size k.
+func (t *Table) kernel(layer, k int) []float32 {
+	key := kernelKey{layer, k}
+	if t.kernels[key] == nil {
+		t.kernels[key] = t.net.W.DeriveKernel(layer, k)
+	}
+	return t.kernels[key]
+}
