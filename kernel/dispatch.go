@@ -12,6 +12,9 @@ type impl struct {
 	conv           func(*Conv, int, int)
 	convGrad       func(*ConvGrad, int, int)
 	winograd       func(w *Winograd, lo, hi int, scratch []float32)
+	winogradRepack func(dst, w []float32, panels, n int, flip bool)
+	winogradTiles  func(w *WinogradGrad, x, dy []float32, first, tiles int)
+	winogradPanel  func(dw []float32, tap int, u []float32, n int)
 	depthwise      func(*Depthwise, int, int)
 	depthwiseGrad  func(*DepthwiseGrad, int, int)
 	packTransposed func(dst, w []float32, outMax, taps, inMax int)
@@ -29,6 +32,7 @@ type impl struct {
 
 var generic = impl{
 	name: "go", conv: convGeneric, convGrad: convGradGeneric, winograd: winogradGeneric,
+	winogradRepack: winogradRepackGeneric, winogradTiles: winogradTilesGeneric, winogradPanel: winogradPanelGeneric,
 	depthwise: depthwiseGeneric, depthwiseGrad: depthwiseGradGeneric,
 	packTransposed: packTransposedGeneric, moments: momentsGeneric,
 	scaleShift: scaleShiftGeneric, normGrad: normGradGeneric, affine2: affine2Generic,

@@ -21,6 +21,7 @@ func avx2() impl {
 	t.name = "avx2"
 	t.conv, t.convGrad = convAVX2, convGradAVX2
 	t.winograd = winogradAVX2
+	t.winogradRepack, t.winogradTiles, t.winogradPanel = winogradRepackAVX2, winogradTilesAVX2, winogradPanelAVX2
 	t.depthwise, t.depthwiseGrad = depthwiseAVX2, depthwiseGradAVX2
 	t.packTransposed = packTransposedAVX2
 	t.moments, t.scaleShift = momentsAVX2, scaleShiftAVX2
@@ -38,6 +39,7 @@ func avx512() impl {
 	t := avx2()
 	t.name = "avx512"
 	t.winograd = winogradAVX512
+	t.winogradRepack, t.winogradTiles, t.winogradPanel = winogradRepackAVX512, winogradTilesAVX512, winogradPanelAVX512
 	t.conv = convAVX512
 	return t
 }

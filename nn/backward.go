@@ -162,13 +162,13 @@ func (e *Exec) convBack(i int, op *Op, st *opState) {
 	e.prepare(i, w.cut)
 	win := e.windows.Get(in.H, in.W, op.K, op.Stride, false)
 	x := e.vals[op.In]
-	store := w.sums == nil && x == nil
+	store := w.sums == nil && w.tiles == nil && x == nil
 	if store {
 		x = e.arena.Take(e.n * inSize)
 	}
 	e.sweep(w.cut, func(g group) {
 		dc := st.raw[g.lo*size : g.hi*size]
-		if w.sums != nil {
+		if w.sums != nil || w.tiles != nil {
 			dc = g.Take(len(dc))
 		}
 		e.outputGrad(i, dc, a, b, d, g)
@@ -189,12 +189,21 @@ func (e *Exec) convBack(i int, op *Op, st *opState) {
 func (e *Exec) convInput(i int, win *kernel.Window, dc []float32, g group) {
 	op := &e.g.Ops[i]
 	in, out, l := e.g.Values[op.In], e.g.Values[op.Out], &e.W.Layers[op.Layer]
-	c := kernel.Conv{
-		X: dc, W: e.transpose[op.Layer], Y: e.images(op.In, g), Cin: out.C, Cout: in.C,
-		XPitch: out.C, YPitch: in.C, Taps: l.Taps(), InMax: kernel.Panels(l.Out) * kernel.Panel,
-	}
+	outPad, dx := kernel.Panels(l.Out)*kernel.Panel, e.images(op.In, g)
+	var res []float32
 	if !e.sched.ops[i].freshIn {
-		c.Res = c.Y
+		res = dx
+	}
+	if e.g.useWinograd(op) {
+		e.runWinograd(&kernel.Winograd{
+			H: in.H, W: in.W, X: dc, Y: dx, U: e.winograd.layers[op.Layer].bwd, Cin: out.C, Cout: in.C,
+			XPitch: out.C, YPitch: in.C, InMax: outPad, Res: res,
+		}, g)
+		return
+	}
+	c := kernel.Conv{
+		X: dc, W: e.transpose[op.Layer], Y: dx, Res: res, Cin: out.C, Cout: in.C,
+		XPitch: out.C, YPitch: in.C, Taps: l.Taps(), InMax: outPad,
 	}
 	for j := range win.Bwd {
 		c.G = &win.Bwd[j]

@@ -34,6 +34,7 @@ type Exec struct {
 	local     []scratch // of each thread
 	windows   kernel.Windows
 	transpose [][]float32 // layer -> transposed weights
+	winograd  winograd
 	derived   map[derivedKey][]float32
 	derivedDW map[derivedKey][]float32
 	fresh     bool // transpose and derived match the weights
@@ -67,6 +68,7 @@ type opState struct {
 // alone.
 func NewExec(w *Weights, pool *kernel.Pool, training bool) *Exec {
 	e := &Exec{W: w, pool: pool, derived: map[derivedKey][]float32{}, derivedDW: map[derivedKey][]float32{}}
+	e.winograd.layers = make([]winogradWeights, len(w.Layers))
 	e.local = make([]scratch, pool.Threads())
 	if training {
 		e.Grad = tensor.Floats(len(w.Data))
@@ -237,6 +239,13 @@ func (e *Exec) convolve(op *Op, win *kernel.Window, x, y []float32, g group) {
 	if op.Kind == Depthwise {
 		c := kernel.Depthwise{G: &win.Fwd, X: x, W: e.depthwiseWeights(op), Y: y, C: out.C, CMax: l.Out}
 		c.Rows(0, rows)
+		return
+	}
+	if e.g.useWinograd(op) {
+		e.runWinograd(&kernel.Winograd{
+			H: in.H, W: in.W, X: x, Y: y, U: e.winograd.layers[op.Layer].fwd, Cin: in.C, Cout: out.C,
+			XPitch: in.C, YPitch: out.C, InMax: l.In,
+		}, g)
 		return
 	}
 	c := kernel.Conv{

@@ -13,8 +13,12 @@ func (e *Exec) refresh(g *Graph) {
 		if e.transpose != nil {
 			e.pool.Run(len(e.W.Layers), chunks(func(i, _ int) { e.pack(i) }))
 		}
+		for i := range e.winograd.layers {
+			e.winograd.layers[i].fresh = false
+		}
 		e.fresh = true
 	}
+	e.transform(g)
 	for i := range g.Ops {
 		op := &g.Ops[i]
 		if op.Kind == Depthwise && op.K < e.W.Layers[op.Layer].K {

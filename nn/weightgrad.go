@@ -5,13 +5,16 @@ import "weft/kernel"
 // weightGrad accumulates the weight gradient of a convolution. Where a sum of its own for
 // each lane of images costs less memory traffic than the activations do, lanes add up
 // while the activations are in the cache; else the activations are stored and each panel
-// of outputs goes over the whole batch.
+// of outputs goes over the whole batch. By Winograd's algorithm, activations are
+// transformed while they are in the cache and each position goes over the whole batch.
 type weightGrad struct {
 	e    *Exec
 	grad kernel.ConvGrad
 	dw   []float32 // in the gradient, rows of grad.InMax inputs
 	cut  cut
 	sums []float32 // [lanes][panels][taps][Cin][16], nil without lanes
+
+	tiles *kernel.WinogradGrad // nil unless by Winograd's algorithm
 }
 
 // gradLanes is how many partial sums of a weight gradient a batch of n images has, at most.
@@ -25,6 +28,10 @@ func (e *Exec) newWeightGrad(op *Op) *weightGrad {
 		G:   &e.windows.Get(in.H, in.W, op.K, op.Stride, false).Fwd,
 		Cin: in.C, Cout: out.C, XPitch: in.C, YPitch: out.C, Taps: l.Taps(), InMax: l.In,
 	}}
+	if e.g.useWinograd(op) {
+		w.tiles = e.newWinogradGrad(op)
+		return w
+	}
 	lanes := gradLanes(e.n)
 	if size := w.size(); lanes*size <= e.n*(e.size(op.In)+e.size(op.Out)) {
 		w.cut = cut{lanes: lanes, per: min(w.cut.per, (e.n+lanes-1)/lanes)}
@@ -39,7 +46,11 @@ func (w *weightGrad) size() int { return kernel.PackedLen(w.grad.Cout, w.grad.Ta
 // add accumulates what the images of a group give: x are the inputs, dc the gradients of
 // the outputs.
 func (w *weightGrad) add(x, dc []float32, g group) {
-	if w.sums == nil {
+	switch {
+	case w.tiles != nil:
+		w.tiles.Transform(x, dc, g.lo, g.hi-g.lo)
+		return
+	case w.sums == nil:
 		return
 	}
 	c := w.grad
@@ -54,6 +65,11 @@ func (w *weightGrad) add(x, dc []float32, g group) {
 // finish adds up the lanes, or computes the gradient of the stored activations x and dc.
 func (w *weightGrad) finish(x, dc []float32) {
 	c, pool := w.grad, w.e.pool
+	if w.tiles != nil {
+		pool.Run(w.tiles.Positions(), chunks(func(p, _ int) { w.tiles.Products(p, p+1) }))
+		pool.Run(kernel.Panels(c.Cout), chunks(func(p, _ int) { w.tiles.Weights(w.dw, c.InMax, p, p+1) }))
+		return
+	}
 	if w.sums == nil {
 		pool.Run(kernel.Panels(c.Cout), chunks(func(p, _ int) {
 			t := c

@@ -53,6 +53,9 @@ var files = map[string]func(*asm){
 
 	"winograd":    winogradFile,
 	"winograd512": winograd512File,
+
+	"winogradgrad":    winogradGradFile,
+	"winogradgrad512": winogradGrad512File,
 }
 
 // generate writes all files below dir.
