@@ -136,40 +136,28 @@ func meanPool8Generic(y, x []uint8, pixels, c int, xZero uint8, scale float32, z
 }
 
 func maxPool8Generic(g *Gather, y, x []uint8, c int) {
-	eachPool8(g, y, x, c, func(out []uint8, in [][]uint8) {
-		for ch := range out {
-			var best uint8
-			for _, p := range in {
-				best = max(best, p[ch])
+	taps := len(g.Taps)
+	for i := range y[:g.OutPix*c] {
+		var best uint8
+		for _, p := range g.In[i/c*taps:][:taps] {
+			if p >= 0 {
+				best = max(best, x[int(p)*c+i%c])
 			}
-			out[ch] = best
 		}
-	})
+		y[i] = best
+	}
 }
 
 func avgPool8Generic(g *Gather, y, x []uint8, c int) {
-	eachPool8(g, y, x, c, func(out []uint8, in [][]uint8) {
-		for ch := range out {
-			var sum int32
-			for _, p := range in {
-				sum += int32(p[ch])
-			}
-			out[ch] = clamp8(rne(float32(sum) / float32(len(in))))
-		}
-	})
-}
-
-// eachPool8 calls f with every output pixel and the input pixels that it reads.
-func eachPool8(g *Gather, y, x []uint8, c int, f func(out []uint8, in [][]uint8)) {
 	taps := len(g.Taps)
-	var room [64][]uint8
-	for o := range g.OutPix {
-		in := room[:0]
-		for _, p := range g.In[o*taps : o*taps+taps] {
+	for i := range y[:g.OutPix*c] {
+		var sum, n int32
+		for _, p := range g.In[i/c*taps:][:taps] {
 			if p >= 0 {
-				in = append(in, x[int(p)*c:][:c])
+				sum += int32(x[int(p)*c+i%c])
+				n++
 			}
 		}
-		f(y[o*c:][:c], in)
+		y[i] = clamp8(rne(float32(sum) / float32(n)))
 	}
 }

@@ -38,8 +38,15 @@ func TestQuantiseSpecials(t *testing.T) {
 		x    float32
 		want uint8
 	}{
-		{0, 100}, {0.25, 100}, {0.75, 102}, {-0.25, 100}, {1e30, 255}, {-1e30, 0},
-		{float32(math.Inf(1)), 255}, {float32(math.Inf(-1)), 0}, {float32(math.NaN()), 0},
+		{0, 100},
+		{0.25, 100},
+		{0.75, 102},
+		{-0.25, 100},
+		{1e30, 255},
+		{-1e30, 0},
+		{float32(math.Inf(1)), 255},
+		{float32(math.Inf(-1)), 0},
+		{float32(math.NaN()), 0},
 	} {
 		if got := p.Quantise(c.x); got != c.want {
 			t.Errorf("%v becomes %d, want %d", c.x, got, c.want)

@@ -326,15 +326,15 @@ func (c *columns) fill(dst, src []uint8, zero uint8) {
 // inside copies the columns that are all inside the image.
 func (c *columns) inside(d, s []uint8) {
 	le, step := binary.LittleEndian, c.stride*c.c
-	switch {
-	case c.width == 4:
+	switch c.width {
+	case 4:
 		for i := 0; i < len(d); i += 4 {
 			le.PutUint32(d[i:], le.Uint32(s))
 			if len(s) > step {
 				s = s[step:]
 			}
 		}
-	case c.width == 12:
+	case 12:
 		for i := 0; i < len(d); i += 12 {
 			le.PutUint64(d[i:], le.Uint64(s))
 			le.PutUint32(d[i+8:], le.Uint32(s[8:]))

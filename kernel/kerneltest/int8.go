@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 
 	"weft/kernel"
 )
@@ -152,16 +153,16 @@ type conv8 struct {
 }
 
 func (c conv8) String() string {
-	s := fmt.Sprintf("n%d %dx%d %dx%d/%d %d→%d", c.n, c.h, c.w, c.k, c.k, c.stride, c.cin, c.cout)
+	words := []string{fmt.Sprintf("n%d %dx%d %dx%d/%d %d→%d", c.n, c.h, c.w, c.k, c.k, c.stride, c.cin, c.cout)}
 	for _, o := range []struct {
 		on   bool
 		name string
 	}{{max(c.inMax, c.outMax) > 0, "sliced"}, {c.xPad+c.yPad > 0, "pitch"}, {c.res, "res"}, {c.table, "table"}, {c.float, "float"}} {
 		if o.on {
-			s += " " + o.name
+			words = append(words, o.name)
 		}
 	}
-	return s
+	return strings.Join(words, " ")
 }
 
 func (c conv8) kase() Int8Case {
@@ -305,10 +306,26 @@ func rows8(h, w, c int) []Int8Case {
 func Int8SpeedCases() []Int8Case {
 	var cs []Int8Case
 	for _, s := range []struct{ hw, cin, cout, k, stride int }{
-		{32, 64, 64, 3, 1}, {32, 16, 16, 3, 1}, {32, 32, 32, 3, 1}, {32, 128, 128, 3, 1}, {14, 48, 48, 3, 1}, {7, 96, 96, 3, 1},
-		{28, 24, 48, 3, 2}, {56, 64, 64, 3, 1}, {14, 256, 256, 3, 1}, {7, 512, 512, 3, 1},
-		{56, 64, 256, 1, 1}, {56, 256, 64, 1, 1}, {28, 512, 128, 1, 1}, {14, 1024, 256, 1, 1}, {7, 2048, 512, 1, 1},
-		{32, 16, 16, 1, 1}, {32, 64, 64, 1, 1}, {14, 80, 480, 1, 1}, {1, 256, 96, 1, 1}, {1, 960, 1280, 1, 1},
+		{32, 64, 64, 3, 1},
+		{32, 16, 16, 3, 1},
+		{32, 32, 32, 3, 1},
+		{32, 128, 128, 3, 1},
+		{14, 48, 48, 3, 1},
+		{7, 96, 96, 3, 1},
+		{28, 24, 48, 3, 2},
+		{56, 64, 64, 3, 1},
+		{14, 256, 256, 3, 1},
+		{7, 512, 512, 3, 1},
+		{56, 64, 256, 1, 1},
+		{56, 256, 64, 1, 1},
+		{28, 512, 128, 1, 1},
+		{14, 1024, 256, 1, 1},
+		{7, 2048, 512, 1, 1},
+		{32, 16, 16, 1, 1},
+		{32, 64, 64, 1, 1},
+		{14, 80, 480, 1, 1},
+		{1, 256, 96, 1, 1},
+		{1, 960, 1280, 1, 1},
 	} {
 		for _, n := range []int{1, 8} {
 			c := conv8{n: n, h: s.hw, w: s.hw, k: s.k, stride: s.stride, cin: s.cin, cout: s.cout}
