@@ -50,12 +50,12 @@ func convAVX512(c *Conv, lo, hi int) {
 		return
 	}
 	var t table
-	rows := g.Rows()
+	rows, room := g.Rows(), min(tableRows, tableLen/max(1, len(g.Taps)))
 	from, to := (lo+rows-1)/rows, hi/rows // whole images
 	switch {
-	case len(g.parts) == 0 || len(g.parts) > mostSegments || rows > tableRows && from >= to:
+	case len(g.parts) == 0 || len(g.parts) > mostSegments || rows > room && from >= to:
 		c.allTaps(&t, g, lo, hi)
-	case rows > tableRows:
+	case rows > room:
 		c.allTaps(&t, g, lo, from*rows)
 		for ; from < to; from += partImages {
 			for i := range g.parts {
@@ -65,7 +65,7 @@ func convAVX512(c *Conv, lo, hi int) {
 		}
 		c.allTaps(&t, g, to*rows, hi)
 	default:
-		size := tableRows / rows * rows
+		size := room / rows * rows
 		for ; lo < hi; lo = min(hi, (lo/rows*rows)+size) {
 			c.byTaps(&t, lo, min(hi, (lo/rows*rows)+size))
 		}

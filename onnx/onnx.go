@@ -15,6 +15,7 @@ import (
 	"weft/nn"
 	"weft/onnx/internal/pb"
 	"weft/supernet"
+	"weft/tensor"
 )
 
 // Opset is the version of the ONNX operators in the files that Export writes, and IR that
@@ -59,21 +60,28 @@ func Export(net *supernet.Supernet, norms supernet.Norms, a supernet.Arch, o Opt
 		return nil, err
 	}
 	w := writer{net: c, g: g, norms: own, keys: g.NormKeys(), graph: &pb.Graph{Name: c.Space.Name}}
-	w.input(o.Pixels)
+	w.input(g.Values[0], c.Mean, c.Std, o.Pixels)
 	for i := range g.Ops {
 		if err := w.op(i); err != nil {
 			return nil, fmt.Errorf("export subnet %s: %w", text, err)
 		}
 	}
-	w.graph.Output = []*pb.Value{floats("logits", batch, int64(c.Space.Classes))}
+	return model(w.graph, g.Values[0], c.Space.Classes, c.Mean, c.Std, text, o)
+}
+
+// model finishes a file: output, description and metadata.
+func model(g *pb.Graph, in tensor.Shape, classes int, mean, std []float32, subnet string, o Options) ([]byte, error) {
+	g.Output = []*pb.Value{floats("logits", batch, int64(classes))}
 	m := &pb.Model{
 		IrVersion: IR, OpsetImport: []*pb.OperatorSet{{Version: Opset}}, ProducerName: "weft", ProducerVersion: o.Producer,
-		DocString: w.doc(o.Pixels), Graph: w.graph,
-		MetadataProps: []*pb.Property{{Key: metaSubnet, Value: text}},
+		Graph: g, MetadataProps: []*pb.Property{{Key: metaSubnet, Value: subnet}},
 	}
-	if !o.Pixels {
-		m.MetadataProps = append(m.MetadataProps,
-			&pb.Property{Key: metaMean, Value: join(c.Mean)}, &pb.Property{Key: metaStd, Value: join(c.Std)})
+	if o.Pixels {
+		m.DocString = fmt.Sprintf("%s. images: [N,%d,%d,%d] of pixel/255; logits: [N,%d].", g.Name, in.H, in.W, in.C, classes)
+	} else {
+		m.DocString = fmt.Sprintf("%s. images: [N,%d,%d,%d] of (pixel/255 - mean)/std with mean %s and std %s; logits: [N,%d].",
+			g.Name, in.C, in.H, in.W, join(mean), join(std), classes)
+		m.MetadataProps = append(m.MetadataProps, &pb.Property{Key: metaMean, Value: join(mean)}, &pb.Property{Key: metaStd, Value: join(std)})
 	}
 	if o.Classes != nil {
 		m.MetadataProps = append(m.MetadataProps, &pb.Property{Key: metaClasses, Value: strings.Join(o.Classes, "\n")})

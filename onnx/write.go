@@ -10,6 +10,7 @@ import (
 	"weft/nn"
 	"weft/onnx/internal/pb"
 	"weft/supernet"
+	"weft/tensor"
 )
 
 // batch stands for the free number of images in the shape of a value.
@@ -30,8 +31,7 @@ type writer struct {
 }
 
 // input declares the input; value 0 is its normalised form, [N,C,H,W].
-func (w *writer) input(pixels bool) {
-	s := w.g.Values[0]
+func (w *writer) input(s tensor.Shape, mean, std []float32, pixels bool) {
 	h, wd, c := int64(s.H), int64(s.W), int64(s.C)
 	if !pixels {
 		w.image = "images"
@@ -40,21 +40,11 @@ func (w *writer) input(pixels bool) {
 	}
 	w.image = "normalised"
 	w.graph.Input = []*pb.Value{floats("images", batch, h, wd, c)}
-	w.floats("mean", []int{s.C, 1, 1}, w.net.Mean)
-	w.floats("std", []int{s.C, 1, 1}, w.net.Std)
+	w.floats("mean", []int{s.C, 1, 1}, mean)
+	w.floats("std", []int{s.C, 1, 1}, std)
 	w.node("Transpose", "planes", []string{"images"}, ints("perm", 0, 3, 1, 2))
 	w.node("Sub", "centred", []string{"planes", "mean"})
 	w.node("Div", w.image, []string{"centred", "std"})
-}
-
-// doc explains the file to people.
-func (w *writer) doc(pixels bool) string {
-	s := w.g.Values[0]
-	if pixels {
-		return fmt.Sprintf("%s. images: [N,%d,%d,%d] of pixel/255; logits: [N,%d].", w.net.Space.Name, s.H, s.W, s.C, w.net.Space.Classes)
-	}
-	return fmt.Sprintf("%s. images: [N,%d,%d,%d] of (pixel/255 - mean)/std with mean %s and std %s; logits: [N,%d].",
-		w.net.Space.Name, s.C, s.H, s.W, join(w.net.Mean), join(w.net.Std), w.net.Space.Classes)
 }
 
 // value returns the name of a value of the graph.
@@ -85,9 +75,9 @@ func (w *writer) op(i int) error {
 	case nn.SE:
 		w.squeeze(op, params, in, out)
 	case nn.MaxPool:
-		w.node("MaxPool", out, []string{in}, window(op)...)
+		w.node("MaxPool", out, []string{in}, window(op.K, op.Stride)...)
 	case nn.AvgPool:
-		w.node("AveragePool", out, []string{in}, window(op)...)
+		w.node("AveragePool", out, []string{in}, window(op.K, op.Stride)...)
 	case nn.GlobalPool:
 		w.node("GlobalAveragePool", out, []string{in})
 	case nn.FC:
@@ -114,7 +104,7 @@ func (w *writer) conv(op *nn.Op, params []Param, in, out string) {
 		}
 		w.floats(p.Name, p.Shape, p.Values)
 	}
-	attrs := append(window(op), integer("group", group))
+	attrs := append(window(op.K, op.Stride), integer("group", group))
 	w.finish(op, out, func(sum string) {
 		if op.Res < 0 {
 			w.node("Conv", sum, inputs, attrs...)
@@ -194,8 +184,8 @@ func planes(p Param, depthwise bool) Param {
 }
 
 // window returns the attributes of a convolution or pool: nn's geometry.
-func window(op *nn.Op) []*pb.Attribute {
-	k, s, p := int64(op.K), int64(op.Stride), int64((op.K-1)/2)
+func window(kern, stride int) []*pb.Attribute {
+	k, s, p := int64(kern), int64(stride), int64((kern-1)/2)
 	return []*pb.Attribute{ints("kernel_shape", k, k), ints("strides", s, s), ints("pads", p, p, p, p)}
 }
 
@@ -209,7 +199,12 @@ func (w *writer) floats(name string, shape []int, values []float32) {
 	for _, v := range values {
 		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
 	}
-	t := &pb.Tensor{Name: name, DataType: pb.Tensor_FLOAT, RawData: raw}
+	w.raw(name, pb.Tensor_FLOAT, shape, raw)
+}
+
+// raw adds a constant of any type.
+func (w *writer) raw(name string, typ pb.Tensor_Type, shape []int, data []byte) {
+	t := &pb.Tensor{Name: name, DataType: typ, RawData: data}
 	for _, d := range shape {
 		t.Dims = append(t.Dims, int64(d))
 	}

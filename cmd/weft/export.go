@@ -18,8 +18,8 @@ import (
 // newExportCmd returns the export command.
 func newExportCmd() *cobra.Command {
 	var (
-		which, out string
-		pixels     bool
+		which, out   string
+		pixels, int8 bool
 	)
 	cmd := &cobra.Command{
 		Use:   "export [model.weft]",
@@ -27,12 +27,13 @@ func newExportCmd() *cobra.Command {
 		Long: `Write one subnet as a network of its own, in the format that the ending of --output names:
 
   .onnx         for other runtimes: input images [N,C,H,W] of (pixel/255 - mean)/std, output logits. With --pixels the
-                input is [N,H,W,C] of pixel/255, as weft serve takes it, and the file normalises
+                input is [N,H,W,C] of pixel/255, as weft serve takes it, and the file normalises. With --int8 it is
+                the subnet in int8, in QDQ form, of a bundle that weft quantise wrote
   .safetensors  its weights as arrays, with the normalisations folded in
   .weft         a bundle of this subnet alone
 
 Without a bundle the one built in is used.`,
-		Example: "  weft export fashion.weft --subnet max -o net.onnx\n  weft export --subnet d1_e25_w34 -o small.weft",
+		Example: "  weft export fashion.weft --subnet max -o net.onnx\n  weft export --subnet d1_e25_w34 -o small.weft\n  weft export both.weft --subnet min --int8 -o min.onnx",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if out == "" {
@@ -49,9 +50,13 @@ Without a bundle the one built in is used.`,
 			if len(archs) != 1 {
 				return usagef("--subnet %s names %d subnets: choose max, min, or one architecture", which, len(archs))
 			}
-			switch ext := filepath.Ext(out); ext {
+			ext := filepath.Ext(out)
+			if (int8 || pixels) && ext != ".onnx" {
+				return usagef("--int8 and --pixels are for .onnx; a .weft has the subnet's int8 without being asked")
+			}
+			switch ext {
 			case ".onnx":
-				return exportONNX(m.Bundle, archs[0], out, pixels)
+				return exportONNX(m.Bundle, archs[0], out, pixels, int8)
 			case ".safetensors":
 				return exportArrays(m.Bundle, archs[0], out)
 			case ".weft":
@@ -65,12 +70,13 @@ Without a bundle the one built in is used.`,
 	f.StringVar(&which, "subnet", "max", "subnet to write: max, min, or one architecture")
 	f.StringVarP(&out, "output", "o", "", "file to write")
 	f.BoolVar(&pixels, "pixels", false, "ONNX: take [N,H,W,C] of pixel/255 and normalise in the graph")
+	f.BoolVar(&int8, "int8", false, "ONNX: write the subnet in int8")
 	must(cmd.MarkFlagFilename("output", "onnx", "safetensors", "weft"))
 	return cmd
 }
 
-func exportONNX(b *bundle.Bundle, a supernet.Arch, path string, pixels bool) error {
-	raw, err := onnx.Export(b.Net, b.Norms, a, onnx.Options{Pixels: pixels, Producer: thisBuild().Version, Classes: b.ClassNames})
+func exportONNX(b *bundle.Bundle, a supernet.Arch, path string, pixels, int8 bool) error {
+	raw, err := encodeONNX(b, a, onnx.Options{Pixels: pixels, Producer: thisBuild().Version, Classes: b.ClassNames}, int8)
 	if err != nil {
 		return err
 	}
@@ -78,6 +84,17 @@ func exportONNX(b *bundle.Bundle, a supernet.Arch, path string, pixels bool) err
 		_, err := w.Write(raw)
 		return err
 	})
+}
+
+func encodeONNX(b *bundle.Bundle, a supernet.Arch, o onnx.Options, int8 bool) ([]byte, error) {
+	if !int8 {
+		return onnx.Export(b.Net, b.Norms, a, o)
+	}
+	n, err := supernet.NewInt8(b.Net, b.Norms, b.Ranges).Network(a)
+	if err != nil {
+		return nil, fmt.Errorf("%w: weft quantise adds int8 to a bundle", err)
+	}
+	return onnx.ExportInt8(n, b.Net.Space.Format(a), o)
 }
 
 // exportArrays writes what onnx.Folded returns, with the description of the network.
@@ -91,7 +108,7 @@ func exportArrays(b *bundle.Bundle, a supernet.Arch, path string) error {
 		return err
 	}
 	f := &safetensors.File{Metadata: map[string]string{
-		"subnet": b.Net.Space.Format(a), "network": fmt.Sprint(net.Space.Name),
+		"subnet": b.Net.Space.Format(a), "network": net.Space.Name,
 		"classes": strings.Join(b.ClassNames, "\n"),
 	}}
 	for _, p := range params {
