@@ -44,7 +44,7 @@ type op8 struct {
 	pixels  int // of the input
 	ch      int
 	rows    int // units of work, an image
-	chunk   int // rows that make a good piece of work for one thread
+	macs    int // multiply-adds of a row, or as many as take its time
 }
 
 // bytes returns the memory of the operation.
@@ -136,7 +136,7 @@ func (q *plan8) place(n *quant.Network) {
 func (t *Int8) compile(n *quant.Network, o *quant.Op) (*op8, error) {
 	x, y := n.Values[o.In], n.Values[o.Out]
 	op := &op8{
-		kind: o.Kind, x: x.Zero, zero: y.Zero, in: x.Size(), out: y.Size(), pixels: x.Pixels(), ch: x.C, rows: 1, chunk: 1,
+		kind: o.Kind, x: x.Zero, zero: y.Zero, in: x.Size(), out: y.Size(), pixels: x.Pixels(), ch: x.C, rows: 1, macs: 8 * x.Size(),
 	}
 	if o.Res >= 0 {
 		op.res = n.Values[o.Res].Zero
@@ -151,12 +151,12 @@ func (t *Int8) compile(n *quant.Network, o *quant.Op) (*op8, error) {
 		if o.W.Window > 0 {
 			op.columns = t.column(x.Shape, o)
 		}
-		op.chunk = chunk8(op.conv.Cin * len(op.conv.G.Taps) * op.conv.Cout)
+		op.macs = op.conv.Cin * len(op.conv.G.Taps) * op.conv.Cout
 	case quant.Depthwise:
 		op.rows = y.Pixels()
 		g := t.ring(x.Shape, o)
 		op.dw = kernel.Depthwise8{G: g, W: o.W.Data, C: y.C, Pad: x.Zero, Requant8: requant(n, o, 1, g.Taps)}
-		op.chunk = chunk8(o.K * o.K * y.C * 8) // as slow as 8 times the arithmetic of a dense one
+		op.macs = o.K * o.K * y.C * 6
 	case quant.MaxPool, quant.AvgPool:
 		op.gather = &t.windows.Get(x.H, x.W, o.K, o.Stride, false).Fwd
 	case quant.GlobalPool:
@@ -168,10 +168,6 @@ func (t *Int8) compile(n *quant.Network, o *quant.Op) (*op8, error) {
 	}
 	return op, nil
 }
-
-// chunk8 is how many rows one thread claims at a time when a row takes so many
-// multiply-adds: about 15 µs of work, in whole tiles.
-func chunk8(macs int) int { return min(max(2_000_000/max(macs, 1)/24*24, 24), 1<<20) }
 
 // conv describes the kernel call of a convolution or fully connected layer.
 func (t *Int8) conv(n *quant.Network, o *quant.Op) kernel.Conv8 {

@@ -18,6 +18,7 @@ type thread8 struct {
 	values []uint8
 	logits []float32
 	job    job8
+	part   kernel.Conv8 // of a convolution that is shared by its outputs
 }
 
 // batch8 is a batch on its way through a plan, and the task by which threads take groups
@@ -39,15 +40,63 @@ type job8 struct {
 	x, y, res []uint8
 }
 
-// split8 is the task by which all threads share one job.
+// split8 is the task by which all threads share one job: some units each or, of a
+// convolution of few rows, some panels of its outputs.
 type split8 struct {
-	job   *job8
-	units int
-	chunk int
+	w      *worker8
+	job    *job8
+	units  int
+	chunk  int
+	panels int // of a chunk, 0 for units
+}
+
+// shareMACs is how many multiply-adds are worth sharing: several microseconds of work.
+const shareMACs = 1_000_000
+
+// share runs a job of so many units on all threads, or on this one where that is little
+// work.
+func (w *Worker) share(j *job8, units int) {
+	threads := w.pool.Threads()
+	if threads == 1 || units*j.op.macs < shareMACs {
+		j.run(0, units)
+		return
+	}
+	// Two chunks a thread, of whole tiles.
+	s := split8{w: &w.int8, job: j, units: units, chunk: (units/(2*threads) + 23) / 24 * 24}
+	chunks := 0
+	if s.chunk > 0 {
+		chunks = (units + s.chunk - 1) / s.chunk
+	}
+	if c := &j.op.conv; chunks < 2*threads && c.Cout >= 2*threads*kernel.Panel {
+		panels := kernel.Panels(c.Cout)
+		s.panels = (panels + 2*threads - 1) / (2 * threads)
+		chunks = (panels + s.panels - 1) / s.panels
+	}
+	w.int8.split = s
+	w.pool.Run(chunks, &w.int8.split)
 }
 
 // Do runs chunk i.
-func (s *split8) Do(i, _ int) { s.job.run(i*s.chunk, min(s.units, (i+1)*s.chunk)) }
+func (s *split8) Do(i, thread int) {
+	if s.panels == 0 {
+		s.job.run(i*s.chunk, min(s.units, (i+1)*s.chunk))
+		return
+	}
+	c, co := &s.w.threads[thread].part, i*s.panels*kernel.Panel
+	*c = s.job.conv
+	c.Cout = min(c.Cout-co, s.panels*kernel.Panel)
+	c.W = c.W[kernel.PackedIndex8(c.Taps, c.InMax, co, 0, 0):]
+	c.Bias, c.Scale = c.Bias[co:], c.Scale[co:]
+	if c.Float != nil {
+		c.Float = c.Float[co:]
+	} else {
+		c.Y = c.Y[co:]
+	}
+	if c.Res != nil {
+		c.Res = c.Res[co:]
+	}
+	c.Rows(0, s.units)
+}
 
 // groupOf returns how many of n images a thread takes at a time.
 func (w *Worker) groupOf(q *plan8, n int) int {
@@ -114,10 +163,8 @@ func (b *batch8) through(i, thread int, together bool) {
 		}
 		j.prepare(n, t.logits)
 		units := n * s.op.rows
-		if together && units > s.op.chunk {
-			sp := &b.w.int8.split
-			*sp = split8{job: j, units: units, chunk: s.op.chunk}
-			b.w.pool.Run((units+s.op.chunk-1)/s.op.chunk, sp)
+		if together {
+			b.w.share(j, units)
 		} else {
 			j.run(0, units)
 		}
