@@ -25,16 +25,16 @@ func groups(g *nn.Graph) []int {
 	const n = len(groupSizes)
 	cost := [n]float64{}
 	from := make([][n]int, len(g.Ops))
+	crossing := crossings(g)
 	for i := range g.Ops {
 		best, at := cost[0], 0
-		crossing := 2 * distant * 4 * float64(g.Values[g.Ops[i].In].Size())
 		var next [n]float64
 		for s, size := range groupSizes {
 			if cost[s] < best {
 				best, at = cost[s], s
 			}
 			next[s], from[i][s] = cost[s], s
-			if c := best + crossing; at != s && c < cost[s] {
+			if c := best + 2*distant*crossing[i]; at != s && c < cost[s] {
 				next[s], from[i][s] = c, at
 			}
 			next[s] += moved(g, &g.Ops[i], size)
@@ -53,6 +53,18 @@ func groups(g *nn.Graph) []int {
 		at = from[i][at]
 	}
 	return sizes
+}
+
+// crossings returns for each operation the bytes of an image's values that live from before
+// it until after it began: what has to be kept if a segment starts there.
+func crossings(g *nn.Graph) []float64 {
+	bytes := make([]float64, len(g.Ops))
+	for _, l := range lives(g) {
+		for i := l.from + 1; i <= l.to; i++ {
+			bytes[i] += 4 * float64(g.Values[l.value].Size())
+		}
+	}
+	return bytes
 }
 
 // moved estimates the time in ns that an operation spends on moving weights and

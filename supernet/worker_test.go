@@ -22,7 +22,7 @@ func smallBottleneck() *Space {
 }
 
 // madeUp fills in statistics for a subnet, without a pass over images.
-func madeUp(t *testing.T, s *Space, norms Norms, a Arch, rng *rand.Rand) {
+func madeUp(t testing.TB, s *Space, norms Norms, a Arch, rng *rand.Rand) {
 	t.Helper()
 	g, err := s.Lower(a)
 	if err != nil {
