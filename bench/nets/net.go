@@ -15,6 +15,9 @@ type Net struct {
 	*supernet.Supernet
 	Norms supernet.Norms
 	Table *supernet.Table
+
+	ranges supernet.Ranges
+	int8   *supernet.Int8
 }
 
 // New returns the supernet of a space.
@@ -23,11 +26,14 @@ func New(space string, pixels int) (*Net, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Net{Supernet: supernet.New(s, Mean, Std, rand.New(rand.NewPCG(Seed, 0))), Norms: supernet.Norms{}}
+	n := &Net{
+		Supernet: supernet.New(s, Mean, Std, rand.New(rand.NewPCG(Seed, 0))), Norms: supernet.Norms{}, ranges: supernet.Ranges{},
+	}
 	if err := n.soften(); err != nil {
 		return nil, err
 	}
 	n.Table = supernet.NewTable(n.Supernet, n.Norms)
+	n.int8 = supernet.NewInt8(n.Supernet, n.Norms, n.ranges)
 	return n, nil
 }
 
@@ -69,6 +75,24 @@ func (n *Net) Calibrate(s *supernet.Space, subnets []string, images int) error {
 		n.Norms.Add(exec, g, [][]float32{x})
 	}
 	return nil
+}
+
+// Int8 returns the table for int8 after it has found the missing ranges of the subnets,
+// which are calibrated, on a few images.
+func (n *Net) Int8(subnets []string) (*supernet.Int8, error) {
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	x := Normalised(Images(n.Space.Input, 4))
+	for _, name := range subnets {
+		a, err := n.Space.Parse(name)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := n.ranges.Add(n.Supernet, n.Norms, a, [][]float32{x}, pool); err != nil {
+			return nil, err
+		}
+	}
+	return n.int8, nil
 }
 
 // Plan returns the plan of a calibrated subnet.

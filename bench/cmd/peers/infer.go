@@ -17,6 +17,15 @@ type set struct {
 	batches, threads []int
 }
 
+// inference is a way to run networks, and what it is compared on.
+type inference struct {
+	work    string
+	int8    bool
+	within  float64 // how far logits may be apart, as a share of the largest
+	subnets int     // of each space, at most
+	sets    []set
+}
+
 var (
 	batches = []int{1, 8}
 	cores   = []int{1, 2}
@@ -34,19 +43,39 @@ var inferSets = []set{
 	{"ofa-mbv3", 224, batches, cores},
 }
 
-// tolerance is how far logits may be apart, as a share of the largest.
-const tolerance = 1e-4
+// int8Sets are likewise for int8.
+var int8Sets = []set{
+	{nets.ResNet20, 32, batches, []int{1}},
+	{"resnet-32", 32, batches, cores},
+	{"mbv3-32", 32, batches, cores},
+	{"ofa-resnet50d", 224, batches, cores},
+	{"ofa-mbv3", 224, batches, cores},
+}
 
-// infer compares inference in fp32.
+// inferences are what is compared. In int8 one value that engines round to neighbouring
+// steps moves logits by up to about one of 255 steps.
+var inferences = []inference{
+	{"infer fp32", false, 1e-4, 1000, inferSets},
+	{"infer int8", true, 5e-3, 2, int8Sets},
+}
+
+// infer compares inference.
 func (b *bench) infer() error {
-	const work = "infer fp32"
+	var failed []error
+	for _, i := range inferences {
+		failed = append(failed, b.inferAll(i))
+	}
+	return errors.Join(failed...)
+}
+
+func (b *bench) inferAll(how inference) error {
 	var weft, ort *peer.Proc
 	var failed []error
-	for _, s := range inferSets {
+	for _, s := range how.sets {
 		if b.ctx.Err() != nil {
 			break
 		}
-		points := b.settings(work, ortName, s)
+		points := b.settings(how.work, ortName, s)
 		if len(points) == 0 {
 			continue
 		}
@@ -61,8 +90,8 @@ func (b *bench) infer() error {
 			}
 			defer ort.Close()
 		}
-		if err := b.inferSet(s, points, ort, weft); err != nil {
-			failed = append(failed, fmt.Errorf("%s %s %dpx: %w", work, s.space, s.pixels, err))
+		if err := b.inferSet(how, s, points, ort, weft); err != nil {
+			failed = append(failed, fmt.Errorf("%s %s %dpx: %w", how.work, s.space, s.pixels, err))
 		}
 	}
 	return errors.Join(failed...)
@@ -84,13 +113,15 @@ func (b *bench) settings(work, other string, s set) []compare.Point {
 
 // inferSet compares every subnet of a set in every setting. A setting in which the
 // engines disagree is not timed; the others are.
-func (b *bench) inferSet(s set, settings []compare.Point, ort, weft *peer.Proc) error {
+func (b *bench) inferSet(how inference, s set, settings []compare.Point, ort, weft *peer.Proc) error {
 	space, err := nets.Space(s.space, s.pixels)
 	if err != nil {
 		return err
 	}
-	subnets := nets.Uniform(space, b.subnets)
-	models, err := weft.Call(peer.Request{Do: "export", Space: s.space, Pixels: s.pixels, Subnets: subnets, Path: b.tmp})
+	subnets := nets.Uniform(space, min(b.subnets, how.subnets))
+	models, err := weft.Call(peer.Request{
+		Do: "export", Space: s.space, Pixels: s.pixels, Subnets: subnets, Int8: how.int8, Path: b.tmp,
+	})
 	if err != nil {
 		return err
 	}
@@ -101,7 +132,7 @@ func (b *bench) inferSet(s set, settings []compare.Point, ort, weft *peer.Proc) 
 				return errors.Join(failed...)
 			}
 			p.Subnet = name
-			if err := b.inferPoint(p, models.Names[i], ort, weft); err != nil {
+			if err := b.inferPoint(how, p, models.Names[i], ort, weft); err != nil {
 				failed = append(failed, fmt.Errorf("%s b%d %dT: %w", name, p.Batch, p.Threads, err))
 			}
 		}
@@ -109,8 +140,10 @@ func (b *bench) inferSet(s set, settings []compare.Point, ort, weft *peer.Proc) 
 	return errors.Join(failed...)
 }
 
-func (b *bench) inferPoint(p compare.Point, model string, ort, weft *peer.Proc) error {
-	q := peer.Request{Do: "load", Space: p.Space, Pixels: p.Pixels, Subnets: []string{p.Subnet}, Batch: p.Batch, Threads: p.Threads}
+func (b *bench) inferPoint(how inference, p compare.Point, model string, ort, weft *peer.Proc) error {
+	q := peer.Request{
+		Do: "load", Space: p.Space, Pixels: p.Pixels, Subnets: []string{p.Subnet}, Int8: how.int8, Batch: p.Batch, Threads: p.Threads,
+	}
 	if _, err := weft.Call(q); err != nil {
 		return err
 	}
@@ -118,7 +151,7 @@ func (b *bench) inferPoint(p compare.Point, model string, ort, weft *peer.Proc) 
 	if _, err := ort.Call(q); err != nil {
 		return err
 	}
-	if err := agree(ort, weft, tolerance); err != nil {
+	if err := agree(ort, weft, how.within); err != nil {
 		return err
 	}
 	return b.duel(p, ort, weft)

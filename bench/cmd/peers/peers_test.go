@@ -73,7 +73,7 @@ func TestRun(t *testing.T) {
 	if _, err := os.Stat("/proc/self/stat"); err != nil {
 		t.Skip("the system tells nothing about its processes")
 	}
-	o := options{bin: engines(t), lib: "none", out: filepath.Join(t.TempDir(), "results"), only: "resnet-20", subnets: 6, budget: time.Millisecond}
+	o := options{bin: engines(t), lib: "none", out: filepath.Join(t.TempDir(), "results"), only: "fp32 resnet-20", subnets: 6, budget: time.Millisecond}
 	err := run(t.Context(), o)
 	if err == nil || !strings.Contains(err.Error(), "b8 1T: not timed, onnxruntime and weft do not compute the same") {
 		t.Errorf("logits differ in batches of eight: %v", err)
@@ -112,7 +112,7 @@ func TestRunStopsWhenInterrupted(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	o := options{bin: engines(t), lib: "none", out: filepath.Join(t.TempDir(), "results"), only: "resnet-20", subnets: 6}
+	o := options{bin: engines(t), lib: "none", out: filepath.Join(t.TempDir(), "results"), only: "fp32 resnet-20", subnets: 6}
 	if err := run(ctx, o); err == nil || !strings.Contains(err.Error(), "context canceled") {
 		t.Errorf("interrupted: %v", err)
 	}

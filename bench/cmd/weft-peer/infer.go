@@ -21,7 +21,12 @@ type netKey struct {
 // net is a supernet with the plans made from it so far.
 type net struct {
 	*nets.Net
-	plans map[string]*supernet.Plan
+	plans map[planKey]*supernet.Plan
+}
+
+type planKey struct {
+	subnet string
+	int8   bool
 }
 
 // net returns the supernet of a space, made on first use.
@@ -35,22 +40,36 @@ func (e *engine) net(space string, pixels int) (*net, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.nets[k] = &net{n, map[string]*supernet.Plan{}}
+	e.nets[k] = &net{n, map[planKey]*supernet.Plan{}}
 	return e.nets[k], nil
 }
 
 // plan makes a calibrated subnet ready and returns the time that this took, 0 if it was
 // before.
-func (n *net) plan(name string) (*supernet.Plan, time.Duration, error) {
-	if p := n.plans[name]; p != nil {
+func (n *net) plan(k planKey) (*supernet.Plan, time.Duration, error) {
+	if p := n.plans[k]; p != nil {
 		return p, 0, nil
 	}
+	prepare := n.Plan
+	if k.int8 {
+		table, err := n.Int8([]string{k.subnet})
+		if err != nil {
+			return nil, 0, err
+		}
+		prepare = func(name string) (*supernet.Plan, error) {
+			a, err := n.Space.Parse(name)
+			if err != nil {
+				return nil, err
+			}
+			return table.Plan(a)
+		}
+	}
 	start := time.Now()
-	p, err := n.Plan(name)
+	p, err := prepare(k.subnet)
 	if err != nil {
 		return nil, 0, err
 	}
-	n.plans[name] = p
+	n.plans[k] = p
 	return p, time.Since(start), nil
 }
 
@@ -67,10 +86,11 @@ func (e *engine) load(q peer.Request) (peer.Reply, error) {
 	if err := n.Calibrate(n.Space, q.Subnets, nets.Enough(q.Pixels)); err != nil {
 		return peer.Reply{}, err
 	}
+	k := planKey{q.Subnets[0], q.Int8}
 	if q.Variant == "again" {
-		delete(n.plans, q.Subnets[0])
+		delete(n.plans, k)
 	}
-	p, took, err := n.plan(q.Subnets[0])
+	p, took, err := n.plan(k)
 	if err != nil {
 		return peer.Reply{}, err
 	}
@@ -95,8 +115,12 @@ func (e *engine) export(q peer.Request) (peer.Reply, error) {
 	}
 	var r peer.Reply
 	for _, name := range q.Subnets {
-		path := filepath.Join(q.Path, fmt.Sprintf("%s-%d-%s.onnx", q.Space, q.Pixels, name))
-		if err := n.writeONNX(path, name); err != nil {
+		path := filepath.Join(q.Path, fmt.Sprintf("%s-%d-%s-%s.onnx", q.Space, q.Pixels, name, map[bool]string{false: "fp32", true: "int8"}[q.Int8]))
+		model, err := n.export(name, q.Int8)
+		if err != nil {
+			return r, err
+		}
+		if err := os.WriteFile(path, model, 0o644); err != nil {
 			return r, err
 		}
 		r.Names = append(r.Names, path)
@@ -104,16 +128,24 @@ func (e *engine) export(q peer.Request) (peer.Reply, error) {
 	return r, nil
 }
 
-func (n *net) writeONNX(path, name string) error {
+// export returns a calibrated subnet as an ONNX file.
+func (n *net) export(name string, int8 bool) ([]byte, error) {
 	a, err := n.Space.Parse(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	model, err := onnx.Export(n.Supernet, n.Norms, a, onnx.Options{})
+	if !int8 {
+		return onnx.Export(n.Supernet, n.Norms, a, onnx.Options{})
+	}
+	table, err := n.Int8([]string{name})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return os.WriteFile(path, model, 0o644)
+	quantised, err := table.Network(a)
+	if err != nil {
+		return nil, err
+	}
+	return onnx.ExportInt8(quantised, name, onnx.Options{})
 }
 
 // serve makes many subnets ready at once and runs each once on the batch, then gives
@@ -134,7 +166,7 @@ func (e *engine) serve(q peer.Request) (peer.Reply, error) {
 	e.threads(q.Threads)
 	images := nets.Images(n.Space.Input, q.Batch)
 	for _, name := range q.Subnets {
-		p, _, err := n.plan(name)
+		p, _, err := n.plan(planKey{subnet: name})
 		if err != nil {
 			return peer.Reply{}, err
 		}
