@@ -80,6 +80,10 @@ func (d *Depthwise) check(hi int) {
 	need(op, "X", d.X, n*d.G.InPix*d.C)
 	need(op, "Y", d.Y, n*d.G.OutPix*d.C)
 	checkEpilogue(op, d.Scale, d.Shift, d.Res, d.C, n*d.G.OutPix*d.C)
+	if d.Sum != nil {
+		require(d.G.Out == nil, op, "Sum with a gather that has an Out")
+		need(op, "Sum", d.Sum, d.C)
+	}
 }
 
 func (d *DepthwiseGrad) check(hi int) {

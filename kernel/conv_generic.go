@@ -156,6 +156,9 @@ func depthwiseGeneric(d *Depthwise, lo, hi int) {
 				acc += d.Res[yPix*d.C+ch]
 			}
 			y[ch] = d.Act.apply(acc)
+			if d.Sum != nil {
+				d.Sum[ch] += y[ch]
+			}
 		}
 	}
 }

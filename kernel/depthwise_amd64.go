@@ -4,14 +4,23 @@ package kernel
 
 func depthwiseAVX2(d *Depthwise, lo, hi int) {
 	g := d.G
-	switch {
-	case len(g.Taps) == 0 || !g.fits(d.C):
+	if len(g.Taps) == 0 || !g.fits(d.C) {
 		depthwiseGeneric(d, lo, hi)
 		return
-	case g.slide != nil && 3 <= g.slide.k && g.slide.k <= mostSlide:
-		slideAVX2(d, lo, hi)
-		return
 	}
+	if s := g.slide; s != nil && s.stride == 1 && len(g.Taps) == s.k*s.k && 3 <= s.k && s.k <= mostSlide {
+		slideAVX2(d, lo, hi)
+	} else {
+		gatherAVX2(d, lo, hi)
+	}
+	if d.Sum != nil {
+		channelSumAVX2(d.Y[lo*d.C:], nil, hi-lo, d.C, d.Sum, nil)
+	}
+}
+
+// gatherAVX2 is for any gather.
+func gatherAVX2(d *Depthwise, lo, hi int) {
+	g := d.G
 	var t table
 	size := g.chunk(len(g.Taps) * 16)
 	for ; lo < hi; lo += size {

@@ -107,7 +107,9 @@ func (c *ConvGrad) Images(lo, hi int) {
 //
 //	y[n][o][c] = act( scale[c] · Σ_t x[n][in(o,t)][c] · w[t][c] + shift[c] + res[n][o][c] )
 //
-// Tensors have C channels and pitch C; W has rows of CMax. C is a multiple of 8.
+// Tensors have C channels and pitch C; W has rows of CMax. C is a multiple of 8. Unless
+// Sum is nil, the sums of y over the rows computed are added to it, a channel each, for
+// what is pooled next; G.Out must then be nil.
 type Depthwise struct {
 	G            *Gather
 	X, W, Y      []float32
@@ -115,6 +117,7 @@ type Depthwise struct {
 	Scale, Shift []float32
 	Res          []float32
 	Act          Act
+	Sum          []float32
 }
 
 // Rows computes rows [lo, hi), numbered as in Conv.Rows.

@@ -25,10 +25,10 @@ func (l *slideList) fill(g *Gather, i, ox, n int, x *float32, pitch, wtap int) {
 	k, centre := s.k, s.k/2
 	in := g.In[i*len(g.Taps):]
 	left := max(0, centre-ox)
-	right := min(n+k-1, s.width-ox+centre)
+	right := min(n+k-1, s.w-ox+centre)
 	l.height = 0
 	for row := range k {
-		columns := s.columns[row*k : row*k+k]
+		columns := s.taps[row*k : row*k+k]
 		pixel := int(in[columns[centre]])
 		if pixel < 0 {
 			continue
@@ -48,7 +48,7 @@ func (l *slideList) fill(g *Gather, i, ox, n int, x *float32, pitch, wtap int) {
 			list[j] = &zeros[0]
 		}
 		for dx, c := range columns {
-			l.weights[l.height*k+dx] = wtap * int(g.Taps[c])
+			l.weights[l.height*k+dx] = wtap * c
 		}
 		l.height++
 	}
@@ -57,7 +57,7 @@ func (l *slideList) fill(g *Gather, i, ox, n int, x *float32, pitch, wtap int) {
 // slideAVX2 is for depthwise convolutions with stride 1.
 func slideAVX2(d *Depthwise, lo, hi int) {
 	g := d.G
-	per, width := g.Rows(), g.slide.width
+	per, width := g.Rows(), g.slide.w
 	var l slideList
 	for lo < hi {
 		image, i := lo/per, lo%per

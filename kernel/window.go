@@ -49,7 +49,7 @@ type Gather struct {
 	Out           []int32 // output pixel that row i writes; nil means i
 	In            []int32 // [rows][len(Taps)] input pixel, or -1 for padding; nil means the identity with one tap
 
-	slide *slide    // nil if neighbours share no inputs
+	slide *slide    // nil if it is no whole window
 	parts []Gather  // the rows by which taps are padding, without those taps; nil if few are
 	taps  []tapRows // one a tap; nil if little is padding
 }
@@ -98,15 +98,15 @@ func (g *Gather) padding() int {
 }
 
 // drop removes the taps that are padding for every row, as most are where an image has few
-// pixels, so that nothing reads their weights. It reports whether there were any.
-func (g *Gather) drop() bool {
+// pixels, so that nothing reads their weights.
+func (g *Gather) drop() {
 	taps := len(g.Taps)
 	used := make([]bool, taps)
 	for i, p := range g.In {
 		used[i%taps] = used[i%taps] || p >= 0
 	}
 	if !slices.Contains(used, false) {
-		return false
+		return
 	}
 	var in, kept []int32
 	for j, t := range g.Taps {
@@ -120,7 +120,6 @@ func (g *Gather) drop() bool {
 		}
 	}
 	g.Taps, g.In = kept, in
-	return true
 }
 
 // split sets parts where padding makes up at least a twenty-fifth of In.
@@ -171,18 +170,20 @@ func (g *Gather) part(set uint64, rows []int) Gather {
 	return p
 }
 
-// slide describes a gather with stride 1 that computes every pixel, in order, from images
-// of the same size: a row's inputs but the leftmost are those of the row to its left.
+// slide describes a gather over all taps of a window that computes every output pixel, in
+// order: neighbouring outputs share inputs.
 type slide struct {
-	width, k int
-	columns  []int // columns of In by where their input pixels lie, raster order
+	h, w, ow  int // input lines and their pixels, pixels of an output line
+	k, stride int
+	taps      []int // numbers of the taps by where their input pixels lie, raster order
 }
 
 // newSlide orders the taps; sign is 1 when the input is at output + tap, −1 at output − tap.
-func newSlide(width, k int, taps []Tap, sign int) *slide {
-	s := &slide{width: width, k: k, columns: make([]int, len(taps))}
+func (win *Window) newSlide(taps []Tap, sign int) *slide {
+	k := win.K
+	s := &slide{h: win.H, w: win.W, ow: win.OW, k: k, stride: win.Stride, taps: make([]int, len(taps))}
 	for i, t := range taps {
-		s.columns[(sign*t.DY+k/2)*k+sign*t.DX+k/2] = i
+		s.taps[(sign*t.DY+k/2)*k+sign*t.DX+k/2] = i
 	}
 	return s
 }
@@ -229,8 +230,8 @@ func NewWindow(h, w, k, stride int, taps []Tap) *Window {
 			win.Bwd = append(win.Bwd, g)
 		}
 	}
-	if win.slides(taps) {
-		win.Bwd[0].slide = newSlide(w, k, taps, -1)
+	if stride == 1 && win.slides(taps) {
+		win.Bwd[0].slide = win.newSlide(taps, -1)
 	}
 	return win
 }
@@ -247,9 +248,9 @@ func newForward(h, w, k, stride int, taps []Tap) *Window {
 	return win
 }
 
-// slides reports whether neighbouring outputs share inputs.
+// slides reports whether the taps are those of a window with a centre.
 func (win *Window) slides(taps []Tap) bool {
-	return win.Stride == 1 && win.K%2 == 1 && len(taps) == win.K*win.K
+	return win.K%2 == 1 && len(taps) == win.K*win.K
 }
 
 func (win *Window) forward(taps []Tap) Gather {
@@ -265,8 +266,9 @@ func (win *Window) forward(taps []Tap) Gather {
 			}
 		}
 	}
-	if !g.drop() && win.slides(taps) {
-		g.slide = newSlide(win.W, win.K, taps, 1)
+	g.drop()
+	if win.slides(taps) {
+		g.slide = win.newSlide(taps, 1)
 	}
 	g.split()
 	return g

@@ -41,6 +41,7 @@ var files = map[string]func(*asm){
 	"columns":    columnsFile,
 	"flat":       flatFile,
 	"half":       halfFile,
+	"lines":      linesFile,
 	"lookup":     lookUpFile,
 	"spin":       spinFile,
 	"windowpool": windowPoolFile,

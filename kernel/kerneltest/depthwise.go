@@ -11,6 +11,7 @@ type depthwise struct {
 	n, h, w, k, stride, c int
 	cMax, kMax            int // 0: c, k
 	scale, shift, res     bool
+	sum                   bool
 	act                   kernel.Act
 }
 
@@ -24,6 +25,9 @@ func (d depthwise) shape() string {
 	}
 	if d.act != kernel.Linear {
 		s += " " + d.act.String()
+	}
+	if d.sum {
+		s += " sum"
 	}
 	return s
 }
@@ -58,7 +62,10 @@ func (d depthwise) forward() Case {
 		if d.res {
 			k.Res = a.input("res", len(k.Y))
 		}
-		return work{units: d.n * g.Rows(), run: k.Rows, flops: d.flops()}
+		if d.sum {
+			k.Sum = a.output("sum", d.c)
+		}
+		return work{units: d.n * g.Rows(), run: k.Rows, flops: d.flops(), serial: d.sum}
 	}}
 }
 
@@ -106,8 +113,20 @@ func depthwiseCases() []Case {
 		{n: 1, h: 2, w: 67, k: 5, stride: 1, c: 8, scale: true},
 		{n: 3, h: 7, w: 6, k: 1, stride: 2, c: 8},
 		{n: 3, h: 2, w: 3, k: 1, stride: 1, c: 24, shift: true},
+		{n: 2, h: 10, w: 9, k: 3, stride: 1, c: 40, sum: true, shift: true, act: kernel.ReLU},
+		{n: 2, h: 6, w: 7, k: 5, stride: 1, c: 24, sum: true, scale: true, res: true, act: kernel.HSwish},
+		{n: 2, h: 9, w: 7, k: 7, stride: 2, c: 24, sum: true, act: kernel.HSigmoid},
+		{n: 3, h: 7, w: 8, k: 1, stride: 2, c: 16, sum: true},
 	} {
 		cs = append(cs, d.forward(), d.backward(), d.gradient())
+	}
+	for hw := 1; hw <= 8; hw++ { // windows that images do not fill
+		for _, k := range []int{3, 5, 7} {
+			for stride := 1; stride <= 2; stride++ {
+				d := depthwise{n: 2, h: hw, w: 9 - hw, k: k, stride: stride, c: 24, scale: true, shift: true}
+				cs = append(cs, d.forward(), d.backward())
+			}
+		}
 	}
 	return cs
 }
