@@ -1,11 +1,13 @@
 package onnx
 
 import (
+	"bytes"
 	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"weft/kernel"
@@ -114,6 +116,11 @@ func TestTruncated(t *testing.T) {
 		if _, _, err := Import(raw[:i], ImportOptions{Name: "cut"}); err == nil {
 			t.Fatalf("the first %d of %d bytes are a network", i, len(raw))
 		}
+	}
+	graph := bytes.Repeat([]byte{0x0a, 0}, maxParts) // empty nodes
+	many := protowire.AppendBytes([]byte{0x3a}, graph)
+	if _, _, err := Import(many, ImportOptions{}); err == nil || !strings.Contains(err.Error(), "more than the 1048576 nodes, names and constants") {
+		t.Error(err)
 	}
 	for _, other := range []string{"", "{}", "PK\x03\x04 a zip file", strings.Repeat("x", 1000)} {
 		if _, _, err := Import([]byte(other), ImportOptions{}); err == nil || !strings.Contains(err.Error(), "this is no ONNX file") {

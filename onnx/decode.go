@@ -7,7 +7,9 @@ import (
 	"math"
 	"slices"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"weft/onnx/internal/pb"
 	"weft/safetensors"
@@ -16,8 +18,8 @@ import (
 // Limits on what is read.
 const (
 	maxFile  = 1 << 30 // bytes
-	maxNodes = 1 << 16
-	minOpset = 7 // before it, broadcasting worked otherwise
+	maxParts = 1 << 20 // messages and strings, which take more memory than they have bytes
+	minOpset = 7       // before it, broadcasting worked otherwise
 )
 
 // decode parses a file and checks what holds for the whole of it.
@@ -26,7 +28,14 @@ func decode(data []byte) (*pb.Model, error) {
 		return nil, fmt.Errorf("the file has %d bytes, more than the %d that are read", len(data), maxFile)
 	}
 	m := &pb.Model{}
-	if err := proto.Unmarshal(data, m); err != nil || m.GetGraph() == nil {
+	parts, err := count(data, m.ProtoReflect().Descriptor(), 0)
+	switch {
+	case parts > maxParts:
+		return nil, fmt.Errorf("the file has more than the %d nodes, names and constants that are read", maxParts)
+	case err == nil:
+		err = proto.Unmarshal(data, m)
+	}
+	if err != nil || m.GetGraph() == nil {
 		return nil, errors.New("this is no ONNX file, or it is truncated; export the network again")
 	}
 	opset := int64(0)
@@ -38,10 +47,33 @@ func decode(data []byte) (*pb.Model, error) {
 	if opset < minOpset {
 		return nil, fmt.Errorf("the file uses version %d of the ONNX operators; export it again with version %d or later", opset, minOpset)
 	}
-	if len(m.Graph.Node) > maxNodes {
-		return nil, fmt.Errorf("the network has %d nodes, more than the %d that are read", len(m.Graph.Node), maxNodes)
-	}
 	return m, nil
+}
+
+// count adds the messages and strings of a message that package pb knows to n, until they are too many.
+func count(data []byte, m protoreflect.MessageDescriptor, n int) (int, error) {
+	for len(data) > 0 && n <= maxParts {
+		num, typ, head := protowire.ConsumeTag(data)
+		if head < 0 {
+			return n, protowire.ParseError(head)
+		}
+		size := protowire.ConsumeFieldValue(num, typ, data[head:])
+		if size < 0 {
+			return n, protowire.ParseError(size)
+		}
+		if f := m.Fields().ByNumber(num); f != nil && typ == protowire.BytesType {
+			n++
+			if f.Message() != nil {
+				var err error
+				value, _ := protowire.ConsumeBytes(data[head:])
+				if n, err = count(value, f.Message(), n); err != nil {
+					return n, err
+				}
+			}
+		}
+		data = data[head+size:]
+	}
+	return n, nil
 }
 
 // A constant of the graph: floats, or integers such as shapes and axes.
