@@ -40,6 +40,7 @@ func avx512() impl {
 	t.name = "avx512"
 	t.winograd = winogradAVX512
 	t.winogradRepack, t.winogradTiles, t.winogradPanel = winogradRepackAVX512, winogradTilesAVX512, winogradPanelAVX512
+	t.convGrad = convGradAVX512
 	t.conv, t.depthwise = convAVX512, depthwiseAVX512
 	return t
 }

@@ -175,7 +175,7 @@ func (e *Exec) convBack(i int, op *Op, st *opState) {
 		if store {
 			e.readTo(op.In, x[g.lo*inSize:g.hi*inSize], g)
 		} else {
-			w.add(e.read(op.In, g), dc, g)
+			w.add(w.read(g), dc, g)
 		}
 		if op.In != 0 {
 			e.convInput(i, win, dc, g)
@@ -206,8 +206,9 @@ func (e *Exec) convInput(i int, win *kernel.Window, dc []float32, g group) {
 		XPitch: out.C, YPitch: in.C, Taps: l.Taps(), InMax: outPad,
 	}
 	for j := range win.Bwd {
-		c.G = &win.Bwd[j]
-		c.Rows(0, (g.hi-g.lo)*c.G.Rows())
+		if c.G = &win.Bwd[j]; len(c.G.Taps) > 0 || res == nil {
+			c.Rows(0, (g.hi-g.lo)*c.G.Rows())
+		}
 	}
 }
 

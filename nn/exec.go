@@ -213,7 +213,7 @@ func (e *Exec) Forward(g *Graph, x []float32, n int) []float32 {
 
 // conv computes the convolution and its statistics.
 func (e *Exec) conv(op *Op, st *opState) {
-	in, out := e.size(op.In), e.size(op.Out)
+	out := e.size(op.Out)
 	pixels, c := e.g.Values[op.Out].Pixels(), e.g.Values[op.Out].C
 	st.raw = e.arena.Take(e.n * out)
 	cut := e.cut(op)
@@ -222,8 +222,12 @@ func (e *Exec) conv(op *Op, st *opState) {
 	norm := e.W.Layers[op.Layer].Norm
 	win := e.windows.Get(e.g.Values[op.In].H, e.g.Values[op.In].W, op.K, op.Stride, op.Kind == Depthwise)
 	e.sweep(cut, func(g group) {
-		x, y := e.read(op.In, g), st.raw[g.lo*out:g.hi*out]
-		e.convolve(op, win, x[:(g.hi-g.lo)*in], y, g)
+		y := st.raw[g.lo*out : g.hi*out]
+		if e.byColumns(op) {
+			e.convolveColumns(op, y, g)
+		} else {
+			e.convolve(op, win, e.read(op.In, g), y, g)
+		}
 		if norm {
 			parts[g.part].measure(y, (g.hi-g.lo)*pixels, c, buf[3*c*g.part:][:3*c])
 		}

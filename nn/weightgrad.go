@@ -9,6 +9,7 @@ import "weft/kernel"
 // transformed while they are in the cache and each position goes over the whole batch.
 type weightGrad struct {
 	e    *Exec
+	op   *Op
 	grad kernel.ConvGrad
 	dw   []float32 // in the gradient, rows of grad.InMax inputs
 	cut  cut
@@ -24,7 +25,7 @@ func gradLanes(n int) int { return min(16, (n+3)/4) }
 func (e *Exec) newWeightGrad(op *Op) *weightGrad {
 	in, out := e.g.Values[op.In], e.g.Values[op.Out]
 	l := &e.W.Layers[op.Layer]
-	w := &weightGrad{e: e, dw: e.W.Of(e.Grad, op.Layer, Weight), cut: e.cut(op), grad: kernel.ConvGrad{
+	w := &weightGrad{e: e, op: op, dw: e.W.Of(e.Grad, op.Layer, Weight), cut: e.cut(op), grad: kernel.ConvGrad{
 		G:   &e.windows.Get(in.H, in.W, op.K, op.Stride, false).Fwd,
 		Cin: in.C, Cout: out.C, XPitch: in.C, YPitch: out.C, Taps: l.Taps(), InMax: l.In,
 	}}
@@ -32,12 +33,27 @@ func (e *Exec) newWeightGrad(op *Op) *weightGrad {
 		w.tiles = e.newWinogradGrad(op)
 		return w
 	}
+	columns := e.byColumns(op)
+	if columns {
+		n := l.Taps() * l.In
+		w.grad = kernel.ConvGrad{
+			G: kernel.IdentityGather(out.Pixels()), Cin: n, Cout: out.C, XPitch: n, YPitch: out.C, Taps: 1, InMax: n,
+		}
+	}
 	lanes := gradLanes(e.n)
-	if size := w.size(); lanes*size <= e.n*(e.size(op.In)+e.size(op.Out)) {
+	if size := w.size(); columns || lanes*size <= e.n*(e.size(op.In)+e.size(op.Out)) {
 		w.cut = cut{lanes: lanes, per: min(w.cut.per, (e.n+lanes-1)/lanes)}
 		w.sums = e.arena.Take(lanes * size)
 	}
 	return w
+}
+
+// read returns the inputs of a group that add takes.
+func (w *weightGrad) read(g group) []float32 {
+	if w.e.byColumns(w.op) {
+		return w.e.readColumns(w.op, g)
+	}
+	return w.e.read(w.op.In, g)
 }
 
 // size returns the length of one lane's sum.

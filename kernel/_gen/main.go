@@ -34,9 +34,11 @@ func main() {
 // files maps each pair of output files, relative to package kernel and without the
 // endings, to what generates it.
 var files = map[string]func(*asm){
-	"conv":       convFile,
-	"conv512":    conv512File,
-	"convgrad":   convGradFile,
+	"conv":        convFile,
+	"conv512":     conv512File,
+	"convgrad":    convGradFile,
+	"convgrad512": convGrad512File,
+
 	"depthwise":  depthwiseFile,
 	"columns":    columnsFile,
 	"flat":       flatFile,
