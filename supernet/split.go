@@ -17,9 +17,9 @@ type parts struct {
 const (
 	// leastPart is the shortest work in ns worth handing to another thread, which costs
 	// about 0.2 µs when that thread is awake, and the transfer of what it reads and writes.
-	leastPart = 5_000
-	// mostParts is into how many parts a job is cut: several a thread, so that one that is
-	// held up leaves some to the others.
+	leastPart = 2_000
+	// mostParts is into how many parts a job is cut at most: several a thread, so that one
+	// that is held up leaves some to the others. Short jobs are cut less.
 	mostParts = 8
 	// manyWeights is how many weights are worth reading once rather than once a thread.
 	manyWeights = 64 << 10
@@ -34,11 +34,13 @@ func (j *job) cut() parts {
 	p := parts{across: 1, n: 1}
 	p.rows, p.panels = j.size()
 	p.high, p.wide = p.rows, p.panels
-	want := j.nanoseconds() / leastPart
-	if want < 2 {
+	want := 1
+	for ns := j.nanoseconds(); ns >= 2*leastPart && want < mostParts; ns /= 4 {
+		want *= 2
+	}
+	if want == 1 {
 		return p
 	}
-	want = min(want, mostParts)
 	heavy := j.op.weights() > max(manyWeights, j.images*j.op.in.Size())
 	if p.panels > partPanels && (heavy || p.rows < 2*partRows) {
 		p.wide = roundUp((p.panels+want-1)/want, partPanels)
@@ -94,11 +96,29 @@ func (w *Worker) together(j *job) {
 	w.pool.Run(s.parts.n, s)
 }
 
-// alone runs a job on one thread.
+// alone runs a job on one thread: part by part if the kernel's last bits depend on the
+// range, which those of direct convolutions do.
 func (w *Worker) alone(j *job, thread int) {
+	if !j.isDense() {
+		rows, panels := j.size()
+		j.run(&w.tools[thread], 0, rows, 0, panels)
+		return
+	}
 	p := j.cut()
 	for i := range p.n {
 		j.part(&p, i, &w.tools[thread])
+	}
+}
+
+// isDense reports whether the job runs kernel.Conv.
+func (j *job) isDense() bool {
+	switch j.op.kind {
+	case nn.Conv:
+		return !j.asTiles()
+	case nn.SE:
+		return j.phase == squeeze || j.phase == excite
+	default:
+		return j.op.kind == nn.FC
 	}
 }
 
