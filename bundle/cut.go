@@ -1,7 +1,7 @@
 package bundle
 
 import (
-	"fmt"
+	"strconv"
 
 	"weft/supernet"
 )
@@ -61,7 +61,7 @@ func (b *Bundle) cutRanges(a supernet.Arch, alone *supernet.Space) (supernet.Ran
 func Fixed(name string, net *supernet.Supernet, norms supernet.Norms) *Bundle {
 	b := &Bundle{Net: net, Norms: norms, Info: Info{Name: name}}
 	for i := range net.Space.Classes {
-		b.ClassNames = append(b.ClassNames, fmt.Sprint(i))
+		b.ClassNames = append(b.ClassNames, strconv.Itoa(i))
 	}
 	a := net.Space.Max()
 	s := Subnet{Arch: net.Space.Format(a)}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"weft/atomicfile"
+	"weft/supernet"
 )
 
 // ProfileVersion is the version of the sidecar's format.
@@ -23,9 +24,12 @@ type Machine struct {
 
 // Profile holds the latencies of a bundle's subnets on one kind of worker.
 type Profile struct {
-	Digest  string         `json:"digest"` // SHA-256 of the bundle's file
-	Machine Machine        `json:"machine"`
-	Subnets []SubnetTiming `json:"subnets"`
+	Digest  string  `json:"digest"` // SHA-256 of the bundle's file
+	Machine Machine `json:"machine"`
+	// Tuning is how layers are computed, on which the latencies and the last bits of the
+	// answers depend; nil for supernet.Rule with the usual budget.
+	Tuning  *supernet.Tuning `json:"tuning,omitempty"`
+	Subnets []SubnetTiming   `json:"subnets"`
 }
 
 // SubnetTiming is the latency of one subnet.
@@ -96,6 +100,11 @@ const maxLatencyUS = 1e12
 func (p *Profile) check() error {
 	if len(p.Subnets) == 0 {
 		return errors.New("a profile without subnets")
+	}
+	if p.Tuning != nil {
+		if err := p.Tuning.Check(); err != nil {
+			return err
+		}
 	}
 	for _, t := range p.Subnets {
 		if len(t.LatencyUS) == 0 {

@@ -196,7 +196,7 @@ func perChannel(given []float32, text string, def float64, channels int) ([]floa
 		v = append(v, float64(x))
 	}
 	if v == nil && text != "" {
-		for _, t := range strings.Split(text, ",") {
+		for t := range strings.SplitSeq(text, ",") {
 			x, err := strconv.ParseFloat(t, 32)
 			if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
 				return nil, fmt.Errorf("the file's metadata has %q", text)

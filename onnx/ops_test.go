@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -75,11 +76,11 @@ func (s *sketch) conv(in string, cin, cout, k int, attrs ...*pb.Attribute) strin
 	p := int64((k - 1) / 2)
 	attrs = append([]*pb.Attribute{ints("pads", p, p, p, p)}, attrs...)
 	seen, last := map[string]bool{}, []*pb.Attribute{}
-	for i := len(attrs) - 1; i >= 0; i-- {
-		if !seen[attrs[i].Name] {
-			last = append(last, attrs[i])
+	for _, a := range slices.Backward(attrs) {
+		if !seen[a.Name] {
+			last = append(last, a)
 		}
-		seen[attrs[i].Name] = true
+		seen[a.Name] = true
 	}
 	group := attributes(&pb.Node{Attribute: last}).int("group", 1)
 	per := cin / group

@@ -40,16 +40,16 @@ type writer8 struct {
 func (w *writer8) value(v int) string { return "v" + strconv.Itoa(v) }
 
 // quantise makes value v of a tensor of reals.
-func (w *writer8) quantise(real string, v int) {
-	w.through(real, "q"+strconv.Itoa(v), w.value(v), w.n.Values[v].Params)
+func (w *writer8) quantise(value string, v int) {
+	w.through(value, "q"+strconv.Itoa(v), w.value(v), w.n.Values[v].Params)
 }
 
 // through quantises a tensor into bytes and those into reals again.
-func (w *writer8) through(real, quantised, out string, p quant.Params) {
+func (w *writer8) through(value, quantised, out string, p quant.Params) {
 	scale, zero := out+".scale", out+".zero"
 	w.floats(scale, nil, []float32{p.Scale})
 	w.raw(zero, pb.Tensor_UINT8, nil, []byte{p.Zero})
-	w.node("QuantizeLinear", quantised, []string{real, scale, zero})
+	w.node("QuantizeLinear", quantised, []string{value, scale, zero})
 	w.node("DequantizeLinear", out, []string{quantised, scale, zero})
 }
 
@@ -84,12 +84,12 @@ func (w *writer8) op(o *quant.Op) error {
 
 // rectified quantises the output of o after a ReLU if o has one. Where the zero point is
 // 0, quantising does the same.
-func (w *writer8) rectified(o *quant.Op, real string) {
+func (w *writer8) rectified(o *quant.Op, value string) {
 	if o.Act == kernel.ReLU && w.n.Values[o.Out].Zero != 0 {
-		w.node("Relu", real+".relu", []string{real})
-		real += ".relu"
+		w.node("Relu", value+".relu", []string{value})
+		value += ".relu"
 	}
-	w.quantise(real, o.Out)
+	w.quantise(value, o.Out)
 }
 
 // conv appends a convolution and what follows it: nothing or ReLU; quantisation by Own and

@@ -22,20 +22,38 @@ func (e *planExecutor) Run(s int, images []float32, n int, logits []float32) err
 	return nil
 }
 
-// Plans compiles what a bundle serves, in the order of its Points.
-func Plans(b *bundle.Bundle) ([]*supernet.Plan, error) {
-	table, int8 := supernet.NewTable(b.Net, b.Norms), supernet.NewInt8(b.Net, b.Norms, b.Ranges)
-	var plans []*supernet.Plan
-	for _, s := range b.Points() {
-		a, err := b.Net.Space.Parse(s.Arch)
-		if err != nil {
+// wholeNorms is up to how many bytes of normalisations are kept in full precision: where
+// there are so many subnets that these count, half of it changes no answer that matters.
+const wholeNorms = 16 << 20
+
+// Plans compiles what a bundle serves, in the order of its Points, with the tuning of its
+// profile or, if that is nil, by rule.
+func Plans(b *bundle.Bundle, tuning *supernet.Tuning) ([]*supernet.Plan, error) {
+	if tuning == nil {
+		rule := b.Net.Rule(b.Net.WinogradBytes())
+		tuning = &rule
+	}
+	points := b.Points()
+	archs := make([]supernet.Arch, len(points))
+	for i, s := range points {
+		var err error
+		if archs[i], err = b.Net.Space.Parse(s.Arch); err != nil {
 			return nil, err
 		}
+	}
+	norms, err := b.Net.Space.NormBytes(archs)
+	if err != nil {
+		return nil, err
+	}
+	table := supernet.NewTableWith(b.Net, b.Norms, supernet.Options{Tuning: *tuning, Half: norms > wholeNorms})
+	int8 := supernet.NewInt8(b.Net, b.Norms, b.Ranges)
+	var plans []*supernet.Plan
+	for i, s := range points {
 		compile := table.Plan
 		if s.Int8 {
 			compile = int8.Plan
 		}
-		p, err := compile(a)
+		p, err := compile(archs[i])
 		if err != nil {
 			return nil, err
 		}
@@ -51,7 +69,7 @@ func Plans(b *bundle.Bundle) ([]*supernet.Plan, error) {
 func Local(name string, b *bundle.Bundle, p *bundle.Profile, pools []*kernel.Pool) (Model, error) {
 	space := b.Net.Space
 	m := Model{Name: name, H: space.Input.H, W: space.Input.W, C: space.Input.C, Classes: space.Classes, ClassNames: b.ClassNames}
-	plans, err := Plans(b)
+	plans, err := Plans(b, p.Tuning)
 	if err != nil {
 		return m, err
 	}

@@ -57,6 +57,26 @@ type Memory struct {
 	Plans    int `json:"plans"`
 }
 
+// NormBytes returns what the folded normalisations of so many subnets take in full
+// precision; those that subnets share count once.
+func (s *Space) NormBytes(archs []Arch) (int, error) {
+	seen := map[nn.NormKey]bool{0: true}
+	bytes := 0
+	for _, a := range archs {
+		g, err := s.Lower(a)
+		if err != nil {
+			return 0, err
+		}
+		for i, k := range g.NormKeys() {
+			if !seen[k] {
+				seen[k] = true
+				bytes += 2 * 4 * g.Values[g.Ops[i].Out].C
+			}
+		}
+	}
+	return bytes, nil
+}
+
 // Total is the sum of all parts.
 func (m Memory) Total() int {
 	return m.Weights + m.Winograd + m.Kernels + m.Norms + m.Windows + m.Ops + m.Plans

@@ -18,8 +18,8 @@ import (
 // newExportCmd returns the export command.
 func newExportCmd() *cobra.Command {
 	var (
-		which, out   string
-		pixels, int8 bool
+		which, out  string
+		pixels, in8 bool
 	)
 	cmd := &cobra.Command{
 		Use:   "export [model.weft]",
@@ -51,12 +51,12 @@ Without a bundle the one built in is used.`,
 				return usagef("--subnet %s names %d subnets: choose max, min, or one architecture", which, len(archs))
 			}
 			ext := filepath.Ext(out)
-			if (int8 || pixels) && ext != ".onnx" {
+			if (in8 || pixels) && ext != ".onnx" {
 				return usagef("--int8 and --pixels are for .onnx; a .weft has the subnet's int8 without being asked")
 			}
 			switch ext {
 			case ".onnx":
-				return exportONNX(m.Bundle, archs[0], out, pixels, int8)
+				return exportONNX(m.Bundle, archs[0], out, pixels, in8)
 			case ".safetensors":
 				return exportArrays(m.Bundle, archs[0], out)
 			case ".weft":
@@ -70,13 +70,13 @@ Without a bundle the one built in is used.`,
 	f.StringVar(&which, "subnet", "max", "subnet to write: max, min, or one architecture")
 	f.StringVarP(&out, "output", "o", "", "file to write")
 	f.BoolVar(&pixels, "pixels", false, "ONNX: take [N,H,W,C] of pixel/255 and normalise in the graph")
-	f.BoolVar(&int8, "int8", false, "ONNX: write the subnet in int8")
+	f.BoolVar(&in8, "int8", false, "ONNX: write the subnet in int8")
 	must(cmd.MarkFlagFilename("output", "onnx", "safetensors", "weft"))
 	return cmd
 }
 
-func exportONNX(b *bundle.Bundle, a supernet.Arch, path string, pixels, int8 bool) error {
-	raw, err := encodeONNX(b, a, onnx.Options{Pixels: pixels, Producer: thisBuild().Version, Classes: b.ClassNames}, int8)
+func exportONNX(b *bundle.Bundle, a supernet.Arch, path string, pixels, in8 bool) error {
+	raw, err := encodeONNX(b, a, onnx.Options{Pixels: pixels, Producer: thisBuild().Version, Classes: b.ClassNames}, in8)
 	if err != nil {
 		return err
 	}
@@ -86,8 +86,8 @@ func exportONNX(b *bundle.Bundle, a supernet.Arch, path string, pixels, int8 boo
 	})
 }
 
-func encodeONNX(b *bundle.Bundle, a supernet.Arch, o onnx.Options, int8 bool) ([]byte, error) {
-	if !int8 {
+func encodeONNX(b *bundle.Bundle, a supernet.Arch, o onnx.Options, in8 bool) ([]byte, error) {
+	if !in8 {
 		return onnx.Export(b.Net, b.Norms, a, o)
 	}
 	n, err := supernet.NewInt8(b.Net, b.Norms, b.Ranges).Network(a)

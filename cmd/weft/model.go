@@ -94,19 +94,23 @@ func (m *model) profile(ctx context.Context, threads int, again bool, bars *prog
 			return p, err
 		}
 	}
-	plans, err := serve.Plans(m.Bundle)
+	pool := kernel.NewPool(threads)
+	defer pool.Close()
+	tuning, err := m.Net.Tune(pool, m.Net.WinogradBytes(), time.Now)
 	if err != nil {
 		return nil, err
 	}
-	pool := kernel.NewPool(threads)
-	defer pool.Close()
+	plans, err := serve.Plans(m.Bundle, &tuning)
+	if err != nil {
+		return nil, err
+	}
 	bar := bars.Start("profile", "rounds", 0, int64(search.Rounds()))
 	lat, err := search.Latencies(ctx, supernet.NewWorker(pool), plans, maxBatch, time.Now, func() { bar.Add(1) })
 	bar.End()
 	if err != nil {
 		return nil, err
 	}
-	p := &bundle.Profile{Digest: m.digest, Machine: machine}
+	p := &bundle.Profile{Digest: m.digest, Machine: machine, Tuning: &tuning}
 	for i, s := range m.Points() {
 		t := bundle.SubnetTiming{Arch: s.Name()}
 		for _, d := range lat[i] {
