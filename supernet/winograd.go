@@ -34,8 +34,8 @@ func (t *Tuning) of(layer string) *LayerTuning {
 }
 
 // WinogradBytes is how much memory transformed weights may take unless the user says
-// otherwise: half of what the weights take.
-func (s *Supernet) WinogradBytes() int { return 4 * len(s.W.Data) / 2 }
+// otherwise: half of what the weights take, and 16 MiB in any case.
+func (s *Supernet) WinogradBytes() int { return max(4*len(s.W.Data)/2, 16<<20) }
 
 // Rule returns the Tuning that goes by shapes alone, for when nothing was measured:
 // F(4×4, 3×3) or F(2×2, 3×3) for the layers that save most time per byte of transformed

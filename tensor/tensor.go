@@ -11,13 +11,15 @@ import (
 // Align is the byte alignment of every allocation: one cache line, two AVX2 vectors.
 const Align = 64
 
-// Floats returns n zeroed float32 values that start on an Align boundary.
+// Floats returns n zeroed float32 values that start on an Align boundary; many of them lie
+// on huge pages where the system has those.
 func Floats(n int) []float32 {
 	if n == 0 {
 		return nil
 	}
 	pad := Align / 4
 	s := make([]float32, n+pad)
+	preferHuge(s)
 	off := 0
 	if r := int(uintptr(unsafe.Pointer(&s[0])) % Align); r != 0 {
 		off = (Align - r) / 4
