@@ -88,11 +88,6 @@ type chunks func(i, thread int)
 
 func (f chunks) Do(i, thread int) { f(i, thread) }
 
-// ranges runs f over [0, n) cut into pieces of size step.
-func (e *Exec) ranges(n, step int, f func(lo, hi int)) {
-	e.pool.Run((n+step-1)/step, chunks(func(i, _ int) { f(i*step, min(n, i*step+step)) }))
-}
-
 // group is a few images on their way through an operation.
 type group struct {
 	lane   int  // groups of one lane run in order, one after the other
