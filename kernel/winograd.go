@@ -10,8 +10,8 @@ import "math"
 //
 // over its (M+2)×(M+2) inputs x, then act(scale·y + shift + res) as in Conv. That takes
 // (M+2)² multiplications an input and output channel where Conv takes 9·M²: 4 times fewer
-// for M = 4, 2.25 times fewer for M = 2. The interpolation points are 0, ±1, ±2, ∞ for
-// M = 4 and 0, ±1, ∞ for M = 2.
+// for M = 4, 2.25 times fewer for M = 2. The interpolation points are 0, ±1/√2, ±√2, ∞
+// for M = 4, with half the error of 0, ±1, ±2, ∞, and 0, ±1, ∞ for M = 2.
 //
 // Sums are rounded otherwise than in Conv: against exact sums of normally distributed
 // values, the error relative to the largest output is at most 4e-6 for M = 4 and 2e-6 for
