@@ -166,18 +166,22 @@ func MeanPool8(y, x []uint8, pixels, c int, xZero uint8, scale float32, zero uin
 	kernels8().mean(y, x, pixels, c, xZero, scale, zero)
 }
 
-// MaxPool8 computes the maximum over the taps of each output pixel of one image that are
-// not padding. x: [InPix][c], y: [OutPix][c].
-func MaxPool8(g *Gather, y, x []uint8, c int) {
+// MaxPool8 computes the output pixels [lo, hi) of one image: the maximum over the taps
+// that are not padding. x: [InPix][c], y: [OutPix][c].
+func MaxPool8(g *Gather, y, x []uint8, c, lo, hi int) {
 	checkPool8("max pool8", g, x, y, c)
-	kernels8().maxPool(g, y, x, c)
+	if lo < hi {
+		kernels8().maxPool(g, y[:hi*c], x, c, lo)
+	}
 }
 
-// AvgPool8 computes the mean over the n taps of each output pixel that are not padding:
-// y = rne(float32(Σ x)/n). Inputs and outputs share scale and zero point.
-func AvgPool8(g *Gather, y, x []uint8, c int) {
+// AvgPool8 computes the output pixels [lo, hi) of one image: the mean over the n taps that
+// are not padding, y = rne(float32(Σ x)/n). Inputs and outputs share scale and zero point.
+func AvgPool8(g *Gather, y, x []uint8, c, lo, hi int) {
 	checkPool8("avg pool8", g, x, y, c)
-	kernels8().avgPool(g, y, x, c)
+	if lo < hi {
+		kernels8().avgPool(g, y[:hi*c], x, c, lo)
+	}
 }
 
 // padRows8 holds, for each zero point in use, a row of it: what padding reads.

@@ -10,8 +10,8 @@ type impl8 struct {
 	add       func(y, a, b []uint8, f Affine8)
 	gate      func(y, x, gate []uint8, rows int, xZero, gateZero uint8, scale float32, zero uint8)
 	mean      func(y, x []uint8, pixels, c int, xZero uint8, scale float32, zero uint8)
-	maxPool   func(g *Gather, y, x []uint8, c int)
-	avgPool   func(g *Gather, y, x []uint8, c int)
+	maxPool   func(g *Gather, y, x []uint8, c, lo int) // up to the end of y
+	avgPool   func(g *Gather, y, x []uint8, c, lo int)
 }
 
 var generic8 = impl8{
@@ -135,9 +135,9 @@ func meanPool8Generic(y, x []uint8, pixels, c int, xZero uint8, scale float32, z
 	}
 }
 
-func maxPool8Generic(g *Gather, y, x []uint8, c int) {
+func maxPool8Generic(g *Gather, y, x []uint8, c, lo int) {
 	taps := len(g.Taps)
-	for i := range y[:g.OutPix*c] {
+	for i := lo * c; i < len(y); i++ {
 		var best uint8
 		for _, p := range g.In[i/c*taps:][:taps] {
 			if p >= 0 {
@@ -148,9 +148,9 @@ func maxPool8Generic(g *Gather, y, x []uint8, c int) {
 	}
 }
 
-func avgPool8Generic(g *Gather, y, x []uint8, c int) {
+func avgPool8Generic(g *Gather, y, x []uint8, c, lo int) {
 	taps := len(g.Taps)
-	for i := range y[:g.OutPix*c] {
+	for i := lo * c; i < len(y); i++ {
 		var sum, n int32
 		for _, p := range g.In[i/c*taps:][:taps] {
 			if p >= 0 {

@@ -48,10 +48,10 @@ func meanPool8AVX2(y, x []uint8, pixels, c int, xZero uint8, scale float32, zero
 	mean8(&y[0], &x[0], pixels, c, int32(pixels)*int32(xZero), scale, int32(zero), limit8)
 }
 
-func maxPool8AVX2(g *Gather, y, x []uint8, c int) {
-	maxPool8(&y[0], &x[0], &g.In[0], len(g.Taps), g.OutPix, c, limit8)
+func maxPool8AVX2(g *Gather, y, x []uint8, c, lo int) {
+	maxPool8(&y[lo*c], &x[0], &g.In[lo*len(g.Taps)], len(g.Taps), len(y)/c-lo, c, limit8)
 }
 
-func avgPool8AVX2(g *Gather, y, x []uint8, c int) {
-	avgPool8(&y[0], &x[0], &g.In[0], len(g.Taps), g.OutPix, c, limit8)
+func avgPool8AVX2(g *Gather, y, x []uint8, c, lo int) {
+	avgPool8(&y[lo*c], &x[0], &g.In[lo*len(g.Taps)], len(g.Taps), len(y)/c-lo, c, limit8)
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"weft/kernel"
+	"weft/tensor"
 )
 
 // Weights are the int8 weights of one layer at its maximum size, in the layout that the
@@ -84,14 +85,14 @@ func NewDense(packed []float32, out, taps, in int) (*Weights, error) {
 			return nil, fmt.Errorf("%d inputs of %d taps cannot be quantised: inputs must be a multiple of 4", in, taps)
 		}
 	}
-	w.Data = make([]int8, kernel.PackedLen8(out, w.KernelTaps(), w.KernelIn(in)))
+	w.Data = tensor.Make[int8](kernel.PackedLen8(out, w.KernelTaps(), w.KernelIn(in)))
 	w.quantise(max(in, 1), func(o, t, i int) float32 { return packed[kernel.PackedIndex(taps, in, o, t, i)] })
 	return w, nil
 }
 
 // NewDepthwise quantises weights [taps][channels].
 func NewDepthwise(weights []float32, taps, channels int) *Weights {
-	w := &Weights{Out: channels, Taps: taps, Data: make([]int8, kernel.DepthwiseLen8(channels, taps))}
+	w := &Weights{Out: channels, Taps: taps, Data: tensor.Make[int8](kernel.DepthwiseLen8(channels, taps))}
 	w.quantise(1, func(o, t, _ int) float32 { return weights[t*channels+o] })
 	return w
 }

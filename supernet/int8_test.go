@@ -323,6 +323,40 @@ func TestInt8ThreadsTiersAndBatches(t *testing.T) {
 	}
 }
 
+// TestInt8SharesEveryOperation: the same bits come of it when threads share operations that
+// are too small for it.
+func TestInt8SharesEveryOperation(t *testing.T) {
+	defer func(n int) { shareMACs = n }(shareMACs)
+	for _, name := range append(spaces8, "resnet-28s@8") {
+		n := newNet8(t, name)
+		for _, a := range n.archs {
+			p, err := NewInt8(n.net, n.norms, n.ranges).Plan(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := testImages(n.net.Space, 3)
+			var want []float32
+			for threads := 1; threads <= 3; threads++ {
+				shareMACs = 0
+				pool := kernel.NewPool(threads)
+				w := NewWorker(pool)
+				for images := 1; images <= 3; images += 2 {
+					got := make([]float32, 3*p.Classes)
+					w.Run(p, x, images, got)
+					got = got[:p.Classes]
+					if want == nil {
+						want = got
+					}
+					if !slices.Equal(got, want) {
+						t.Fatalf("%s: %d threads, %d images: got %v, want %v", name, threads, images, got, want)
+					}
+				}
+				pool.Close()
+			}
+		}
+	}
+}
+
 // TestInt8AllocatesNothing: switching between plans costs no memory.
 func TestInt8AllocatesNothing(t *testing.T) {
 	for _, name := range spaces8 {

@@ -6,6 +6,7 @@ import (
 
 	"weft/kernel"
 	"weft/quant"
+	"weft/tensor"
 )
 
 // plan8 is what an int8 Plan runs: operations that all plans of a table share, and where
@@ -38,10 +39,11 @@ type op8 struct {
 	scale   float32        // Mul, GlobalPool
 	x, res  uint8          // zero points
 	zero    uint8
-	in, out int // bytes of one image
-	pixels  int // of the input
-	ch      int
-	rows    int // units of work, an image
+	name    string // of the layer
+	k       int    // window and stride
+	stride  int
+	in, out tensor.Shape
+	rows    int // units of work of an image: output pixels, of a mean the image
 	macs    int // multiply-adds of a row, or as many as take its time
 }
 
@@ -134,8 +136,9 @@ func (q *plan8) place(n *quant.Network) {
 func (t *Int8) compile(n *quant.Network, o *quant.Op) (*op8, error) {
 	x, y := n.Values[o.In], n.Values[o.Out]
 	op := &op8{
-		kind: o.Kind, x: x.Zero, zero: y.Zero, in: x.Size(), out: y.Size(), pixels: x.Pixels(), ch: x.C, rows: 1, macs: 8 * x.Size(),
+		kind: o.Kind, x: x.Zero, zero: y.Zero, name: o.Name, k: o.K, stride: o.Stride, in: x.Shape, out: y.Shape, rows: y.Pixels(),
 	}
+	op.macs = 8 * x.Size() / op.rows
 	if o.Res >= 0 {
 		op.res = n.Values[o.Res].Zero
 	}
@@ -144,20 +147,19 @@ func (t *Int8) compile(n *quant.Network, o *quant.Op) (*op8, error) {
 		if o.Res >= 0 && o.W.Window > 0 {
 			return nil, fmt.Errorf("layer %s adds a residual to a convolution of the image, which has no int8 form", o.Name)
 		}
-		op.rows = y.Pixels()
 		op.conv = t.conv(n, o)
 		if o.W.Window > 0 {
 			op.columns = t.column(x.Shape, o)
 		}
 		op.macs = op.conv.Cin * len(op.conv.G.Taps) * op.conv.Cout
 	case quant.Depthwise:
-		op.rows = y.Pixels()
 		g := t.ring(x.Shape, o)
 		op.dw = kernel.Depthwise8{G: g, W: o.W.Data, C: y.C, Pad: x.Zero, Requant8: requant(n, o, 1, g.Taps)}
 		op.macs = o.K * o.K * y.C * 6
 	case quant.MaxPool, quant.AvgPool:
 		op.gather = &t.windows.Get(x.H, x.W, o.K, o.Stride, false).Fwd
 	case quant.GlobalPool:
+		op.rows, op.macs = 1, 8*x.Size()
 		op.scale = x.Scale / (y.Scale * float32(x.Pixels()))
 	case quant.Add:
 		op.affine = quant.Sum(x.Params, n.Values[o.Res].Params, y.Params)

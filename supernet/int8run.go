@@ -30,9 +30,10 @@ type batch8 struct {
 	group  int
 	images []float32
 	logits []float32
+	timing timing
 }
 
-// job8 is one operation on a group of images; its units are rows.
+// job8 is one operation on a group of images.
 type job8 struct {
 	op        *op8
 	conv      kernel.Conv8
@@ -51,7 +52,8 @@ type split8 struct {
 }
 
 // shareMACs is how many multiply-adds are worth sharing: several microseconds of work.
-const shareMACs = 1_000_000
+// Tests share everything.
+var shareMACs = 1_000_000
 
 // share runs a job of so many units on all threads, or on this one where that is little
 // work.
@@ -62,11 +64,8 @@ func (w *Worker) share(j *job8, units int) {
 		return
 	}
 	// Two chunks a thread, of whole tiles.
-	s := split8{w: &w.int8, job: j, units: units, chunk: (units/(2*threads) + 23) / 24 * 24}
-	chunks := 0
-	if s.chunk > 0 {
-		chunks = (units + s.chunk - 1) / s.chunk
-	}
+	s := split8{w: &w.int8, job: j, units: units, chunk: max((units/(2*threads)+23)/24, 1) * 24}
+	chunks := (units + s.chunk - 1) / s.chunk
 	if c := &j.op.conv; chunks < 2*threads && c.Cout >= 2*threads*kernel.Panel {
 		panels := kernel.Panels(c.Cout)
 		s.panels = (panels + 2*threads - 1) / (2 * threads)
@@ -153,7 +152,9 @@ func (b *batch8) through(i, thread int, together bool) {
 	lo := i * b.group
 	n := min(b.group, b.n-lo)
 	at := func(place int) []uint8 { return t.values[place*n*line8:] }
+	b.timing.start()
 	kernel.Quantise8(at(q.input), b.images[lo*q.inputSize:(lo+n)*q.inputSize], q.sub, q.mul, q.zero)
+	b.timing.lap(0)
 	j := &t.job
 	for k := range q.steps {
 		s := &q.steps[k]
@@ -168,6 +169,7 @@ func (b *batch8) through(i, thread int, together bool) {
 		} else {
 			j.run(0, units)
 		}
+		b.timing.lap(k + 1)
 	}
 	for k := range n {
 		copy(b.logits[(lo+k)*b.p.Classes:(lo+k+1)*b.p.Classes], t.logits[k*q.logits:])
@@ -183,7 +185,7 @@ func (j *job8) prepare(n int, logits []float32) {
 		j.conv.X, j.conv.Y, j.conv.Res = j.x, j.y, j.res
 		if c := o.columns; c != nil {
 			for i := range n {
-				c.fill(j.res[i*c.size:(i+1)*c.size], j.x[i*o.in:(i+1)*o.in], o.x)
+				c.fill(j.res[i*c.size:(i+1)*c.size], j.x[i*o.in.Size():(i+1)*o.in.Size()], o.x)
 			}
 			j.conv.X, j.conv.Res = j.res, nil
 		}
@@ -196,32 +198,38 @@ func (j *job8) prepare(n int, logits []float32) {
 	}
 }
 
-// run computes units [lo, hi): rows of convolutions, whole images of the rest.
+// run computes units [lo, hi): output pixels, but whole images of means.
 func (j *job8) run(lo, hi int) {
 	o := j.op
-	switch o.kind {
+	switch c := o.out.C; o.kind {
 	case quant.Conv, quant.FC:
 		j.conv.Rows(lo, hi)
 	case quant.Depthwise:
 		j.dw.Rows(lo, hi)
 	case quant.Add:
-		kernel.Add8(j.y[lo*o.out:hi*o.out], j.x[lo*o.in:hi*o.in], j.res[lo*o.in:hi*o.in], o.affine)
+		kernel.Add8(j.y[lo*c:hi*c], j.x[lo*c:hi*c], j.res[lo*c:hi*c], o.affine)
 	default:
-		for i := lo; i < hi; i++ {
-			j.image(j.x[i*o.in:(i+1)*o.in], j.y[i*o.out:(i+1)*o.out], i)
+		for lo < hi {
+			i := lo / o.rows
+			n := min(hi-lo, (i+1)*o.rows-lo)
+			j.image(i, lo-i*o.rows, n)
+			lo += n
 		}
 	}
 }
 
-func (j *job8) image(x, y []uint8, i int) {
-	switch o := j.op; o.kind {
+// image computes n units from lo on of image i.
+func (j *job8) image(i, lo, n int) {
+	o, c := j.op, j.op.in.C
+	x, y := j.x[i*o.in.Size():(i+1)*o.in.Size()], j.y[i*o.out.Size():(i+1)*o.out.Size()]
+	switch o.kind {
 	case quant.MaxPool:
-		kernel.MaxPool8(o.gather, y, x, o.ch)
+		kernel.MaxPool8(o.gather, y, x, c, lo, lo+n)
 	case quant.AvgPool:
-		kernel.AvgPool8(o.gather, y, x, o.ch)
+		kernel.AvgPool8(o.gather, y, x, c, lo, lo+n)
 	case quant.GlobalPool:
-		kernel.MeanPool8(y, x, o.pixels, o.ch, o.x, o.scale, o.zero)
+		kernel.MeanPool8(y, x, o.in.Pixels(), c, o.x, o.scale, o.zero)
 	case quant.Mul:
-		kernel.Gate8(y, x, j.res[i*o.ch:(i+1)*o.ch], o.pixels, o.x, o.res, o.scale, o.zero)
+		kernel.Gate8(y[lo*c:], x[lo*c:], j.res[i*c:(i+1)*c], n, o.x, o.res, o.scale, o.zero)
 	}
 }

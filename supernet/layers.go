@@ -12,7 +12,7 @@ import (
 type Layer struct {
 	Name    string // of the supernet's layer; the kind where it has no weights
 	Kind    string
-	Kernel  string // how it is computed: direct, or winograd-2 or -4
+	Kernel  string // how it is computed: direct, winograd-2 or -4, or int8
 	In, Out tensor.Shape
 	K       int // kernel and stride, 0 without
 	Stride  int
@@ -29,6 +29,9 @@ type Layer struct {
 // operation, so that each has a time.
 func (w *Worker) Layers(p *Plan, images []float32, n, rounds int, now func() time.Time) []Layer {
 	w.Reserve(p, n)
+	if p.int8 != nil {
+		return w.layers8(p, images, n, rounds, now)
+	}
 	layers := p.describe(n)
 	logits := make([]float32, n*p.Classes)
 	for round := range rounds {
@@ -40,13 +43,18 @@ func (w *Worker) Layers(p *Plan, images []float32, n, rounds int, now func() tim
 				w.run.through(0, group, true)
 			}
 		}
-		for i, t := range times {
-			if round == 0 || t < layers[i].Time {
-				layers[i].Time = t
-			}
-		}
+		shortest(layers, times, round)
 	}
 	return layers
+}
+
+// shortest keeps the least time of each layer.
+func shortest(layers []Layer, times []time.Duration, round int) {
+	for i, t := range times {
+		if round == 0 || t < layers[i].Time {
+			layers[i].Time = t
+		}
+	}
 }
 
 // timing adds up how long operations take, if times is not nil; operation i of the plan

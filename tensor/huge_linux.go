@@ -14,13 +14,11 @@ const hugePage = 2 << 20
 // hundreds of megabytes skips most of their pages, and would wait for the addresses of those
 // that it reads (the second-level TLB of a core knows some 3,000). A system that refuses
 // gives small pages.
-func preferHuge(s []float32) {
-	if 4*len(s) < 2*hugePage {
+func preferHuge(s []byte) {
+	if len(s) < 2*hugePage {
 		return
 	}
-	p := unsafe.Pointer(unsafe.SliceData(s))
-	page := uintptr(os.Getpagesize())
-	skip := -uintptr(p) % page
-	b := unsafe.Slice((*byte)(unsafe.Add(p, skip)), (uintptr(4*len(s))-skip)&^(page-1))
-	_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
+	page := os.Getpagesize()
+	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(s)))) & (page - 1)
+	_ = unix.Madvise(s[skip:skip+(len(s)-skip)&^(page-1)], unix.MADV_HUGEPAGE)
 }

@@ -11,31 +11,24 @@ import (
 // Align is the byte alignment of every allocation: one cache line, two AVX2 vectors.
 const Align = 64
 
-// Floats returns n zeroed float32 values that start on an Align boundary; many of them lie
-// on huge pages where the system has those.
-func Floats(n int) []float32 {
+// Make returns n zeroed values that start on an Align boundary; many of them lie on huge
+// pages where the system has those.
+func Make[T float32 | int8 | uint8 | int16](n int) []T {
 	if n == 0 {
 		return nil
 	}
-	pad := Align / 4
-	s := make([]float32, n+pad)
-	preferHuge(s)
-	off := 0
-	if r := int(uintptr(unsafe.Pointer(&s[0])) % Align); r != 0 {
-		off = (Align - r) / 4
-	}
+	size := int(unsafe.Sizeof(T(0)))
+	s := make([]T, n+Align/size)
+	preferHuge(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), size*len(s)))
+	off := (-int(uintptr(unsafe.Pointer(&s[0]))) & (Align - 1)) / size
 	return s[off : off+n : off+n]
 }
 
-// Bytes returns n zeroed bytes that start on an Align boundary.
-func Bytes(n int) []uint8 {
-	if n == 0 {
-		return nil
-	}
-	s := make([]uint8, n+Align)
-	off := -int(uintptr(unsafe.Pointer(&s[0]))) & (Align - 1)
-	return s[off : off+n : off+n]
-}
+// Floats is Make for float32.
+func Floats(n int) []float32 { return Make[float32](n) }
+
+// Bytes is Make for bytes.
+func Bytes(n int) []uint8 { return Make[uint8](n) }
 
 // Shape is the extent of one image-like value: height, width, channels.
 type Shape struct{ H, W, C int }

@@ -261,11 +261,11 @@ func rows8(h, w, c int) []Int8Case {
 			}
 		}
 	}
-	pool := func(name string, k, stride int, f func(g *kernel.Gather, y, x []uint8, c int)) Int8Case {
+	pool := func(name string, k, stride int, f func(g *kernel.Gather, y, x []uint8, c, lo, hi int)) Int8Case {
 		return Int8Case{Op: name, Shape: fmt.Sprintf("%s %d/%d", shape, k, stride), setup: func(b *bytes8) Int8Work {
 			g := &kernel.NewWindow(h, w, k, stride, kernel.Raster(k)).Fwd
 			x, y := b.take(n*c), b.take(g.OutPix*c)
-			return Int8Work{Units: 1, Run: whole(func() { f(g, y, x, c) }), Bytes: float64(len(x) + len(y))}
+			return Int8Work{Units: g.OutPix, Run: func(lo, hi int) { f(g, y, x, c, lo, hi) }, Bytes: float64(len(x) + len(y))}
 		}}
 	}
 	return []Int8Case{
