@@ -15,6 +15,7 @@ var mayImport = map[string][]string{
 	"bus":         {},
 	"workload":    {},
 	"sched":       {},
+	"optimum":     {"sched"},
 	"internal":    {},
 	"kernel":      {"tensor"},
 	"data":        {"tensor"},
