@@ -1,45 +1,43 @@
 package workload
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // Parse makes the trace that a spec describes; the same seed gives the same trace.
 //
 //	poisson:500                                   500 a second, exponential gaps
 //	bursty:base=300,var=700,cv2=4,for=60s         constant gaps merged with gamma gaps
-//	ramp:from=300,to=900,accel=50,cv2=8,for=60s   gamma gaps whose rate climbs by 50/s²
+//	ramp:from=300,to=900,accel=50,cv2=8,for=60s   gamma gaps whose rate climbs by 50/s², after after=
+//	maf:mean=6400,peak=8750,cv2=1,for=120s        a day of cloud functions in short, synthesised (MAF)
 //	FILE                                          see Read
+//	file:FILE,from=1h,take=10m,for=60s,rate=500   a part of it, squeezed, at that mean rate; see Options
 //
 // cv2 is the squared coefficient of variation of the gamma gaps, by default 1;
-// for is by default 60s. The processes are those of SuperServe, section 6.1 and
-// A.3: gamma gaps of shape 1/CV² and scale CV²/rate.
+// for is by default 60s, of a file its own length. Files of counts take cv2 too, and
+// format= says what is not told by the beginning of a file. The processes are those of
+// SuperServe, section 6.1 and A.3: gamma gaps of shape 1/CV² and scale CV²/rate.
 func Parse(spec string, seed uint64) (*Trace, error) {
-	kind, list, ok := strings.Cut(spec, ":")
-	if !ok || !slices.Contains([]string{"poisson", "bursty", "ramp"}, kind) {
-		return ReadFile(spec)
+	kind, list, _ := strings.Cut(spec, ":")
+	if kind == "file" {
+		return parseFile(list, seed)
+	}
+	parse := kinds[kind]
+	if parse == nil {
+		return ReadFile(spec, Options{CV2: 1, Seed: seed})
 	}
 	args, err := parseArgs(list)
 	if err != nil {
 		return nil, fmt.Errorf("trace %s: %w", spec, err)
 	}
-	var arrivals []time.Duration
-	switch kind {
-	case "poisson":
-		arrivals, err = args.poisson(seed)
-	case "bursty":
-		arrivals, err = args.bursty(seed)
-	case "ramp":
-		arrivals, err = args.ramp(seed)
-	}
+	arrivals, err := parse(args, seed)
 	if err == nil {
 		err = args.unused()
 	}
@@ -52,58 +50,22 @@ func Parse(spec string, seed uint64) (*Trace, error) {
 	return &Trace{Spec: spec, Arrivals: arrivals}, nil
 }
 
-// Poisson returns arrivals of that mean rate (1/s) with exponential gaps.
-func Poisson(rate float64, length time.Duration, seed uint64) []time.Duration {
-	return Gamma(rate, 1, length, seed)
+var kinds = map[string]func(args, uint64) ([]time.Duration, error){
+	"poisson": args.poisson,
+	"bursty":  args.bursty,
+	"ramp":    args.ramp,
+	"maf":     args.maf,
 }
 
-// Gamma returns arrivals of that mean rate (1/s) whose gaps are gamma
-// distributed with squared coefficient of variation cv2 (0: constant gaps).
-func Gamma(rate, cv2 float64, length time.Duration, seed uint64) []time.Duration {
-	return renewal(func(float64) float64 { return rate }, cv2, length, seed)
-}
-
-// Bursty returns SuperServe's bursty trace: a base stream of constant gaps
-// merged with a stream of gamma gaps. Rates are in 1/s.
-func Bursty(base, variant, cv2 float64, length time.Duration, seed uint64) []time.Duration {
-	arrivals := slices.Concat(Gamma(base, 0, length, seed), Gamma(variant, cv2, length, seed))
-	slices.Sort(arrivals)
-	return arrivals
-}
-
-// Ramp returns SuperServe's time-varying trace: the rate goes from one value
-// (1/s) to the other by accel (1/s²), the next gap being gamma distributed with
-// the mean that the rate of the moment gives.
-func Ramp(from, to, accel, cv2 float64, length time.Duration, seed uint64) []time.Duration {
-	rate := func(t float64) float64 {
-		if to < from {
-			return max(from-accel*t, to)
-		}
-		return min(from+accel*t, to)
-	}
-	return renewal(rate, cv2, length, seed)
-}
-
-// maxCV2 keeps gaps apart from 0: beyond it nearly all of them underflow.
-const maxCV2 = 100
-
-// renewal draws gaps of mean 1/rate(t) one after the other.
-func renewal(rate func(t float64) float64, cv2 float64, length time.Duration, seed uint64) []time.Duration {
-	if rate(0) <= 0 {
-		return nil
-	}
-	unit := func() float64 { return 1 }
-	if cv2 > 0 {
-		unit = distuv.Gamma{Alpha: 1 / cv2, Beta: 1 / cv2, Src: rand.NewPCG(seed, 0)}.Rand
-	}
-	var arrivals []time.Duration
-	t := 0.0
-	for {
-		t += unit() / rate(t)
-		if t >= length.Seconds() {
-			return arrivals
-		}
-		arrivals = append(arrivals, fromSeconds(t))
+// Forms returns the forms of specs, as Parse has them.
+func Forms() []string {
+	return []string{
+		"poisson:500,for=60s",
+		"bursty:base=300,var=700,cv2=4,for=60s",
+		"ramp:from=300,to=900,accel=50,cv2=8,after=5s,for=60s",
+		"maf:mean=500,peak=700,cv2=1,for=120s",
+		"FILE",
+		"file:FILE,from=1h,take=10m,for=60s,rate=500",
 	}
 }
 
@@ -151,23 +113,41 @@ func (a args) numbers(keys ...string) (v [3]float64, err error) {
 
 // shape takes cv2 and for out and checks that peak arrivals a second fit.
 func (a args) shape(peak float64) (cv2 float64, length time.Duration, err error) {
-	if cv2, err = a.number("cv2", 1); err != nil {
+	if cv2, err = a.cv2(); err != nil {
 		return 0, 0, err
 	}
-	if cv2 > maxCV2 {
-		return 0, 0, fmt.Errorf("cv2=%v: give 0 to %d", cv2, maxCV2)
+	if length, err = a.duration("for", time.Minute); err != nil {
+		return 0, 0, err
 	}
-	length = time.Minute
-	if text, ok := a["for"]; ok {
-		delete(a, "for")
-		if length, err = time.ParseDuration(text); err != nil || length <= 0 {
-			return 0, 0, fmt.Errorf("for=%s: give a duration such as 60s", text)
-		}
+	if length == 0 {
+		return 0, 0, errors.New("for=0s: give a duration such as 60s")
 	}
 	if n := peak * length.Seconds(); n > maxArrivals {
 		return 0, 0, fmt.Errorf("%.0f arrivals are more than %d: lower the rate or for=", n, maxArrivals)
 	}
 	return cv2, length, nil
+}
+
+func (a args) cv2() (float64, error) {
+	cv2, err := a.number("cv2", 1)
+	if err == nil && cv2 > maxCV2 {
+		err = fmt.Errorf("cv2=%v: give 0 to %d", cv2, maxCV2)
+	}
+	return cv2, err
+}
+
+// duration takes a parameter out that is a length of time.
+func (a args) duration(key string, otherwise time.Duration) (time.Duration, error) {
+	text, ok := a[key]
+	delete(a, key)
+	if !ok {
+		return otherwise, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > maxSeconds*time.Second {
+		return 0, fmt.Errorf("%s=%s: give a duration such as 60s", key, text)
+	}
+	return d, nil
 }
 
 func (a args) unused() error {
@@ -212,9 +192,90 @@ func (a args) ramp(seed uint64) ([]time.Duration, error) {
 	if min(v[0], v[1]) == 0 {
 		return nil, fmt.Errorf("from and to must be above 0")
 	}
+	after, err := a.duration("after", 0)
+	if err != nil {
+		return nil, err
+	}
 	cv2, length, err := a.shape(max(v[0], v[1]))
 	if err != nil {
 		return nil, err
 	}
-	return Ramp(v[0], v[1], v[2], cv2, length, seed), nil
+	return Ramp(v[0], v[1], v[2], cv2, after, length, seed), nil
+}
+
+// mafPeak is SuperServe's peak, 8750/s, as a multiple of its mean, 6400/s.
+const mafPeak = 8750. / 6400
+
+func (a args) maf(seed uint64) ([]time.Duration, error) {
+	mean, err := a.number("mean", -1)
+	if err != nil {
+		return nil, err
+	}
+	peak, err := a.number("peak", mafPeak*mean)
+	if err != nil {
+		return nil, err
+	}
+	if peak < mean {
+		return nil, fmt.Errorf("peak=%v is below mean=%v: raise it", peak, mean)
+	}
+	cv2, length, err := a.shape(peak)
+	if err != nil {
+		return nil, err
+	}
+	rates := MAF(mean, peak, length, seed)
+	return rates.Arrivals(cv2, seed), nil
+}
+
+// fileKeys are the parameters that may follow the name of a file.
+var fileKeys = []string{"format", "from", "take", "for", "rate", "cv2"}
+
+// parseFile reads a file with parameters. Its name ends where the parameters begin, and
+// may have commas itself.
+func parseFile(list string, seed uint64) (*Trace, error) {
+	path, rest := list, ""
+	for {
+		i := strings.LastIndexByte(path, ',')
+		key, _, ok := strings.Cut(path[i+1:], "=")
+		if i < 0 || !ok || !slices.Contains(fileKeys, key) {
+			break
+		}
+		path, rest = path[:i], path[i:]+rest
+	}
+	o := Options{Seed: seed}
+	if err := o.parse(strings.TrimPrefix(rest, ",")); err != nil {
+		return nil, fmt.Errorf("trace file:%s: %w", list, err)
+	}
+	t, err := ReadFile(path, o)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("trace file:%s: there is no file %s, and the parameters are %s: %w", list, path, strings.Join(fileKeys, ", "), fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.Spec = "file:" + list
+	return t, nil
+}
+
+func (o *Options) parse(list string) (err error) {
+	a := args{}
+	if list != "" {
+		if a, err = parseArgs(list); err != nil {
+			return err
+		}
+	}
+	o.Format = a["format"]
+	if o.From, err = a.duration("from", 0); err != nil {
+		return err
+	}
+	if o.Take, err = a.duration("take", 0); err != nil {
+		return err
+	}
+	if o.For, err = a.duration("for", 0); err != nil {
+		return err
+	}
+	if o.Rate, err = a.number("rate", 0); err != nil {
+		return err
+	}
+	o.CV2, err = a.cv2()
+	return err
 }
