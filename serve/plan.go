@@ -73,27 +73,12 @@ func Local(name string, b *bundle.Bundle, p *bundle.Profile, pools []*kernel.Poo
 	if err != nil {
 		return m, err
 	}
-	timings := make(map[string][]float64, len(p.Subnets))
-	for _, t := range p.Subnets {
-		timings[t.Arch] = t.LatencyUS
+	if m.Profile, err = Profile(b, p); err != nil {
+		return m, err
 	}
 	byName := make(map[string]*supernet.Plan, len(plans))
-	subnets := make([]sched.Subnet, len(plans))
 	for i, s := range b.Points() {
-		us, ok := timings[s.Name()]
-		if !ok {
-			return m, fmt.Errorf("subnet %s is not in the profile; measure it again with weft profile", s.Name())
-		}
 		byName[s.Name()] = plans[i]
-		subnets[i] = sched.Subnet{Name: s.Name(), Accuracy: s.Accuracy, Latency: make([]time.Duration, len(us))}
-		longest := time.Duration(0)
-		for j, v := range us {
-			longest = max(longest, time.Duration(v*float64(time.Microsecond)))
-			subnets[i].Latency[j] = longest
-		}
-	}
-	if m.Profile, err = sched.NewProfile(subnets, 0); err != nil {
-		return m, err
 	}
 	served := make([]*supernet.Plan, len(m.Profile.Subnets))
 	for i, s := range m.Profile.Subnets {
@@ -107,4 +92,28 @@ func Local(name string, b *bundle.Bundle, p *bundle.Profile, pools []*kernel.Poo
 		m.Executors = append(m.Executors, &planExecutor{plans: served, worker: w})
 	}
 	return m, nil
+}
+
+// Profile returns what a scheduler is to know about a bundle whose latencies were
+// measured; see Local.
+func Profile(b *bundle.Bundle, p *bundle.Profile) (*sched.Profile, error) {
+	timings := make(map[string][]float64, len(p.Subnets))
+	for _, t := range p.Subnets {
+		timings[t.Arch] = t.LatencyUS
+	}
+	var subnets []sched.Subnet
+	for _, s := range b.Points() {
+		us, ok := timings[s.Name()]
+		if !ok {
+			return nil, fmt.Errorf("subnet %s is not in the profile; measure it again with weft profile", s.Name())
+		}
+		latency := make([]time.Duration, len(us))
+		longest := time.Duration(0)
+		for i, v := range us {
+			longest = max(longest, time.Duration(v*float64(time.Microsecond)))
+			latency[i] = longest
+		}
+		subnets = append(subnets, sched.Subnet{Name: s.Name(), Accuracy: s.Accuracy, Latency: latency})
+	}
+	return sched.NewProfile(subnets, 0)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,6 +29,7 @@ type benchJob struct {
 	subnet, late      string
 	minAccuracy       float64
 	bin               time.Duration
+	sim               simJob
 }
 
 // newBenchCmd returns the bench command.
@@ -39,16 +41,27 @@ func newBenchCmd() *cobra.Command {
 		job           benchJob
 	)
 	cmd := &cobra.Command{
-		Use:   "bench URL --trace SPEC",
-		Short: "Put load with deadlines on a server and account for every request",
+		Use:   "bench {URL | --sim [model.weft]} --trace SPEC",
+		Short: "Put load with deadlines on a server, or on a simulated one, and account for every request",
 		Long: `Send the requests of a trace at their times, whatever the server makes of them (open loop), with real images, check
 the answers, and account: how many met their deadline, with what accuracy, how fast.
 
-Traces: poisson:500 · bursty:base=300,var=700,cv2=4,for=60s · ramp:from=300,to=900,accel=50,cv2=8,for=30s · a file
-with one arrival time in seconds a line.`,
-		Example: "  weft bench http://127.0.0.1:8080 --trace bursty:base=300,var=700,cv2=4,for=10s --slo 30ms",
-		Args:    takes("URL"),
+With --sim there is no server: the scheduler meets the trace in virtual time, on as many workers as you say, with the
+latencies of the bundle on this machine; nothing but computing takes time.
+
+Traces, where FILE has arrival times in seconds, rates second by second, or is one of the Azure Functions and LLM traces:
+` + "  " + strings.Join(workload.Forms(), "\n  "),
+		Example: `  weft bench http://127.0.0.1:8080 --trace bursty:base=300,var=700,cv2=4,for=10s --slo 30ms
+  weft bench --sim --trace maf:mean=40000,for=30s --policy slackfit --workers 8 --slo 5ms`,
+		Args: job.args,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if job.sim.on {
+				s, err := job.simulate(cmd.Context(), args, cmd.ErrOrStderr(), quiet)
+				if err != nil {
+					return err
+				}
+				return showSummary(cmd.OutOrStdout(), asJSON, s)
+			}
 			job.url = args[0]
 			load, err := loadImages(cmd, &from, name)
 			if err != nil {
@@ -60,11 +73,7 @@ with one arrival time in seconds a line.`,
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				err = printJSON(cmd.OutOrStdout(), s)
-			} else {
-				err = printSummary(cmd.OutOrStdout(), s)
-			}
+			err = showSummary(cmd.OutOrStdout(), asJSON, s)
 			if err == nil && s.Failed > 0 {
 				err = fmt.Errorf("%d of %d requests failed", s.Failed, s.Sent)
 			}
@@ -84,8 +93,25 @@ with one arrival time in seconds a line.`,
 	f.DurationVar(&job.bin, "bin", 100*time.Millisecond, "width of the timeline's bins, in the JSON")
 	f.StringVar(&name, "data", "", "data set whose test images to send (default: a few dozen Fashion-MNIST images built in)")
 	f.BoolVar(&quiet, "quiet", false, "show no progress")
+	job.sim.add(cmd)
 	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+// args wants a URL, or with --sim a bundle or nothing.
+func (j *benchJob) args(cmd *cobra.Command, args []string) error {
+	if !j.sim.on {
+		for _, name := range simOnly {
+			if cmd.Flags().Changed(name) {
+				return usagef("--%s is for a simulation: add --sim, or give it to 'weft serve'", name)
+			}
+		}
+		return takes("URL")(cmd, args)
+	}
+	if len(args) > 1 {
+		return usagef("unexpected argument %q", args[1])
+	}
+	return nil
 }
 
 // loadImages returns the images to send: a data set's test images, or those built in.
@@ -101,14 +127,34 @@ func loadImages(cmd *cobra.Command, from *dataFlags, name string) (data.Split, e
 	return set.Test, nil
 }
 
-// run puts the load on the server and accounts for it.
-func (j *benchJob) run(ctx context.Context, load data.Split, bars *progress, label string) (workload.Summary, error) {
+// parseTrace makes the arrivals.
+func (j *benchJob) parseTrace() (*workload.Trace, error) {
 	trace, err := workload.Parse(j.trace, j.seed)
-	if errors.Is(err, fs.ErrNotExist) {
-		return workload.Summary{}, usagef("--trace %s is neither a file nor begins with poisson:, bursty: or ramp:", j.trace)
+	if errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(j.trace, "file:") {
+		return nil, usagef("--trace %s is neither a file nor of a form such as %s", j.trace, workload.Forms()[0])
 	}
 	if err != nil {
-		return workload.Summary{}, usagef("--trace: %v", err)
+		return nil, usagef("--trace: %v", err)
+	}
+	return trace, nil
+}
+
+// latePolicy reads --late.
+func (j *benchJob) latePolicy() (sched.LatePolicy, error) {
+	switch j.late {
+	case "reject":
+		return sched.Reject, nil
+	case "serve":
+		return sched.Serve, nil
+	}
+	return 0, usagef("--late %q: choose reject or serve", j.late)
+}
+
+// run puts the load on the server and accounts for it.
+func (j *benchJob) run(ctx context.Context, load data.Split, bars *progress, label string) (workload.Summary, error) {
+	trace, err := j.parseTrace()
+	if err != nil {
+		return workload.Summary{}, err
 	}
 	client, err := oip.Dial(j.url)
 	if err != nil {
@@ -148,13 +194,9 @@ type sender struct {
 
 func newSender(ctx context.Context, client *oip.Client, j *benchJob, load data.Split) (*sender, error) {
 	s := &sender{job: j, load: load}
-	switch j.late {
-	case "reject":
-		s.late = sched.Reject
-	case "serve":
-		s.late = sched.Serve
-	default:
-		return nil, usagef("--late %q: choose reject or serve", j.late)
+	var err error
+	if s.late, err = j.latePolicy(); err != nil {
+		return nil, err
 	}
 	name := j.model
 	if name == "" {
@@ -217,15 +259,23 @@ type summaryRow struct {
 	Late       int     `col:"late"`
 	Failed     int     `col:"failed"`
 	Accuracy   float64 `col:"mean accuracy of the subnets (validation),%.4f"`
-	Answers    float64 `col:"answers that were right (of the images sent),%.4f"`
+	Answers    string  `col:"answers that were right (of the images sent)"`
 	Goodput    float64 `col:"goodput (images/s),%.0f"`
 	P50        float64 `col:"p50 (ms),%.2f"`
 	P99        float64 `col:"p99 (ms),%.2f"`
 }
 
-func printSummary(w io.Writer, s workload.Summary) error {
+// showSummary prints it as JSON or as a table.
+func showSummary(w io.Writer, asJSON bool, s workload.Summary) error {
+	if asJSON {
+		return printJSON(w, s)
+	}
+	answers := "unknown"
+	if s.AnswerAccuracy >= 0 {
+		answers = fmt.Sprintf("%.4f", s.AnswerAccuracy)
+	}
 	err := printRecord(w, false, summaryRow{
-		s.Sent, s.Attainment, s.Dropped, s.Late, s.Failed, s.MeanAccuracy, s.AnswerAccuracy,
+		s.Sent, s.Attainment, s.Dropped, s.Late, s.Failed, s.MeanAccuracy, answers,
 		s.Goodput, s.LatencyMS.P50, s.LatencyMS.P99,
 	})
 	for _, e := range s.Errors {
