@@ -62,7 +62,7 @@ func (l *load) round() int {
 }
 
 func TestStepAllocatesNothing(t *testing.T) {
-	for _, policy := range []string{"weft", "slackfit", "slackfit-literal", "maxacc", "maxbatch", "fixed:s3"} {
+	for _, policy := range []string{"weft", "slackfit", "slackfit-literal", "maxacc", "maxbatch", "fixed:s3", "infaas", "proteus:1us", "switch:1us"} {
 		l := newLoad(t, policy, 100)
 		if n := testing.AllocsPerRun(1000, func() { l.round() }); n != 0 {
 			t.Errorf("%s: a round allocates %v times", policy, n)

@@ -3,6 +3,7 @@ package sched
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -19,14 +20,23 @@ type View struct {
 	// Free of the Workers that are up are idle. Free is 0 when the scheduler only
 	// asks whether to give up a request that nothing can save.
 	Free, Workers int
-	Profile       *Profile
+	// Arrived is the number of images that have arrived so far.
+	Arrived int64
+	// Loaded counts, by subnet, the free workers that hold it. It is nil where
+	// workers switch in place; see Options.Load.
+	Loaded  []int
+	Profile *Profile
 }
 
-// Decision is the answer of a policy: run up to Batch images in Subnet, or, if
-// Late, give the most urgent request up as unable to meet its deadline.
+// Decision is the answer of a policy: run up to Batch images in Subnet, or one
+// of the other things that a field names.
 type Decision struct {
 	Subnet, Batch int
-	Late          bool
+	// Late gives the most urgent request up as unable to meet its deadline.
+	Late bool
+	// Load has a free worker that does not hold Subnet load it, and run nothing.
+	// Only where View.Loaded is not nil, and View.Free above Loaded[Subnet].
+	Load bool
 }
 
 // Policy chooses subnet and batch size. Implementations are deterministic and
@@ -47,16 +57,25 @@ type Policy interface {
 //	maxacc            the most accurate subnet first, then the largest batch
 //	maxbatch          the largest batch first, then the most accurate subnet
 //	fixed:SUBNET      one subnet, adaptive batch (Clipper+)
+//	infaas[:ACCURACY] the cheapest subnet with at least that accuracy, 0..1, adaptive batch (INFaaS)
+//	proteus[:PERIOD]  the best mix of subnets for the latest period's rate (Proteus; 30s)
+//	switch[:PERIOD]   the best subnet for the latest period's rate; workers load it (Model-Switching; 1s)
 func ParsePolicy(name string, p *Profile, opt Options) (Policy, error) {
 	if name == "" {
 		name = DefaultPolicy
 	}
-	if subnet, ok := strings.CutPrefix(name, "fixed:"); ok {
-		i := p.Index(subnet)
+	kind, arg, _ := strings.Cut(name, ":")
+	switch kind {
+	case "fixed":
+		i := p.Index(arg)
 		if i < 0 {
 			return nil, fmt.Errorf("policy %s names no subnet of the profile: choose one of %s", name, strings.Join(p.names(), ", "))
 		}
 		return fixed{subnet: i, name: name}, nil
+	case "infaas":
+		return parseINFaaS(name, arg, p)
+	case "proteus", "switch":
+		return parsePlanner(name, kind, arg, opt)
 	}
 	switch name {
 	case "weft":
@@ -73,9 +92,52 @@ func ParsePolicy(name string, p *Profile, opt Options) (Policy, error) {
 	return nil, fmt.Errorf("policy %q is unknown: choose one of %s", name, strings.Join(Policies(), ", "))
 }
 
+func parseINFaaS(name, floor string, p *Profile) (Policy, error) {
+	accuracy := 0.
+	if floor != "" {
+		var err error
+		if accuracy, err = strconv.ParseFloat(floor, 64); err != nil {
+			return nil, fmt.Errorf("policy %s: give the least accuracy as a fraction, as in infaas:0.75", name)
+		}
+	}
+	i := p.cheapest(accuracy)
+	if i < 0 {
+		return nil, fmt.Errorf("policy %s: the most accurate subnet has %v: lower the floor", name, p.Subnets[len(p.Subnets)-1].Accuracy)
+	}
+	return fixed{subnet: i, name: name}, nil
+}
+
+func parsePlanner(name, kind, arg string, opt Options) (Policy, error) {
+	period := map[string]time.Duration{"proteus": proteusPeriod, "switch": switchPeriod}[kind]
+	if arg != "" {
+		var err error
+		if period, err = time.ParseDuration(arg); err != nil || period <= 0 {
+			return nil, fmt.Errorf("policy %s: give the period between plans as a duration, as in %s:5s", name, kind)
+		}
+	}
+	f := forecast{period: period}
+	if kind == "proteus" {
+		return &proteus{forecast: f, name: name}, nil
+	}
+	return &switching{forecast: f, name: name, load: opt.Load}, nil
+}
+
 // Policies returns the forms of the known policy names.
 func Policies() []string {
-	return []string{"weft", "slackfit", "slackfit-literal", "maxacc", "maxbatch", "fixed:SUBNET"}
+	return []string{"weft", "slackfit", "slackfit-literal", "maxacc", "maxbatch", "fixed:SUBNET", "infaas[:ACCURACY]", "proteus[:PERIOD]", "switch[:PERIOD]"}
+}
+
+// KnownPolicy reports whether the name has one of the forms of Policies. Its
+// argument may still not suit the profile.
+func KnownPolicy(name string) bool {
+	kind, _, _ := strings.Cut(name, ":")
+	return slices.ContainsFunc(Policies(), func(form string) bool {
+		plain, _, _ := strings.Cut(form, "[")
+		if base, ok := strings.CutSuffix(plain, ":SUBNET"); ok {
+			return kind == base && name != base
+		}
+		return name == plain || kind == plain && plain != form
+	})
 }
 
 // largestBatch returns the largest batch that the subnet finishes within t, or 0.
@@ -109,45 +171,3 @@ func (p *Profile) names() []string {
 
 // fill is the number of images that a full batch would take now.
 func (v *View) fill() int { return min(max(v.Images, v.Head), v.Profile.MaxBatch) }
-
-// maxAcc is the paper's MaxAcc (A.4): the most accurate subnet that can serve
-// the head alone, then the largest batch.
-type maxAcc struct{}
-
-func (maxAcc) Name() string { return "maxacc" }
-
-func (maxAcc) Decide(v View) Decision {
-	subnet := v.Profile.mostAccurate(v.Head, v.Slack)
-	if subnet < 0 {
-		return Decision{Late: true}
-	}
-	return Decision{Subnet: subnet, Batch: v.Profile.largestBatch(subnet, v.Slack)}
-}
-
-// maxBatch is the paper's MaxBatch (A.4): the largest batch that the smallest
-// subnet can serve, then the most accurate subnet for as many as wait.
-type maxBatch struct{}
-
-func (maxBatch) Name() string { return "maxbatch" }
-
-func (maxBatch) Decide(v View) Decision {
-	b := min(v.Profile.largestBatch(0, v.Slack), v.fill())
-	if b < v.Head {
-		return Decision{Late: true}
-	}
-	return Decision{Subnet: v.Profile.mostAccurate(b, v.Slack), Batch: b}
-}
-
-// fixed is the paper's Clipper+: one subnet, and the largest batch that it can
-// serve in time.
-type fixed struct {
-	subnet int
-	name   string
-}
-
-func (f fixed) Name() string { return f.name }
-
-func (f fixed) Decide(v View) Decision {
-	b := v.Profile.largestBatch(f.subnet, v.Slack)
-	return Decision{Subnet: f.subnet, Batch: b, Late: b < v.Head}
-}

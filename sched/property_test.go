@@ -16,7 +16,7 @@ import (
 func TestProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := drawProfile(t)
-		names := []string{"weft", "slackfit", "slackfit-literal", "maxacc", "maxbatch", "fixed:" + p.Subnets[0].Name}
+		names := []string{"weft", "slackfit", "slackfit-literal", "maxacc", "maxbatch", "fixed:" + p.Subnets[0].Name, "infaas:0.7", "proteus:2ms", "switch:2ms"}
 		m := &model{T: t, p: p, waiting: map[uint64]*tracked{}, running: map[int][]*tracked{}, batch: map[int]uint64{}, free: map[int]bool{}}
 		m.opt = sched.Options{Margin: time.Duration(rapid.IntRange(0, 2).Draw(t, "margin")) * time.Millisecond, MaxQueue: 12, MaxAttempts: 2}
 		var err error
@@ -194,7 +194,7 @@ func (m *model) dispatched(a sched.Action) {
 		m.Fatalf("%v: the batch number is not new", a)
 	}
 	m.seen = a.Batch
-	var rs []*tracked
+	rs := []*tracked{}
 	images := 0
 	for _, id := range a.IDs {
 		r := m.waiting[id]
@@ -209,7 +209,7 @@ func (m *model) dispatched(a sched.Action) {
 		rs = append(rs, r)
 		images += r.Size
 	}
-	if images != a.Images || images > m.p.MaxBatch || images == 0 {
+	if loads := a.Load > 0 && len(a.IDs) == 0; images != a.Images || images > m.p.MaxBatch || images == 0 && !loads {
 		m.Fatalf("%v: the requests have %d images of at most %d", a, images, m.p.MaxBatch)
 	}
 	m.overtaken(a, rs)

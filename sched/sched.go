@@ -19,7 +19,9 @@
 package sched
 
 import (
+	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -113,11 +115,14 @@ const (
 // Action is one thing that the caller must do.
 type Action struct {
 	Kind   ActionKind
-	Worker int           // Dispatch: it was free and is now busy
-	Batch  uint64        // Dispatch: to be named in Done
-	Subnet int           // Dispatch: index into Profile.Subnets
-	IDs    []uint64      // Dispatch: the requests, most urgent first
-	Images int           // Dispatch: sum of their sizes, at most Profile.MaxBatch
+	Worker int      // Dispatch: it was free and is now busy
+	Batch  uint64   // Dispatch: to be named in Done
+	Subnet int      // Dispatch: index into Profile.Subnets
+	IDs    []uint64 // Dispatch: the requests, most urgent first
+	Images int      // Dispatch: sum of their sizes, at most Profile.MaxBatch; 0: the worker only loads
+	// Load, of a Dispatch, is the time for which the worker loads Subnet first, as
+	// it holds another: Options.Load, or 0.
+	Load   time.Duration
 	ID     uint64        // Drop
 	Reason Reason        // Drop
 	Until  time.Duration // Wait
@@ -136,6 +141,10 @@ type Options struct {
 	// FixedProfile takes the profile's latencies at their word. By default the
 	// scheduler scales them all by how long batches take of late; see Drift.
 	FixedProfile bool
+	// Load is, by subnet, how long a worker takes to load it, where a worker holds
+	// one subnet at a time. Nil: workers switch in place, at no cost. Policy switch
+	// makes no sense without; its default is 14.1 times the latency of one image.
+	Load []time.Duration
 	// Buckets is SlackFit's number of latency buckets (0: DefaultBuckets).
 	Buckets int
 }
@@ -165,6 +174,8 @@ type Scheduler struct {
 	workers []worker // by number
 	free    []int    // idle workers; the last one freed is the first one used
 	up      int
+	loaded  []int         // by subnet, the free workers that hold it; nil without Options.Load
+	arrived int64         // images
 	batch   uint64        // number of the latest batch
 	wake    time.Duration // when the latest Wait ends
 
@@ -184,6 +195,12 @@ func New(policy string, p *Profile, opt Options) (*Scheduler, error) {
 	if opt.MaxAttempts == 0 {
 		opt.MaxAttempts = DefaultMaxAttempts
 	}
+	if kind, _, _ := strings.Cut(policy, ":"); kind == "switch" && opt.Load == nil {
+		opt.Load = p.loads()
+	}
+	if n := len(p.Subnets); opt.Load != nil && len(opt.Load) != n {
+		return nil, fmt.Errorf("load times are given for %d of %d subnets: give one for each", len(opt.Load), n)
+	}
 	pol, err := ParsePolicy(policy, p, opt)
 	if err != nil {
 		return nil, err
@@ -195,6 +212,9 @@ func New(policy string, p *Profile, opt Options) (*Scheduler, error) {
 		byID:    make(map[uint64]*entry),
 		wake:    math.MinInt64,
 		drift:   1,
+	}
+	if opt.Load != nil {
+		s.loaded = make([]int, len(p.Subnets))
 	}
 	p.each(func(t tuple) { s.longest = max(s.longest, t.latency) })
 	return s, nil
@@ -239,6 +259,10 @@ func (s *Scheduler) Profile() *Profile { return s.profile }
 func (s *Scheduler) Waiting() (requests, images int) {
 	return s.ready.len() + s.late.len(), s.ready.images + s.late.images
 }
+
+// Loads reports whether workers hold one subnet at a time and load others; see
+// Options.Load.
+func (s *Scheduler) Loads() bool { return s.loaded != nil }
 
 // Free returns the number of workers that are up and idle.
 func (s *Scheduler) Free() int { return len(s.free) }

@@ -8,7 +8,8 @@ import (
 )
 
 // Sim runs a scheduler in virtual time: requests arrive when they say, a batch
-// takes as long as Latency says, and nothing else takes time. The same Sim
+// takes as long as Latency says, a load as long as Options.Load, and nothing else
+// takes time. The same Sim
 // always gives the same outcomes.
 type Sim struct {
 	Profile *Profile
@@ -141,17 +142,24 @@ func (m *machine) apply(now time.Duration, actions []Action) {
 		case Drop:
 			m.out[a.ID] = Outcome{Dropped: a.Reason, Finished: now}
 		case Dispatch:
-			took := m.Profile.Latency(a.Subnet, a.Images)
-			if m.Latency != nil {
-				took = m.Latency(a.Worker, a.Subnet, a.Images)
-			}
-			m.running.push(run{now + took, now, a.Worker, a.Batch, a.Subnet, a.Images})
+			m.running.push(run{now + m.takes(&a), now, a.Worker, a.Batch, a.Subnet, a.Images})
 			for len(m.batches) <= a.Worker {
 				m.batches = append(m.batches, nil)
 			}
 			m.batches[a.Worker] = append(m.batches[a.Worker][:0], a.IDs...)
 		}
 	}
+}
+
+// takes returns how long the worker is busy with a Dispatch.
+func (m *machine) takes(a *Action) time.Duration {
+	switch {
+	case a.Images == 0:
+		return a.Load
+	case m.Latency != nil:
+		return a.Load + m.Latency(a.Worker, a.Subnet, a.Images)
+	}
+	return a.Load + m.Profile.Latency(a.Subnet, a.Images)
 }
 
 // run is a batch on a worker.

@@ -9,9 +9,11 @@ import (
 // worker is what the scheduler knows about one executor.
 type worker struct {
 	up    bool
+	holds int           // the subnet in its memory, -1: none yet
 	batch uint64        // that it runs; 0: idle
 	since time.Duration // when the batch was dispatched
-	takes time.Duration // according to the profile
+	takes time.Duration // according to the profile; 0: it only loads
+	load  time.Duration // before that
 	run   []*entry      // the batch's requests
 	ids   []uint64      // the same, for the caller
 }
@@ -37,6 +39,7 @@ func (s *Scheduler) arrive(r *Request) {
 	e := s.alloc()
 	*e = entry{Request: *r, choice: choice}
 	e.fastest = s.profile.Latency(choice, r.Size)
+	s.arrived += int64(r.Size)
 	if r.Subnet < 0 {
 		for i := choice + 1; i < len(s.profile.Subnets); i++ {
 			e.fastest = min(e.fastest, s.profile.Latency(i, r.Size))
@@ -65,9 +68,9 @@ func (s *Scheduler) workerUp(i int) {
 			ids: make([]uint64, 0, s.profile.MaxBatch),
 		})
 	}
-	s.workers[i].up = true
+	s.workers[i].up, s.workers[i].holds = true, -1
 	s.up++
-	s.free = append(s.free, i)
+	s.freed(i)
 }
 
 // workerDown takes the worker out and its batch back.
@@ -79,7 +82,7 @@ func (s *Scheduler) workerDown(i int) {
 	w.up = false
 	s.up--
 	if w.batch == 0 {
-		s.free = slices.DeleteFunc(s.free, func(f int) bool { return f == i })
+		s.takeFree(slices.Index(s.free, i))
 		return
 	}
 	w.batch = 0
@@ -103,19 +106,52 @@ func (s *Scheduler) done(now time.Duration, i int, batch uint64) {
 	}
 	w := &s.workers[i]
 	w.batch = 0
-	s.learn(now, now-w.since, w.takes)
+	if w.takes > 0 {
+		s.learn(now, now-w.since-w.load, w.takes)
+	}
 	for _, e := range w.run {
 		s.release(e)
 	}
 	w.run = w.run[:0]
+	s.freed(i)
+}
+
+// freed adds the worker to the free ones.
+func (s *Scheduler) freed(i int) {
 	s.free = append(s.free, i)
+	if h := s.workers[i].holds; s.loaded != nil && h >= 0 {
+		s.loaded[h]++
+	}
+}
+
+// takeFree removes the free worker at that place among the free ones, and returns it.
+func (s *Scheduler) takeFree(at int) int {
+	i := s.free[at]
+	s.free = slices.Delete(s.free, at, at+1)
+	if h := s.workers[i].holds; s.loaded != nil && h >= 0 {
+		s.loaded[h]--
+	}
+	return i
+}
+
+// choose returns the place, among the free workers, of the one to run the subnet,
+// or to load it: the last freed that holds it, or that does not.
+func (s *Scheduler) choose(subnet int, holds bool) int {
+	if s.loaded != nil {
+		for at := range slices.Backward(s.free) {
+			if (s.workers[s.free[at]].holds == subnet) == holds {
+				return at
+			}
+		}
+	}
+	return len(s.free) - 1
 }
 
 // expire gives up on requests that no dispatch can save any more, so that they
 // are told at once even while every worker is busy.
 func (s *Scheduler) expire(now time.Duration) {
 	for s.ready.len() > 0 && s.doom(s.ready.head()) < now {
-		if d, _ := s.decide(now); !d.Late {
+		if d, _ := s.decide(now, 0); !d.Late {
 			return
 		}
 		s.giveUp(now, s.ready.pop())
@@ -125,9 +161,13 @@ func (s *Scheduler) expire(now time.Duration) {
 // dispatch gives work to the free workers.
 func (s *Scheduler) dispatch(now time.Duration) {
 	for len(s.free) > 0 && s.ready.len() > 0 {
-		if d, not := s.decide(now); d.Late {
+		d, not := s.decide(now, len(s.free))
+		switch {
+		case d.Late:
 			s.giveUp(now, s.ready.pop())
-		} else {
+		case d.Load:
+			s.run(now, s.choose(d.Subnet, false), d.Subnet, 0)
+		default:
 			s.start(now, &s.ready, d, not)
 		}
 	}
@@ -140,7 +180,7 @@ func (s *Scheduler) dispatch(now time.Duration) {
 // accept the policy's subnet, it gets the least one that it accepts and that is
 // in time, at the largest batch that is. In that batch, those that would accept
 // the policy's subnet, not, have no place: they don't pay for others' wishes.
-func (s *Scheduler) decide(now time.Duration) (d Decision, not int) {
+func (s *Scheduler) decide(now time.Duration, free int) (d Decision, not int) {
 	head := s.ready.head()
 	slack := s.slack(head.Deadline, now)
 	d = s.policy.Decide(View{
@@ -148,11 +188,13 @@ func (s *Scheduler) decide(now time.Duration) (d Decision, not int) {
 		Slack:   slack,
 		Images:  s.ready.images,
 		Head:    head.Size,
-		Free:    len(s.free),
+		Free:    free,
 		Workers: s.up,
+		Arrived: s.arrived,
+		Loaded:  s.loaded,
 		Profile: s.profile,
 	})
-	if d.Late || head.accepts(d.Subnet) {
+	if d.Late || d.Load || head.accepts(d.Subnet) {
 		return d, AnySubnet
 	}
 	for subnet := head.choice; subnet < len(s.profile.Subnets) && head.accepts(subnet); subnet++ {
@@ -167,14 +209,29 @@ func (s *Scheduler) decide(now time.Duration) (d Decision, not int) {
 // are taken in the queue's order as far as they accept the subnet and their
 // images fit. Those that accept the subnet not (if it is one) stay out.
 func (s *Scheduler) start(now time.Duration, q *queue, d Decision, not int) {
-	i := s.free[len(s.free)-1]
-	s.free = s.free[:len(s.free)-1]
+	at := s.choose(d.Subnet, true)
+	images := s.fill(&s.workers[s.free[at]], q, d, not)
+	s.run(now, at, d.Subnet, images)
+}
+
+// run sends the free worker at that place off with the images that it was given,
+// or, if there are none, to load the subnet.
+func (s *Scheduler) run(now time.Duration, at, subnet, images int) {
+	i := s.takeFree(at)
 	w := &s.workers[i]
-	images := s.fill(w, q, d, not)
 	s.batch++
-	w.batch, w.since, w.takes = s.batch, now, s.profile.Latency(d.Subnet, images)
+	w.batch, w.since, w.takes, w.load = s.batch, now, 0, 0
+	if images > 0 {
+		w.takes = s.profile.Latency(subnet, images)
+	} else {
+		w.ids = w.ids[:0]
+	}
+	if s.loaded != nil && w.holds != subnet {
+		w.load = s.opt.Load[subnet]
+	}
+	w.holds = subnet
 	s.actions = append(s.actions, Action{
-		Kind: Dispatch, Worker: i, Batch: w.batch, Subnet: d.Subnet, IDs: w.ids, Images: images,
+		Kind: Dispatch, Worker: i, Batch: w.batch, Subnet: subnet, IDs: w.ids, Images: images, Load: w.load,
 	})
 }
 

@@ -26,7 +26,11 @@ func (r Reason) String() string {
 func (a Action) String() string {
 	switch a.Kind {
 	case Dispatch:
-		return fmt.Sprintf("dispatch worker=%d batch=%d subnet=%d images=%d ids=%v", a.Worker, a.Batch, a.Subnet, a.Images, a.IDs)
+		s := fmt.Sprintf("dispatch worker=%d batch=%d subnet=%d images=%d ids=%v", a.Worker, a.Batch, a.Subnet, a.Images, a.IDs)
+		if a.Load > 0 {
+			s += fmt.Sprintf(" load=%v", a.Load)
+		}
+		return s
 	case Drop:
 		return fmt.Sprintf("drop %d: %v", a.ID, a.Reason)
 	case Wait:

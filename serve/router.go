@@ -52,6 +52,9 @@ func newRouter(m Model, opt Options, metrics *metrics, epoch time.Time) (*Router
 	if err != nil {
 		return nil, err
 	}
+	if s.Loads() {
+		return nil, fmt.Errorf("policy %s is for simulations (weft bench --sim): the workers of this server share all weights and load nothing", opt.Policy)
+	}
 	r := &Router{
 		model:    m,
 		subnets:  make(map[string]int, len(m.Profile.Subnets)),

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -68,7 +67,7 @@ func (j *serveJob) validate() error {
 		return usagef("--workers %d --threads %d: both must be at least 1", j.workers, j.threads)
 	case j.slo <= 0 || j.slo > serve.MaxTimeout:
 		return usagef("--slo %v: choose more than 0 and at most %v", j.slo, serve.MaxTimeout)
-	case !slices.Contains(sched.Policies(), j.policy) && !strings.HasPrefix(j.policy, "fixed:"):
+	case !sched.KnownPolicy(j.policy):
 		return usagef("--policy %s: choose one of %s", j.policy, strings.Join(sched.Policies(), ", "))
 	case j.margin < 0:
 		return usagef("--margin %v is negative", j.margin)
