@@ -1,6 +1,8 @@
 package supernet
 
 import (
+	"math"
+
 	"weft/nn"
 )
 
@@ -12,6 +14,14 @@ const (
 	farBytes  = 8 << 20   // a thread's part of a level-3 cache
 	farCost   = 1.0 / 40
 	distant   = 1.0 / 16
+)
+
+// Memory that a worker holds counts as well. No operation's inputs and outputs take more
+// than groupBytes in a group of several images, and a segment may begin only where that
+// saves several times what moving the values that cross its start costs.
+const (
+	groupBytes = 6 << 20
+	crossCost  = 8 * distant
 )
 
 // groupSizes are the numbers of images that a group may have.
@@ -29,15 +39,19 @@ func groups(g *nn.Graph) []int {
 	for i := range g.Ops {
 		best, at := cost[0], 0
 		var next [n]float64
+		o := &g.Ops[i]
+		room := groupBytes / (4 * (g.Values[o.In].Size() + g.Values[o.Out].Size()))
 		for s, size := range groupSizes {
 			if cost[s] < best {
 				best, at = cost[s], s
 			}
 			next[s], from[i][s] = cost[s], s
-			if c := best + 2*distant*crossing[i]; at != s && c < cost[s] {
+			if c := best + crossCost*crossing[i]; at != s && c < cost[s] {
 				next[s], from[i][s] = c, at
 			}
-			next[s] += moved(g, &g.Ops[i], size)
+			if next[s] += moved(g, o, size); size > max(1, room) {
+				next[s] = math.Inf(1)
+			}
 		}
 		cost = next
 	}

@@ -109,27 +109,37 @@ func (q *plan8) place(n *quant.Network) {
 		}
 	}
 	var h heap
-	size := func(v int) int { return (n.Values[v].Size() + line8 - 1) / line8 }
-	at := make([]int, len(n.Values))
-	at[0] = h.take(-1, last[0], size(0))
-	q.input = at[0]
+	take := func(from, to, bytes int) int {
+		h = append(h, block{from: from, to: to, n: (bytes + line8 - 1) / line8})
+		return len(h) - 1
+	}
+	blocks := make([]int, len(n.Values))
+	columns := make([]int, len(n.Ops))
+	blocks[0] = take(-1, last[0], n.Values[0].Size())
 	for i := range n.Ops {
 		o, s := &n.Ops[i], &q.steps[i]
 		if c := s.op.columns; c != nil { // the columns live as long as this operation
-			c.lines = (c.size + line8 - 1) / line8
-			s.res = h.take(i, i, c.lines)
+			columns[i] = take(i, i, c.size)
+			c.lines = h[columns[i]].n
 		}
 		if o.Kind == quant.FC {
 			q.logits = s.op.conv.Cout
 		} else {
-			at[o.Out] = h.take(i, last[o.Out], size(o.Out))
-		}
-		s.in, s.out = at[o.In], at[o.Out]
-		if o.Res >= 0 {
-			s.res = at[o.Res]
+			blocks[o.Out] = take(i, last[o.Out], n.Values[o.Out].Size())
 		}
 	}
-	q.lines = h.size
+	q.lines = h.pack()
+	q.input = h[blocks[0]].at
+	for i := range n.Ops {
+		o, s := &n.Ops[i], &q.steps[i]
+		s.in, s.out = h[blocks[o.In]].at, h[blocks[o.Out]].at
+		switch {
+		case s.op.columns != nil:
+			s.res = h[columns[i]].at
+		case o.Res >= 0:
+			s.res = h[blocks[o.Res]].at
+		}
+	}
 }
 
 // compile turns the description of an operation into kernel calls.

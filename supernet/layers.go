@@ -36,13 +36,7 @@ func (w *Worker) Layers(p *Plan, images []float32, n, rounds int, now func() tim
 	logits := make([]float32, n*p.Classes)
 	for round := range rounds {
 		times := make([]time.Duration, len(layers))
-		w.run = run{w: w, p: p, n: n, images: images, logits: logits, timing: timing{now: now, times: times}}
-		for i := range p.segments {
-			w.run.segment = &p.segments[i]
-			for group := range (n + w.run.segment.group - 1) / w.run.segment.group {
-				w.run.through(0, group, true)
-			}
-		}
+		w.start(p, images, n, logits, timing{now: now, times: times})
 		shortest(layers, times, round)
 	}
 	return layers

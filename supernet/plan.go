@@ -23,7 +23,6 @@ type Plan struct {
 	input    place // of the normalised pixels
 	logits   place
 	segments []segment
-	shared   int // lines an image for what crosses segments
 	tiles    int // lines a thread for Winograd's algorithm
 	widened  int // and for normalisations in half precision
 }
@@ -65,7 +64,7 @@ func (t *Table) Plan(a Arch) (*Plan, error) {
 		}
 		p.widened = max(p.widened, lines(s.norm.buffer()))
 	}
-	p.arrange(g)
+	p.arrange(g, groups(g))
 	t.plans += p.bytes()
 	return p, nil
 }

@@ -11,14 +11,15 @@ import (
 // activations. Running a plan allocates nothing once the memory has grown to the largest
 // batch seen. A Worker is not safe for concurrent use.
 //
-// A plan runs segment by segment. Where there are groups of images for all threads, each
-// takes some through the whole segment by itself, in memory of its own that its cache
-// holds; the groups that are left over are worked on by all threads together, operation by
-// operation. Results are the same bits either way.
+// A plan runs segment by segment, the first ones for no more images than the next one works
+// on at a time. Where a group of images is small and there is one for each thread, each
+// takes its own through the whole segment by itself, in memory that its cache holds; other
+// groups are worked on by all threads together, operation by operation. Results are the
+// same bits either way.
 type Worker struct {
 	pool   *kernel.Pool
-	shared []float32   // values that cross segments
-	arenas [][]float32 // one a thread
+	passed []float32   // values that cross segments
+	arenas [][]float32 // one a thread; the first one is also that of all together
 	tools  []tool
 	run    run
 	job    split
@@ -38,7 +39,11 @@ func (w *Worker) Reserve(p *Plan, n int) {
 		w.reserve8(p.int8, n)
 		return
 	}
-	w.shared = grow(w.shared, p.shared*n)
+	passed := 0
+	for i := range p.segments {
+		passed += p.segments[i].received * min(w.round(&p.segments[i]), n)
+	}
+	w.passed = grow(w.passed, passed)
 	for i := range w.tools {
 		w.tools[i].scratch = grow(w.tools[i].scratch, p.tiles)
 		w.tools[i].widened = grow(w.tools[i].widened, p.widened)
@@ -46,8 +51,8 @@ func (w *Worker) Reserve(p *Plan, n int) {
 	for i := range p.segments {
 		s := &p.segments[i]
 		group := min(s.group, n)
-		for th := range min(len(w.arenas), (n+group-1)/group) {
-			w.arenas[th] = grow(w.arenas[th], (s.private+s.scratch)*group)
+		for th := range min(w.round(s)/s.group, (n+group-1)/group) {
+			w.arenas[th] = grow(w.arenas[th], s.lines()*group)
 		}
 	}
 }
@@ -62,7 +67,7 @@ func grow(s []float32, lines int) []float32 {
 
 // Bytes returns the memory for activations.
 func (w *Worker) Bytes() int {
-	n := 4 * len(w.shared)
+	n := 4 * len(w.passed)
 	for _, a := range w.arenas {
 		n += 4 * len(a)
 	}
@@ -75,13 +80,20 @@ func (w *Worker) Bytes() int {
 // run is a batch on its way through a plan, and the task by which threads take groups of
 // its images through a segment.
 type run struct {
-	w       *Worker
-	p       *Plan
-	segment *segment
-	n       int
-	images  []float32
-	logits  []float32
-	timing  timing
+	w        *Worker
+	p        *Plan
+	segment  *segment
+	lo, hi   int // images that are in the segment now
+	received [len(groupSizes)]received
+	images   []float32
+	logits   []float32
+	timing   timing
+}
+
+// received is what a segment gets from those before it, for n images from lo on.
+type received struct {
+	values []float32
+	lo, n  int
 }
 
 // Run computes the logits of n images, [n][Classes], from images [n][H][W][C] of
@@ -95,19 +107,52 @@ func (w *Worker) Run(p *Plan, images []float32, n int, logits []float32) {
 		return
 	}
 	w.Reserve(p, n)
-	w.run = run{w: w, p: p, n: n, images: images, logits: logits}
+	w.start(p, images, n, logits, timing{})
+}
+
+// start takes n images through a plan for which there is memory.
+func (w *Worker) start(p *Plan, images []float32, n int, logits []float32, t timing) {
+	w.run = run{w: w, p: p, images: images, logits: logits, timing: t}
+	from := 0
 	for i := range p.segments {
-		w.segment(&p.segments[i], n)
+		s := &p.segments[i]
+		w.run.received[i].values = w.passed[from*line:]
+		from += s.received * min(w.round(s), n)
+	}
+	w.upTo(len(p.segments)-1, 0, n)
+}
+
+// round returns how many images are in a segment at a time, at most.
+func (w *Worker) round(s *segment) int {
+	if s.alone() {
+		return s.group * w.pool.Threads()
+	}
+	return s.group
+}
+
+// upTo takes the images [lo, hi) through the segments up to number i.
+func (w *Worker) upTo(i, lo, hi int) {
+	r := &w.run
+	s := &r.p.segments[i]
+	for round := w.round(s); lo < hi; lo += round {
+		end := min(lo+round, hi)
+		r.received[i].lo, r.received[i].n = lo, end-lo
+		if i > 0 {
+			w.upTo(i-1, lo, end)
+		}
+		r.segment, r.lo, r.hi = s, lo, end
+		w.segment(s)
 	}
 }
 
-// segment takes n images through a segment. Groups that all threads have one of run each
-// on a thread; those that are left over run one after another on all.
-func (w *Worker) segment(s *segment, n int) {
-	r := &w.run
-	r.segment = s
-	threads, groups := w.pool.Threads(), (n+s.group-1)/s.group
-	alone := groups / threads * threads
+// segment takes the images that are in a segment through it: a group on each thread, or
+// one after another on all.
+func (w *Worker) segment(s *segment) {
+	r, threads := &w.run, w.pool.Threads()
+	groups, alone := (r.hi-r.lo+s.group-1)/s.group, 0
+	if groups == threads && r.timing.times == nil {
+		alone = groups
+	}
 	w.pool.Run(alone, r)
 	for i := alone; i < groups; i++ {
 		r.through(0, i, true)
@@ -121,8 +166,8 @@ func (r *run) Do(i, thread int) { r.through(thread, i, false) }
 // the help of all threads or by itself.
 func (r *run) through(thread, i int, together bool) {
 	s, p := r.segment, r.p
-	lo := i * s.group
-	n := min(s.group, r.n-lo)
+	lo := r.lo + i*s.group
+	n := min(s.group, r.hi-lo)
 	arena := r.w.arenas[thread]
 	j := job{images: n, scratch: arena[s.private*n*line:][:s.scratch*n*line]}
 	r.timing.start()
@@ -158,7 +203,8 @@ func (r *run) at(arena []float32, v place, n, lo, size int) []float32 {
 	if v >= 0 {
 		return arena[int(v)*n*line:]
 	}
-	return r.w.shared[int(^v)*r.n*line+lo*size:]
+	c := &r.received[^v>>segmentShift]
+	return c.values[int(^v&lineMask)*c.n*line+(lo-c.lo)*size:]
 }
 
 func (r *run) phase(j *job, thread int, together bool) {
