@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -16,9 +17,11 @@ type Task interface {
 // Pool runs the chunks of one task at a time on a fixed number of threads.
 //
 // The caller of Run works too. Helpers, each on an OS thread of its own, look out for
-// chunks for a while after a task and go to sleep when none comes. Chunks are claimed one
-// by one; the caller takes all that no helper has claimed, so that it never waits for a
-// helper that is still waking up.
+// chunks for a while after a task and go to sleep when none comes. Each thread has a share
+// of neighbouring chunks, the same one for the same number of chunks, so that what it wrote
+// in one task is in its own cache in the next. Chunks are claimed one by one; who is
+// through with its own takes those that others have not claimed, so that the caller never
+// waits for a helper that is still waking up.
 type Pool struct {
 	threads  int
 	helpers  []*helper
@@ -27,18 +30,42 @@ type Pool struct {
 	busy     atomic.Bool
 	panicked atomic.Pointer[any]
 
-	// task and n are written while left is 0 and read only by who has claimed a chunk,
-	// which keeps Run from returning.
-	task Task
-	n    int
+	// task is written while no chunks are left and read only by who has claimed one, which
+	// keeps Run from returning.
+	task   Task
+	shares []span // by thread
 
 	_     [64]byte
-	left  atomic.Int64 // chunks that nobody has claimed
-	_     [56]byte
 	done  atomic.Int64 // chunks that are finished
 	total atomic.Int64 // chunks of the task
 	rest  sleeper      // of the caller
 	_     [56]byte
+}
+
+// span holds the chunks [from, to) that nobody has claimed yet, as from<<32 | to.
+type span struct {
+	chunks atomic.Uint64
+	_      [56]byte
+}
+
+func (s *span) set(from, to int) { s.chunks.Store(uint64(from)<<32 | uint64(to)) }
+
+// claim takes the first chunk, or the last one, of those that are left.
+func (s *span) claim(last bool) (chunk int, ok bool) {
+	for {
+		v := s.chunks.Load()
+		from, to := v>>32, v&math.MaxUint32
+		if from == to {
+			return 0, false
+		}
+		if last {
+			if s.chunks.CompareAndSwap(v, v-1) {
+				return int(to) - 1, true
+			}
+		} else if s.chunks.CompareAndSwap(v, v+1<<32) {
+			return int(from), true
+		}
+	}
 }
 
 // helper is one thread of a pool besides the caller's.
@@ -72,6 +99,7 @@ func NewPool(n int, options ...PoolOption) *Pool {
 		set(&o)
 	}
 	p := &Pool{threads: max(n, 1)}
+	p.shares = make([]span, p.threads)
 	p.rest.wake = make(chan struct{}, 1)
 	for th := 1; th < p.threads; th++ {
 		h := &helper{thread: th}
@@ -102,11 +130,14 @@ func (p *Pool) Run(n int, t Task) {
 		}
 		return
 	}
-	p.task, p.n = t, n
+	p.task = t
 	p.total.Store(int64(n))
 	p.done.Store(0)
-	p.left.Store(int64(n))
-	for _, h := range p.helpers[:min(n-1, len(p.helpers))] {
+	threads := min(n, p.threads)
+	for th := threads - 1; th >= 0; th-- {
+		p.shares[th].set(th*n/threads, (th+1)*n/threads)
+	}
+	for _, h := range p.helpers[:threads-1] {
 		h.rouse()
 	}
 	p.work(0)
@@ -135,29 +166,41 @@ func (p *Pool) help(h *helper, nice int) {
 	}
 	for !p.closed.Load() {
 		p.work(h.thread)
-		h.await(func() bool { return p.left.Load() > 0 || p.closed.Load() }, p.running)
+		h.await(func() bool { return p.waiting() || p.closed.Load() }, p.running)
 	}
 }
 
 // running reports whether chunks of a task are not finished.
 func (p *Pool) running() bool { return p.done.Load() < p.total.Load() }
 
-// work runs chunks as long as there are any to claim.
-func (p *Pool) work(thread int) {
-	for {
-		left := p.left.Load()
-		if left == 0 {
-			return
+// waiting reports whether chunks are left that nobody has claimed.
+func (p *Pool) waiting() bool {
+	for i := range p.shares {
+		if v := p.shares[i].chunks.Load(); v>>32 != v&math.MaxUint32 {
+			return true
 		}
-		if p.left.CompareAndSwap(left, left-1) {
-			p.do(p.n-int(left), thread)
+	}
+	return false
+}
+
+// work runs chunks as long as there are any to claim: first those of the thread's own
+// share, then the last ones of the others'.
+func (p *Pool) work(thread int) {
+	for i := range p.shares {
+		s := &p.shares[(thread+i)%len(p.shares)]
+		for {
+			chunk, ok := s.claim(i > 0)
+			if !ok {
+				break
+			}
+			p.do(chunk, thread)
 		}
 	}
 }
 
 // do runs one claimed chunk and tells the caller when it was the last.
 func (p *Pool) do(i, thread int) {
-	n := int64(p.n)
+	n := p.total.Load()
 	defer func() {
 		if v := recover(); v != nil {
 			p.fail(v)
@@ -181,8 +224,7 @@ type sleeper struct {
 // await returns when ready does true: it spins for a while, longer as long as running is
 // true, and then sleeps until rouse.
 func (s *sleeper) await(ready, running func() bool) {
-	start := time.Now()
-	idle := start
+	var start, idle time.Time // known after the first look at the clock
 	for i := 1; ; i++ {
 		if ready() {
 			return
@@ -192,6 +234,9 @@ func (s *sleeper) await(ready, running func() bool) {
 			continue
 		}
 		now := time.Now()
+		if start.IsZero() {
+			start, idle = now, now
+		}
 		if running() && now.Sub(start) < workTime {
 			idle = now
 		} else if now.Sub(idle) > spinTime {

@@ -23,7 +23,7 @@ type Winograd struct {
 	H, W         int       // of an image, inputs and outputs
 	X, Y         []float32 // [images][H·W][XPitch] and [images][H·W][YPitch]
 	U            []float32 // from WinogradPack, at the maximum size
-	Cin, Cout    int       // multiples of 8
+	Cin, Cout    int       // multiples of 8; Cin may also be WinogradFew
 	XPitch       int
 	YPitch       int
 	InMax        int // of U
@@ -31,6 +31,10 @@ type Winograd struct {
 	Res          []float32 // layout of Y, may be Y
 	Act          Act
 }
+
+// WinogradFew is a number of inputs that need not be a multiple of 8: the colours of an
+// image. InMax is the same then.
+const WinogradFew = 3
 
 // winogradM is the largest M, and winogradMost how many positions its tiles have.
 const (
@@ -137,8 +141,9 @@ func (w *Winograd) check(hi int, scratch []float32) {
 	const op = "winograd"
 	checkWinograd(op, w.M)
 	require(w.H > 0 && w.W > 0, op, "an image has no pixels")
-	require(w.Cin > 0 && w.Cin%8 == 0 && w.Cin <= w.InMax && w.Cin <= w.XPitch, op,
-		"Cin is no multiple of 8 up to min(InMax, XPitch)")
+	require(w.Cin > 0 && w.Cin%8 == 0 && w.Cin <= w.InMax || w.Cin == WinogradFew && w.Cin == w.InMax, op,
+		"Cin is neither a multiple of 8 up to InMax nor 3 and InMax")
+	require(w.Cin <= w.XPitch, op, "Cin is above XPitch")
 	require(w.Cout > 0 && w.Cout%8 == 0 && w.Cout <= w.YPitch, op, "Cout is no multiple of 8 up to YPitch")
 	images := (hi-1)/w.Tiles(1) + 1
 	need(op, "X", w.X, pixels(images*w.H*w.W, w.XPitch, w.Cin))

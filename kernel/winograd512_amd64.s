@@ -886,6 +886,677 @@ DATA splat2<>+24(SB)/4, $(0.16666667)
 DATA splat2<>+28(SB)/4, $(0.16666667)
 GLOBL splat2<>(SB), RODATA|NOPTR, $32
 
+// func winogradOutputFew2Wide(v *float32, u *float32, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, MMX+
+TEXT ·winogradOutputFew2Wide(SB), NOSPLIT, $0-104
+	MOVQ v+0(FP), AX
+	MOVQ u+8(FP), CX
+	MOVQ channels+64(FP), BX
+	XORQ DX, DX
+	SUBQ $+64, BX
+	JLT  half62
+
+loop61:
+	VMOVUPS          (CX)(DX*1), Z0
+	VMULPS.BCST      (AX), Z0, Z0
+	VMOVUPS          64(CX)(DX*1), Z1
+	VFMADD231PS.BCST 4(AX), Z1, Z0
+	VMOVUPS          128(CX)(DX*1), Z1
+	VFMADD231PS.BCST 8(AX), Z1, Z0
+	VMOVUPS          768(CX)(DX*1), Z1
+	VMULPS.BCST      64(AX), Z1, Z1
+	VMOVUPS          832(CX)(DX*1), Z2
+	VFMADD231PS.BCST 68(AX), Z2, Z1
+	VMOVUPS          896(CX)(DX*1), Z2
+	VFMADD231PS.BCST 72(AX), Z2, Z1
+	VMOVUPS          1536(CX)(DX*1), Z2
+	VMULPS.BCST      128(AX), Z2, Z2
+	VMOVUPS          1600(CX)(DX*1), Z3
+	VFMADD231PS.BCST 132(AX), Z3, Z2
+	VMOVUPS          1664(CX)(DX*1), Z3
+	VFMADD231PS.BCST 136(AX), Z3, Z2
+	VMOVUPS          2304(CX)(DX*1), Z3
+	VMULPS.BCST      192(AX), Z3, Z3
+	VMOVUPS          2368(CX)(DX*1), Z4
+	VFMADD231PS.BCST 196(AX), Z4, Z3
+	VMOVUPS          2432(CX)(DX*1), Z4
+	VFMADD231PS.BCST 200(AX), Z4, Z3
+	VADDPS           Z1, Z0, Z0
+	VADDPS           Z2, Z0, Z0
+	VSUBPS           Z2, Z1, Z1
+	VSUBPS           Z3, Z1, Z1
+	VMOVUPS          192(CX)(DX*1), Z2
+	VMULPS.BCST      16(AX), Z2, Z2
+	VMOVUPS          256(CX)(DX*1), Z3
+	VFMADD231PS.BCST 20(AX), Z3, Z2
+	VMOVUPS          320(CX)(DX*1), Z3
+	VFMADD231PS.BCST 24(AX), Z3, Z2
+	VMOVUPS          960(CX)(DX*1), Z3
+	VMULPS.BCST      80(AX), Z3, Z3
+	VMOVUPS          1024(CX)(DX*1), Z4
+	VFMADD231PS.BCST 84(AX), Z4, Z3
+	VMOVUPS          1088(CX)(DX*1), Z4
+	VFMADD231PS.BCST 88(AX), Z4, Z3
+	VMOVUPS          1728(CX)(DX*1), Z4
+	VMULPS.BCST      144(AX), Z4, Z4
+	VMOVUPS          1792(CX)(DX*1), Z5
+	VFMADD231PS.BCST 148(AX), Z5, Z4
+	VMOVUPS          1856(CX)(DX*1), Z5
+	VFMADD231PS.BCST 152(AX), Z5, Z4
+	VMOVUPS          2496(CX)(DX*1), Z5
+	VMULPS.BCST      208(AX), Z5, Z5
+	VMOVUPS          2560(CX)(DX*1), Z6
+	VFMADD231PS.BCST 212(AX), Z6, Z5
+	VMOVUPS          2624(CX)(DX*1), Z6
+	VFMADD231PS.BCST 216(AX), Z6, Z5
+	VADDPS           Z3, Z2, Z2
+	VADDPS           Z4, Z2, Z2
+	VSUBPS           Z4, Z3, Z3
+	VSUBPS           Z5, Z3, Z3
+	VMOVUPS          384(CX)(DX*1), Z4
+	VMULPS.BCST      32(AX), Z4, Z4
+	VMOVUPS          448(CX)(DX*1), Z5
+	VFMADD231PS.BCST 36(AX), Z5, Z4
+	VMOVUPS          512(CX)(DX*1), Z5
+	VFMADD231PS.BCST 40(AX), Z5, Z4
+	VMOVUPS          1152(CX)(DX*1), Z5
+	VMULPS.BCST      96(AX), Z5, Z5
+	VMOVUPS          1216(CX)(DX*1), Z6
+	VFMADD231PS.BCST 100(AX), Z6, Z5
+	VMOVUPS          1280(CX)(DX*1), Z6
+	VFMADD231PS.BCST 104(AX), Z6, Z5
+	VMOVUPS          1920(CX)(DX*1), Z6
+	VMULPS.BCST      160(AX), Z6, Z6
+	VMOVUPS          1984(CX)(DX*1), Z7
+	VFMADD231PS.BCST 164(AX), Z7, Z6
+	VMOVUPS          2048(CX)(DX*1), Z7
+	VFMADD231PS.BCST 168(AX), Z7, Z6
+	VMOVUPS          2688(CX)(DX*1), Z7
+	VMULPS.BCST      224(AX), Z7, Z7
+	VMOVUPS          2752(CX)(DX*1), Z8
+	VFMADD231PS.BCST 228(AX), Z8, Z7
+	VMOVUPS          2816(CX)(DX*1), Z8
+	VFMADD231PS.BCST 232(AX), Z8, Z7
+	VADDPS           Z5, Z4, Z4
+	VADDPS           Z6, Z4, Z4
+	VSUBPS           Z6, Z5, Z5
+	VSUBPS           Z7, Z5, Z5
+	VMOVUPS          576(CX)(DX*1), Z6
+	VMULPS.BCST      48(AX), Z6, Z6
+	VMOVUPS          640(CX)(DX*1), Z7
+	VFMADD231PS.BCST 52(AX), Z7, Z6
+	VMOVUPS          704(CX)(DX*1), Z7
+	VFMADD231PS.BCST 56(AX), Z7, Z6
+	VMOVUPS          1344(CX)(DX*1), Z7
+	VMULPS.BCST      112(AX), Z7, Z7
+	VMOVUPS          1408(CX)(DX*1), Z8
+	VFMADD231PS.BCST 116(AX), Z8, Z7
+	VMOVUPS          1472(CX)(DX*1), Z8
+	VFMADD231PS.BCST 120(AX), Z8, Z7
+	VMOVUPS          2112(CX)(DX*1), Z8
+	VMULPS.BCST      176(AX), Z8, Z8
+	VMOVUPS          2176(CX)(DX*1), Z9
+	VFMADD231PS.BCST 180(AX), Z9, Z8
+	VMOVUPS          2240(CX)(DX*1), Z9
+	VFMADD231PS.BCST 184(AX), Z9, Z8
+	VMOVUPS          2880(CX)(DX*1), Z9
+	VMULPS.BCST      240(AX), Z9, Z9
+	VMOVUPS          2944(CX)(DX*1), Z10
+	VFMADD231PS.BCST 244(AX), Z10, Z9
+	VMOVUPS          3008(CX)(DX*1), Z10
+	VFMADD231PS.BCST 248(AX), Z10, Z9
+	VADDPS           Z7, Z6, Z6
+	VADDPS           Z8, Z6, Z6
+	VSUBPS           Z8, Z7, Z7
+	VSUBPS           Z9, Z7, Z7
+	MOVQ             down+40(FP), DI
+	MOVQ             DX, SI
+	VADDPS           Z2, Z0, Z0
+	VADDPS           Z4, Z0, Z0
+	VSUBPS           Z4, Z2, Z2
+	VSUBPS           Z6, Z2, Z2
+	MOVQ             scale+72(FP), R8
+	TESTQ            R8, R8
+	JZ               noscale65
+	VMOVUPS          (R8)(DX*1), Z4
+	VMULPS           Z4, Z0, Z0
+	VMULPS           Z4, Z2, Z2
+
+noscale65:
+	MOVQ    shift+80(FP), R8
+	TESTQ   R8, R8
+	JZ      noshift66
+	VMOVUPS (R8)(DX*1), Z4
+	VADDPS  Z4, Z0, Z0
+	VADDPS  Z4, Z2, Z2
+
+noshift66:
+	MOVQ   res+88(FP), R8
+	TESTQ  R8, R8
+	JZ     nores67
+	MOVQ   pixel+32(FP), R9
+	MOVQ   right+48(FP), R10
+	LEAQ   (R8)(SI*1), R8
+	VADDPS (R8), Z0, Z0
+	CMPQ   R10, $+2
+	JLT    pixels68
+	VADDPS (R8)(R9*1), Z2, Z2
+
+pixels68:
+nores67:
+	MOVQ act+96(FP), R8
+	CMPQ R8, $+1
+	JEQ  act71
+	CMPQ R8, $+2
+	JEQ  act72
+	CMPQ R8, $+3
+	JEQ  act73
+	JMP  acted69
+
+act71:
+	VXORPS Z4, Z4, Z4
+	VMAXPS Z4, Z0, Z0
+	VMAXPS Z4, Z2, Z2
+	JMP    acted69
+
+act72:
+	VXORPS       Z4, Z4, Z4
+	VBROADCASTSS splat0<>+0(SB), Z6
+	VBROADCASTSS splat1<>+0(SB), Z8
+	VBROADCASTSS splat2<>+0(SB), Z9
+	VADDPS       Z6, Z0, Z10
+	VMAXPS       Z10, Z4, Z10
+	VMINPS       Z10, Z8, Z10
+	VMULPS       Z9, Z10, Z10
+	VMULPS       Z10, Z0, Z0
+	VADDPS       Z6, Z2, Z6
+	VMAXPS       Z6, Z4, Z6
+	VMINPS       Z6, Z8, Z6
+	VMULPS       Z9, Z6, Z6
+	VMULPS       Z6, Z2, Z2
+	JMP          acted69
+
+act73:
+	VXORPS       Z4, Z4, Z4
+	VBROADCASTSS splat0<>+0(SB), Z6
+	VBROADCASTSS splat1<>+0(SB), Z8
+	VBROADCASTSS splat2<>+0(SB), Z9
+	VADDPS       Z6, Z0, Z0
+	VMAXPS       Z0, Z4, Z0
+	VMINPS       Z0, Z8, Z0
+	VMULPS       Z9, Z0, Z0
+	VMOVAPS      Z0, Z0
+	VADDPS       Z6, Z2, Z2
+	VMAXPS       Z2, Z4, Z2
+	VMINPS       Z2, Z8, Z2
+	VMULPS       Z9, Z2, Z2
+	VMOVAPS      Z2, Z2
+
+acted69:
+	MOVQ       y+16(FP), R8
+	MOVQ       pixel+32(FP), R9
+	LEAQ       (R8)(R9*2), R9
+	MOVQ       pixel+32(FP), R10
+	MOVQ       right+48(FP), R11
+	LEAQ       (R9)(SI*1), R9
+	PREFETCHT0 (R9)
+	CMPQ       R11, $+2
+	JLT        pixels74
+	PREFETCHT0 (R9)(R10*1)
+
+pixels74:
+	MOVQ    pixel+32(FP), R9
+	MOVQ    right+48(FP), R10
+	LEAQ    (R8)(SI*1), R8
+	VMOVUPS Z0, (R8)
+	CMPQ    R10, $+2
+	JLT     pixels75
+	VMOVUPS Z2, (R8)(R9*1)
+
+pixels75:
+	CMPQ    DI, $+2
+	JLT     tile64
+	ADDQ    row+24(FP), SI
+	VADDPS  Z3, Z1, Z1
+	VADDPS  Z5, Z1, Z1
+	VSUBPS  Z5, Z3, Z3
+	VSUBPS  Z7, Z3, Z3
+	MOVQ    scale+72(FP), DI
+	TESTQ   DI, DI
+	JZ      noscale76
+	VMOVUPS (DI)(DX*1), Z0
+	VMULPS  Z0, Z1, Z1
+	VMULPS  Z0, Z3, Z3
+
+noscale76:
+	MOVQ    shift+80(FP), DI
+	TESTQ   DI, DI
+	JZ      noshift77
+	VMOVUPS (DI)(DX*1), Z0
+	VADDPS  Z0, Z1, Z1
+	VADDPS  Z0, Z3, Z3
+
+noshift77:
+	MOVQ   res+88(FP), DI
+	TESTQ  DI, DI
+	JZ     nores78
+	MOVQ   pixel+32(FP), R8
+	MOVQ   right+48(FP), R9
+	LEAQ   (DI)(SI*1), DI
+	VADDPS (DI), Z1, Z1
+	CMPQ   R9, $+2
+	JLT    pixels79
+	VADDPS (DI)(R8*1), Z3, Z3
+
+pixels79:
+nores78:
+	MOVQ act+96(FP), DI
+	CMPQ DI, $+1
+	JEQ  act82
+	CMPQ DI, $+2
+	JEQ  act83
+	CMPQ DI, $+3
+	JEQ  act84
+	JMP  acted80
+
+act82:
+	VXORPS Z0, Z0, Z0
+	VMAXPS Z0, Z1, Z1
+	VMAXPS Z0, Z3, Z3
+	JMP    acted80
+
+act83:
+	VXORPS       Z0, Z0, Z0
+	VBROADCASTSS splat0<>+0(SB), Z2
+	VBROADCASTSS splat1<>+0(SB), Z4
+	VBROADCASTSS splat2<>+0(SB), Z5
+	VADDPS       Z2, Z1, Z6
+	VMAXPS       Z6, Z0, Z6
+	VMINPS       Z6, Z4, Z6
+	VMULPS       Z5, Z6, Z6
+	VMULPS       Z6, Z1, Z1
+	VADDPS       Z2, Z3, Z2
+	VMAXPS       Z2, Z0, Z2
+	VMINPS       Z2, Z4, Z2
+	VMULPS       Z5, Z2, Z2
+	VMULPS       Z2, Z3, Z3
+	JMP          acted80
+
+act84:
+	VXORPS       Z0, Z0, Z0
+	VBROADCASTSS splat0<>+0(SB), Z2
+	VBROADCASTSS splat1<>+0(SB), Z4
+	VBROADCASTSS splat2<>+0(SB), Z5
+	VADDPS       Z2, Z1, Z1
+	VMAXPS       Z1, Z0, Z1
+	VMINPS       Z1, Z4, Z1
+	VMULPS       Z5, Z1, Z1
+	VMOVAPS      Z1, Z1
+	VADDPS       Z2, Z3, Z2
+	VMAXPS       Z2, Z0, Z2
+	VMINPS       Z2, Z4, Z2
+	VMULPS       Z5, Z2, Z2
+	VMOVAPS      Z2, Z3
+
+acted80:
+	MOVQ       y+16(FP), DI
+	MOVQ       pixel+32(FP), R8
+	LEAQ       (DI)(R8*2), R8
+	MOVQ       pixel+32(FP), R9
+	MOVQ       right+48(FP), R10
+	LEAQ       (R8)(SI*1), R8
+	PREFETCHT0 (R8)
+	CMPQ       R10, $+2
+	JLT        pixels85
+	PREFETCHT0 (R8)(R9*1)
+
+pixels85:
+	MOVQ    pixel+32(FP), R8
+	MOVQ    right+48(FP), R9
+	LEAQ    (DI)(SI*1), SI
+	VMOVUPS Z1, (SI)
+	CMPQ    R9, $+2
+	JLT     pixels86
+	VMOVUPS Z3, (SI)(R8*1)
+
+pixels86:
+tile64:
+	ADDQ $+64, DX
+	CMPQ DX, BX
+	JLE  loop61
+
+half62:
+	ADDQ             $+64, BX
+	CMPQ             DX, BX
+	JGE              done63
+	VMOVUPS          (CX)(DX*1), Y0
+	VMULPS.BCST      (AX), Y0, Y0
+	VMOVUPS          64(CX)(DX*1), Y1
+	VFMADD231PS.BCST 4(AX), Y1, Y0
+	VMOVUPS          128(CX)(DX*1), Y1
+	VFMADD231PS.BCST 8(AX), Y1, Y0
+	VMOVUPS          768(CX)(DX*1), Y1
+	VMULPS.BCST      64(AX), Y1, Y1
+	VMOVUPS          832(CX)(DX*1), Y2
+	VFMADD231PS.BCST 68(AX), Y2, Y1
+	VMOVUPS          896(CX)(DX*1), Y2
+	VFMADD231PS.BCST 72(AX), Y2, Y1
+	VMOVUPS          1536(CX)(DX*1), Y2
+	VMULPS.BCST      128(AX), Y2, Y2
+	VMOVUPS          1600(CX)(DX*1), Y3
+	VFMADD231PS.BCST 132(AX), Y3, Y2
+	VMOVUPS          1664(CX)(DX*1), Y3
+	VFMADD231PS.BCST 136(AX), Y3, Y2
+	VMOVUPS          2304(CX)(DX*1), Y3
+	VMULPS.BCST      192(AX), Y3, Y3
+	VMOVUPS          2368(CX)(DX*1), Y4
+	VFMADD231PS.BCST 196(AX), Y4, Y3
+	VMOVUPS          2432(CX)(DX*1), Y4
+	VFMADD231PS.BCST 200(AX), Y4, Y3
+	VADDPS           Y1, Y0, Y0
+	VADDPS           Y2, Y0, Y0
+	VSUBPS           Y2, Y1, Y1
+	VSUBPS           Y3, Y1, Y1
+	VMOVUPS          192(CX)(DX*1), Y2
+	VMULPS.BCST      16(AX), Y2, Y2
+	VMOVUPS          256(CX)(DX*1), Y3
+	VFMADD231PS.BCST 20(AX), Y3, Y2
+	VMOVUPS          320(CX)(DX*1), Y3
+	VFMADD231PS.BCST 24(AX), Y3, Y2
+	VMOVUPS          960(CX)(DX*1), Y3
+	VMULPS.BCST      80(AX), Y3, Y3
+	VMOVUPS          1024(CX)(DX*1), Y4
+	VFMADD231PS.BCST 84(AX), Y4, Y3
+	VMOVUPS          1088(CX)(DX*1), Y4
+	VFMADD231PS.BCST 88(AX), Y4, Y3
+	VMOVUPS          1728(CX)(DX*1), Y4
+	VMULPS.BCST      144(AX), Y4, Y4
+	VMOVUPS          1792(CX)(DX*1), Y5
+	VFMADD231PS.BCST 148(AX), Y5, Y4
+	VMOVUPS          1856(CX)(DX*1), Y5
+	VFMADD231PS.BCST 152(AX), Y5, Y4
+	VMOVUPS          2496(CX)(DX*1), Y5
+	VMULPS.BCST      208(AX), Y5, Y5
+	VMOVUPS          2560(CX)(DX*1), Y6
+	VFMADD231PS.BCST 212(AX), Y6, Y5
+	VMOVUPS          2624(CX)(DX*1), Y6
+	VFMADD231PS.BCST 216(AX), Y6, Y5
+	VADDPS           Y3, Y2, Y2
+	VADDPS           Y4, Y2, Y2
+	VSUBPS           Y4, Y3, Y3
+	VSUBPS           Y5, Y3, Y3
+	VMOVUPS          384(CX)(DX*1), Y4
+	VMULPS.BCST      32(AX), Y4, Y4
+	VMOVUPS          448(CX)(DX*1), Y5
+	VFMADD231PS.BCST 36(AX), Y5, Y4
+	VMOVUPS          512(CX)(DX*1), Y5
+	VFMADD231PS.BCST 40(AX), Y5, Y4
+	VMOVUPS          1152(CX)(DX*1), Y5
+	VMULPS.BCST      96(AX), Y5, Y5
+	VMOVUPS          1216(CX)(DX*1), Y6
+	VFMADD231PS.BCST 100(AX), Y6, Y5
+	VMOVUPS          1280(CX)(DX*1), Y6
+	VFMADD231PS.BCST 104(AX), Y6, Y5
+	VMOVUPS          1920(CX)(DX*1), Y6
+	VMULPS.BCST      160(AX), Y6, Y6
+	VMOVUPS          1984(CX)(DX*1), Y7
+	VFMADD231PS.BCST 164(AX), Y7, Y6
+	VMOVUPS          2048(CX)(DX*1), Y7
+	VFMADD231PS.BCST 168(AX), Y7, Y6
+	VMOVUPS          2688(CX)(DX*1), Y7
+	VMULPS.BCST      224(AX), Y7, Y7
+	VMOVUPS          2752(CX)(DX*1), Y8
+	VFMADD231PS.BCST 228(AX), Y8, Y7
+	VMOVUPS          2816(CX)(DX*1), Y8
+	VFMADD231PS.BCST 232(AX), Y8, Y7
+	VADDPS           Y5, Y4, Y4
+	VADDPS           Y6, Y4, Y4
+	VSUBPS           Y6, Y5, Y5
+	VSUBPS           Y7, Y5, Y5
+	VMOVUPS          576(CX)(DX*1), Y6
+	VMULPS.BCST      48(AX), Y6, Y6
+	VMOVUPS          640(CX)(DX*1), Y7
+	VFMADD231PS.BCST 52(AX), Y7, Y6
+	VMOVUPS          704(CX)(DX*1), Y7
+	VFMADD231PS.BCST 56(AX), Y7, Y6
+	VMOVUPS          1344(CX)(DX*1), Y7
+	VMULPS.BCST      112(AX), Y7, Y7
+	VMOVUPS          1408(CX)(DX*1), Y8
+	VFMADD231PS.BCST 116(AX), Y8, Y7
+	VMOVUPS          1472(CX)(DX*1), Y8
+	VFMADD231PS.BCST 120(AX), Y8, Y7
+	VMOVUPS          2112(CX)(DX*1), Y8
+	VMULPS.BCST      176(AX), Y8, Y8
+	VMOVUPS          2176(CX)(DX*1), Y9
+	VFMADD231PS.BCST 180(AX), Y9, Y8
+	VMOVUPS          2240(CX)(DX*1), Y9
+	VFMADD231PS.BCST 184(AX), Y9, Y8
+	VMOVUPS          2880(CX)(DX*1), Y9
+	VMULPS.BCST      240(AX), Y9, Y9
+	VMOVUPS          2944(CX)(DX*1), Y10
+	VFMADD231PS.BCST 244(AX), Y10, Y9
+	VMOVUPS          3008(CX)(DX*1), Y10
+	VFMADD231PS.BCST 248(AX), Y10, Y9
+	VADDPS           Y7, Y6, Y6
+	VADDPS           Y8, Y6, Y6
+	VSUBPS           Y8, Y7, Y7
+	VSUBPS           Y9, Y7, Y7
+	MOVQ             down+40(FP), CX
+	MOVQ             DX, AX
+	VADDPS           Y2, Y0, Y0
+	VADDPS           Y4, Y0, Y0
+	VSUBPS           Y4, Y2, Y2
+	VSUBPS           Y6, Y2, Y2
+	MOVQ             scale+72(FP), BX
+	TESTQ            BX, BX
+	JZ               noscale88
+	VMOVUPS          (BX)(DX*1), Y4
+	VMULPS           Y4, Y0, Y0
+	VMULPS           Y4, Y2, Y2
+
+noscale88:
+	MOVQ    shift+80(FP), BX
+	TESTQ   BX, BX
+	JZ      noshift89
+	VMOVUPS (BX)(DX*1), Y4
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y4, Y2, Y2
+
+noshift89:
+	MOVQ   res+88(FP), BX
+	TESTQ  BX, BX
+	JZ     nores90
+	MOVQ   pixel+32(FP), SI
+	MOVQ   right+48(FP), DI
+	LEAQ   (BX)(AX*1), BX
+	VADDPS (BX), Y0, Y0
+	CMPQ   DI, $+2
+	JLT    pixels91
+	VADDPS (BX)(SI*1), Y2, Y2
+
+pixels91:
+nores90:
+	MOVQ act+96(FP), BX
+	CMPQ BX, $+1
+	JEQ  act94
+	CMPQ BX, $+2
+	JEQ  act95
+	CMPQ BX, $+3
+	JEQ  act96
+	JMP  acted92
+
+act94:
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y4, Y0, Y0
+	VMAXPS Y4, Y2, Y2
+	JMP    acted92
+
+act95:
+	VXORPS       Y4, Y4, Y4
+	VBROADCASTSS splat0<>+0(SB), Y6
+	VBROADCASTSS splat1<>+0(SB), Y8
+	VBROADCASTSS splat2<>+0(SB), Y9
+	VADDPS       Y6, Y0, Y10
+	VMAXPS       Y10, Y4, Y10
+	VMINPS       Y10, Y8, Y10
+	VMULPS       Y9, Y10, Y10
+	VMULPS       Y10, Y0, Y0
+	VADDPS       Y6, Y2, Y6
+	VMAXPS       Y6, Y4, Y6
+	VMINPS       Y6, Y8, Y6
+	VMULPS       Y9, Y6, Y6
+	VMULPS       Y6, Y2, Y2
+	JMP          acted92
+
+act96:
+	VXORPS       Y4, Y4, Y4
+	VBROADCASTSS splat0<>+0(SB), Y6
+	VBROADCASTSS splat1<>+0(SB), Y8
+	VBROADCASTSS splat2<>+0(SB), Y9
+	VADDPS       Y6, Y0, Y0
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y8, Y0
+	VMULPS       Y9, Y0, Y0
+	VMOVAPS      Y0, Y0
+	VADDPS       Y6, Y2, Y2
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y8, Y2
+	VMULPS       Y9, Y2, Y2
+	VMOVAPS      Y2, Y2
+
+acted92:
+	MOVQ       y+16(FP), BX
+	MOVQ       pixel+32(FP), SI
+	LEAQ       (BX)(SI*2), SI
+	MOVQ       pixel+32(FP), DI
+	MOVQ       right+48(FP), R8
+	LEAQ       (SI)(AX*1), SI
+	PREFETCHT0 (SI)
+	CMPQ       R8, $+2
+	JLT        pixels97
+	PREFETCHT0 (SI)(DI*1)
+
+pixels97:
+	MOVQ    pixel+32(FP), SI
+	MOVQ    right+48(FP), DI
+	LEAQ    (BX)(AX*1), BX
+	VMOVUPS Y0, (BX)
+	CMPQ    DI, $+2
+	JLT     pixels98
+	VMOVUPS Y2, (BX)(SI*1)
+
+pixels98:
+	CMPQ    CX, $+2
+	JLT     tile87
+	ADDQ    row+24(FP), AX
+	VADDPS  Y3, Y1, Y1
+	VADDPS  Y5, Y1, Y1
+	VSUBPS  Y5, Y3, Y3
+	VSUBPS  Y7, Y3, Y3
+	MOVQ    scale+72(FP), CX
+	TESTQ   CX, CX
+	JZ      noscale99
+	VMOVUPS (CX)(DX*1), Y0
+	VMULPS  Y0, Y1, Y1
+	VMULPS  Y0, Y3, Y3
+
+noscale99:
+	MOVQ    shift+80(FP), CX
+	TESTQ   CX, CX
+	JZ      noshift100
+	VMOVUPS (CX)(DX*1), Y0
+	VADDPS  Y0, Y1, Y1
+	VADDPS  Y0, Y3, Y3
+
+noshift100:
+	MOVQ   res+88(FP), CX
+	TESTQ  CX, CX
+	JZ     nores101
+	MOVQ   pixel+32(FP), DX
+	MOVQ   right+48(FP), BX
+	LEAQ   (CX)(AX*1), CX
+	VADDPS (CX), Y1, Y1
+	CMPQ   BX, $+2
+	JLT    pixels102
+	VADDPS (CX)(DX*1), Y3, Y3
+
+pixels102:
+nores101:
+	MOVQ act+96(FP), CX
+	CMPQ CX, $+1
+	JEQ  act105
+	CMPQ CX, $+2
+	JEQ  act106
+	CMPQ CX, $+3
+	JEQ  act107
+	JMP  acted103
+
+act105:
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y0, Y1, Y1
+	VMAXPS Y0, Y3, Y3
+	JMP    acted103
+
+act106:
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS splat0<>+0(SB), Y2
+	VBROADCASTSS splat1<>+0(SB), Y4
+	VBROADCASTSS splat2<>+0(SB), Y5
+	VADDPS       Y2, Y1, Y6
+	VMAXPS       Y6, Y0, Y6
+	VMINPS       Y6, Y4, Y6
+	VMULPS       Y5, Y6, Y6
+	VMULPS       Y6, Y1, Y1
+	VADDPS       Y2, Y3, Y2
+	VMAXPS       Y2, Y0, Y2
+	VMINPS       Y2, Y4, Y2
+	VMULPS       Y5, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	JMP          acted103
+
+act107:
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS splat0<>+0(SB), Y2
+	VBROADCASTSS splat1<>+0(SB), Y4
+	VBROADCASTSS splat2<>+0(SB), Y5
+	VADDPS       Y2, Y1, Y1
+	VMAXPS       Y1, Y0, Y1
+	VMINPS       Y1, Y4, Y1
+	VMULPS       Y5, Y1, Y1
+	VMOVAPS      Y1, Y1
+	VADDPS       Y2, Y3, Y2
+	VMAXPS       Y2, Y0, Y2
+	VMINPS       Y2, Y4, Y2
+	VMULPS       Y5, Y2, Y2
+	VMOVAPS      Y2, Y3
+
+acted103:
+	MOVQ       y+16(FP), CX
+	MOVQ       pixel+32(FP), DX
+	LEAQ       (CX)(DX*2), DX
+	MOVQ       pixel+32(FP), BX
+	MOVQ       right+48(FP), SI
+	LEAQ       (DX)(AX*1), DX
+	PREFETCHT0 (DX)
+	CMPQ       SI, $+2
+	JLT        pixels108
+	PREFETCHT0 (DX)(BX*1)
+
+pixels108:
+	MOVQ    pixel+32(FP), DX
+	MOVQ    right+48(FP), BX
+	LEAQ    (CX)(AX*1), AX
+	VMOVUPS Y1, (AX)
+	CMPQ    BX, $+2
+	JLT     pixels109
+	VMOVUPS Y3, (AX)(DX*1)
+
+pixels109:
+tile87:
+done63:
+	VZEROUPPER
+	RET
+
 // func winogradInput4Wide(v *float32, stride int, x *float32, offset int, row int, pixel int, above int, left int, down int, right int, zero *float32, tmp *float32, channels int)
 // Requires: AVX, AVX512F, CMOV, FMA3, MMX+
 TEXT ·winogradInput4Wide(SB), NOSPLIT, $0-104
@@ -897,7 +1568,7 @@ TEXT ·winogradInput4Wide(SB), NOSPLIT, $0-104
 	MOVQ    right+72(FP), DI
 	ADDQ    offset+24(FP), CX
 	CMPQ    above+48(FP), $+0
-	JNE     padding61
+	JNE     padding110
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -925,9 +1596,9 @@ TEXT ·winogradInput4Wide(SB), NOSPLIT, $0-104
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 40(AX)
-	JMP     row62
+	JMP     row111
 
-padding61:
+padding110:
 	MOVQ DX, (AX)
 	MOVQ DX, 8(AX)
 	MOVQ DX, 16(AX)
@@ -935,7 +1606,7 @@ padding61:
 	MOVQ DX, 32(AX)
 	MOVQ DX, 40(AX)
 
-row62:
+row111:
 	ADDQ    row+32(FP), CX
 	MOVQ    CX, R8
 	MOVQ    R8, R9
@@ -966,7 +1637,7 @@ row62:
 	MOVQ    R8, 88(AX)
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+2
-	JLE     padding65
+	JLE     padding114
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -994,9 +1665,9 @@ row62:
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 136(AX)
-	JMP     row66
+	JMP     row115
 
-padding65:
+padding114:
 	MOVQ DX, 96(AX)
 	MOVQ DX, 104(AX)
 	MOVQ DX, 112(AX)
@@ -1004,10 +1675,10 @@ padding65:
 	MOVQ DX, 128(AX)
 	MOVQ DX, 136(AX)
 
-row66:
+row115:
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+3
-	JLE     padding67
+	JLE     padding116
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -1035,9 +1706,9 @@ row66:
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 184(AX)
-	JMP     row68
+	JMP     row117
 
-padding67:
+padding116:
 	MOVQ DX, 144(AX)
 	MOVQ DX, 152(AX)
 	MOVQ DX, 160(AX)
@@ -1045,10 +1716,10 @@ padding67:
 	MOVQ DX, 176(AX)
 	MOVQ DX, 184(AX)
 
-row68:
+row117:
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+4
-	JLE     padding69
+	JLE     padding118
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -1076,9 +1747,9 @@ row68:
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 232(AX)
-	JMP     row70
+	JMP     row119
 
-padding69:
+padding118:
 	MOVQ DX, 192(AX)
 	MOVQ DX, 200(AX)
 	MOVQ DX, 208(AX)
@@ -1086,10 +1757,10 @@ padding69:
 	MOVQ DX, 224(AX)
 	MOVQ DX, 232(AX)
 
-row70:
+row119:
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+5
-	JLE     padding71
+	JLE     padding120
 	MOVQ    CX, R8
 	TESTQ   SI, SI
 	CMOVQNE DX, R8
@@ -1116,9 +1787,9 @@ row70:
 	CMPQ    DI, $+5
 	CMOVQLE DX, CX
 	MOVQ    CX, 280(AX)
-	JMP     row72
+	JMP     row121
 
-padding71:
+padding120:
 	MOVQ DX, 240(AX)
 	MOVQ DX, 248(AX)
 	MOVQ DX, 256(AX)
@@ -1126,7 +1797,7 @@ padding71:
 	MOVQ DX, 272(AX)
 	MOVQ DX, 280(AX)
 
-row72:
+row121:
 	VBROADCASTSS splat3<>+0(SB), Z0
 	VBROADCASTSS splat4<>+0(SB), Z1
 	VBROADCASTSS splat5<>+0(SB), Z2
@@ -1139,9 +1810,9 @@ row72:
 	MOVQ         channels+96(FP), R9
 	XORQ         R8, R8
 	SUBQ         $+64, R9
-	JLT          half74
+	JLT          half123
 
-loop73:
+loop122:
 	MOVQ         pixel+40(FP), R10
 	LEAQ         (R8)(R10*4), R10
 	MOVQ         8(AX), DX
@@ -1510,12 +2181,12 @@ loop73:
 	VMOVUPS      Z16, (BX)(DI*4)
 	ADDQ         $+64, R8
 	CMPQ         R8, R9
-	JLE          loop73
+	JLE          loop122
 
-half74:
+half123:
 	ADDQ         $+64, R9
 	CMPQ         R8, R9
-	JGE          done75
+	JGE          done124
 	MOVQ         pixel+40(FP), R9
 	LEAQ         (R8)(R9*4), R9
 	MOVQ         8(AX), DX
@@ -1883,7 +2554,7 @@ half74:
 	VMOVUPS      Y10, (DX)(DI*4)
 	VMOVUPS      Y16, (BX)(DI*4)
 
-done75:
+done124:
 	VZEROUPPER
 	RET
 
@@ -1950,9 +2621,9 @@ TEXT ·winogradOutput4Wide(SB), NOSPLIT, $0-104
 	MOVQ         channels+64(FP), R8
 	XORQ         DI, DI
 	SUBQ         $+64, R8
-	JLT          half77
+	JLT          half126
 
-loop76:
+loop125:
 	LEAQ        (AX)(DI*1), CX
 	LEAQ        (CX)(SI*1), DX
 	VMOVUPS     (CX), Z4
@@ -2082,62 +2753,62 @@ loop76:
 	VFMADD231PS Z2, Z8, Z24
 	MOVQ        scale+72(FP), R9
 	TESTQ       R9, R9
-	JZ          noscale80
+	JZ          noscale129
 	VMOVUPS     (R9)(DI*1), Z8
 	VMULPS      Z8, Z4, Z4
 	VMULPS      Z8, Z6, Z6
 	VMULPS      Z8, Z24, Z24
 	VMULPS      Z8, Z20, Z20
 
-noscale80:
+noscale129:
 	MOVQ    shift+80(FP), R9
 	TESTQ   R9, R9
-	JZ      noshift81
+	JZ      noshift130
 	VMOVUPS (R9)(DI*1), Z8
 	VADDPS  Z8, Z4, Z4
 	VADDPS  Z8, Z6, Z6
 	VADDPS  Z8, Z24, Z24
 	VADDPS  Z8, Z20, Z20
 
-noshift81:
+noshift130:
 	MOVQ   res+88(FP), R9
 	TESTQ  R9, R9
-	JZ     nores82
+	JZ     nores131
 	MOVQ   pixel+32(FP), R10
 	MOVQ   right+48(FP), R11
 	LEAQ   (R9)(CX*1), R9
 	VADDPS (R9), Z4, Z4
 	CMPQ   R11, $+2
-	JLT    pixels83
+	JLT    pixels132
 	VADDPS (R9)(R10*1), Z6, Z6
 	CMPQ   R11, $+3
-	JLT    pixels83
+	JLT    pixels132
 	VADDPS (R9)(R10*2), Z24, Z24
 	CMPQ   R11, $+4
-	JLT    pixels83
+	JLT    pixels132
 	ADDQ   R10, R9
 	VADDPS (R9)(R10*2), Z20, Z20
 
-pixels83:
-nores82:
+pixels132:
+nores131:
 	MOVQ act+96(FP), R9
 	CMPQ R9, $+1
-	JEQ  act86
+	JEQ  act135
 	CMPQ R9, $+2
-	JEQ  act87
+	JEQ  act136
 	CMPQ R9, $+3
-	JEQ  act88
-	JMP  acted84
+	JEQ  act137
+	JMP  acted133
 
-act86:
+act135:
 	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z4, Z4
 	VMAXPS Z8, Z6, Z6
 	VMAXPS Z8, Z24, Z24
 	VMAXPS Z8, Z20, Z20
-	JMP    acted84
+	JMP    acted133
 
-act87:
+act136:
 	VXORPS       Z8, Z8, Z8
 	VBROADCASTSS splat0<>+0(SB), Z12
 	VBROADCASTSS splat1<>+0(SB), Z16
@@ -2162,9 +2833,9 @@ act87:
 	VMINPS       Z12, Z16, Z12
 	VMULPS       Z27, Z12, Z12
 	VMULPS       Z12, Z20, Z20
-	JMP          acted84
+	JMP          acted133
 
-act88:
+act137:
 	VXORPS       Z8, Z8, Z8
 	VBROADCASTSS splat0<>+0(SB), Z12
 	VBROADCASTSS splat1<>+0(SB), Z16
@@ -2190,7 +2861,7 @@ act88:
 	VMULPS       Z27, Z12, Z12
 	VMOVAPS      Z12, Z20
 
-acted84:
+acted133:
 	MOVQ       y+16(FP), R9
 	MOVQ       pixel+32(FP), R10
 	LEAQ       (R9)(R10*4), R10
@@ -2199,35 +2870,35 @@ acted84:
 	LEAQ       (R10)(CX*1), R10
 	PREFETCHT0 (R10)
 	CMPQ       R12, $+2
-	JLT        pixels89
+	JLT        pixels138
 	PREFETCHT0 (R10)(R11*1)
 	CMPQ       R12, $+3
-	JLT        pixels89
+	JLT        pixels138
 	PREFETCHT0 (R10)(R11*2)
 	CMPQ       R12, $+4
-	JLT        pixels89
+	JLT        pixels138
 	ADDQ       R11, R10
 	PREFETCHT0 (R10)(R11*2)
 
-pixels89:
+pixels138:
 	MOVQ    pixel+32(FP), R10
 	MOVQ    right+48(FP), R11
 	LEAQ    (R9)(CX*1), R9
 	VMOVUPS Z4, (R9)
 	CMPQ    R11, $+2
-	JLT     pixels90
+	JLT     pixels139
 	VMOVUPS Z6, (R9)(R10*1)
 	CMPQ    R11, $+3
-	JLT     pixels90
+	JLT     pixels139
 	VMOVUPS Z24, (R9)(R10*2)
 	CMPQ    R11, $+4
-	JLT     pixels90
+	JLT     pixels139
 	ADDQ    R10, R9
 	VMOVUPS Z20, (R9)(R10*2)
 
-pixels90:
+pixels139:
 	CMPQ        DX, $+2
-	JLT         tile79
+	JLT         tile128
 	ADDQ        row+24(FP), CX
 	VADDPS      Z11, Z7, Z4
 	VSUBPS      Z11, Z7, Z7
@@ -2242,62 +2913,62 @@ pixels90:
 	VFMADD231PS Z2, Z11, Z4
 	MOVQ        scale+72(FP), R9
 	TESTQ       R9, R9
-	JZ          noscale91
+	JZ          noscale140
 	VMOVUPS     (R9)(DI*1), Z6
 	VMULPS      Z6, Z5, Z5
 	VMULPS      Z6, Z7, Z7
 	VMULPS      Z6, Z4, Z4
 	VMULPS      Z6, Z23, Z23
 
-noscale91:
+noscale140:
 	MOVQ    shift+80(FP), R9
 	TESTQ   R9, R9
-	JZ      noshift92
+	JZ      noshift141
 	VMOVUPS (R9)(DI*1), Z6
 	VADDPS  Z6, Z5, Z5
 	VADDPS  Z6, Z7, Z7
 	VADDPS  Z6, Z4, Z4
 	VADDPS  Z6, Z23, Z23
 
-noshift92:
+noshift141:
 	MOVQ   res+88(FP), R9
 	TESTQ  R9, R9
-	JZ     nores93
+	JZ     nores142
 	MOVQ   pixel+32(FP), R10
 	MOVQ   right+48(FP), R11
 	LEAQ   (R9)(CX*1), R9
 	VADDPS (R9), Z5, Z5
 	CMPQ   R11, $+2
-	JLT    pixels94
+	JLT    pixels143
 	VADDPS (R9)(R10*1), Z7, Z7
 	CMPQ   R11, $+3
-	JLT    pixels94
+	JLT    pixels143
 	VADDPS (R9)(R10*2), Z4, Z4
 	CMPQ   R11, $+4
-	JLT    pixels94
+	JLT    pixels143
 	ADDQ   R10, R9
 	VADDPS (R9)(R10*2), Z23, Z23
 
-pixels94:
-nores93:
+pixels143:
+nores142:
 	MOVQ act+96(FP), R9
 	CMPQ R9, $+1
-	JEQ  act97
+	JEQ  act146
 	CMPQ R9, $+2
-	JEQ  act98
+	JEQ  act147
 	CMPQ R9, $+3
-	JEQ  act99
-	JMP  acted95
+	JEQ  act148
+	JMP  acted144
 
-act97:
+act146:
 	VXORPS Z6, Z6, Z6
 	VMAXPS Z6, Z5, Z5
 	VMAXPS Z6, Z7, Z7
 	VMAXPS Z6, Z4, Z4
 	VMAXPS Z6, Z23, Z23
-	JMP    acted95
+	JMP    acted144
 
-act98:
+act147:
 	VXORPS       Z6, Z6, Z6
 	VBROADCASTSS splat0<>+0(SB), Z8
 	VBROADCASTSS splat1<>+0(SB), Z11
@@ -2322,9 +2993,9 @@ act98:
 	VMINPS       Z8, Z11, Z8
 	VMULPS       Z12, Z8, Z8
 	VMULPS       Z8, Z23, Z23
-	JMP          acted95
+	JMP          acted144
 
-act99:
+act148:
 	VXORPS       Z6, Z6, Z6
 	VBROADCASTSS splat0<>+0(SB), Z8
 	VBROADCASTSS splat1<>+0(SB), Z11
@@ -2350,7 +3021,7 @@ act99:
 	VMULPS       Z12, Z8, Z8
 	VMOVAPS      Z8, Z23
 
-acted95:
+acted144:
 	MOVQ       y+16(FP), R9
 	MOVQ       pixel+32(FP), R10
 	LEAQ       (R9)(R10*4), R10
@@ -2359,35 +3030,35 @@ acted95:
 	LEAQ       (R10)(CX*1), R10
 	PREFETCHT0 (R10)
 	CMPQ       R12, $+2
-	JLT        pixels100
+	JLT        pixels149
 	PREFETCHT0 (R10)(R11*1)
 	CMPQ       R12, $+3
-	JLT        pixels100
+	JLT        pixels149
 	PREFETCHT0 (R10)(R11*2)
 	CMPQ       R12, $+4
-	JLT        pixels100
+	JLT        pixels149
 	ADDQ       R11, R10
 	PREFETCHT0 (R10)(R11*2)
 
-pixels100:
+pixels149:
 	MOVQ    pixel+32(FP), R10
 	MOVQ    right+48(FP), R11
 	LEAQ    (R9)(CX*1), R9
 	VMOVUPS Z5, (R9)
 	CMPQ    R11, $+2
-	JLT     pixels101
+	JLT     pixels150
 	VMOVUPS Z7, (R9)(R10*1)
 	CMPQ    R11, $+3
-	JLT     pixels101
+	JLT     pixels150
 	VMOVUPS Z4, (R9)(R10*2)
 	CMPQ    R11, $+4
-	JLT     pixels101
+	JLT     pixels150
 	ADDQ    R10, R9
 	VMOVUPS Z23, (R9)(R10*2)
 
-pixels101:
+pixels150:
 	CMPQ        DX, $+3
-	JLT         tile79
+	JLT         tile128
 	ADDQ        row+24(FP), CX
 	VADDPS      Z18, Z14, Z4
 	VSUBPS      Z18, Z14, Z14
@@ -2402,62 +3073,62 @@ pixels101:
 	VFMADD231PS Z2, Z18, Z4
 	MOVQ        scale+72(FP), R9
 	TESTQ       R9, R9
-	JZ          noscale102
+	JZ          noscale151
 	VMOVUPS     (R9)(DI*1), Z5
 	VMULPS      Z5, Z10, Z10
 	VMULPS      Z5, Z14, Z14
 	VMULPS      Z5, Z4, Z4
 	VMULPS      Z5, Z30, Z30
 
-noscale102:
+noscale151:
 	MOVQ    shift+80(FP), R9
 	TESTQ   R9, R9
-	JZ      noshift103
+	JZ      noshift152
 	VMOVUPS (R9)(DI*1), Z5
 	VADDPS  Z5, Z10, Z10
 	VADDPS  Z5, Z14, Z14
 	VADDPS  Z5, Z4, Z4
 	VADDPS  Z5, Z30, Z30
 
-noshift103:
+noshift152:
 	MOVQ   res+88(FP), R9
 	TESTQ  R9, R9
-	JZ     nores104
+	JZ     nores153
 	MOVQ   pixel+32(FP), R10
 	MOVQ   right+48(FP), R11
 	LEAQ   (R9)(CX*1), R9
 	VADDPS (R9), Z10, Z10
 	CMPQ   R11, $+2
-	JLT    pixels105
+	JLT    pixels154
 	VADDPS (R9)(R10*1), Z14, Z14
 	CMPQ   R11, $+3
-	JLT    pixels105
+	JLT    pixels154
 	VADDPS (R9)(R10*2), Z4, Z4
 	CMPQ   R11, $+4
-	JLT    pixels105
+	JLT    pixels154
 	ADDQ   R10, R9
 	VADDPS (R9)(R10*2), Z30, Z30
 
-pixels105:
-nores104:
+pixels154:
+nores153:
 	MOVQ act+96(FP), R9
 	CMPQ R9, $+1
-	JEQ  act108
+	JEQ  act157
 	CMPQ R9, $+2
-	JEQ  act109
+	JEQ  act158
 	CMPQ R9, $+3
-	JEQ  act110
-	JMP  acted106
+	JEQ  act159
+	JMP  acted155
 
-act108:
+act157:
 	VXORPS Z5, Z5, Z5
 	VMAXPS Z5, Z10, Z10
 	VMAXPS Z5, Z14, Z14
 	VMAXPS Z5, Z4, Z4
 	VMAXPS Z5, Z30, Z30
-	JMP    acted106
+	JMP    acted155
 
-act109:
+act158:
 	VXORPS       Z5, Z5, Z5
 	VBROADCASTSS splat0<>+0(SB), Z6
 	VBROADCASTSS splat1<>+0(SB), Z7
@@ -2482,9 +3153,9 @@ act109:
 	VMINPS       Z6, Z7, Z6
 	VMULPS       Z8, Z6, Z6
 	VMULPS       Z6, Z30, Z30
-	JMP          acted106
+	JMP          acted155
 
-act110:
+act159:
 	VXORPS       Z5, Z5, Z5
 	VBROADCASTSS splat0<>+0(SB), Z6
 	VBROADCASTSS splat1<>+0(SB), Z7
@@ -2510,7 +3181,7 @@ act110:
 	VMULPS       Z8, Z6, Z6
 	VMOVAPS      Z6, Z30
 
-acted106:
+acted155:
 	MOVQ       y+16(FP), R9
 	MOVQ       pixel+32(FP), R10
 	LEAQ       (R9)(R10*4), R10
@@ -2519,35 +3190,35 @@ acted106:
 	LEAQ       (R10)(CX*1), R10
 	PREFETCHT0 (R10)
 	CMPQ       R12, $+2
-	JLT        pixels111
+	JLT        pixels160
 	PREFETCHT0 (R10)(R11*1)
 	CMPQ       R12, $+3
-	JLT        pixels111
+	JLT        pixels160
 	PREFETCHT0 (R10)(R11*2)
 	CMPQ       R12, $+4
-	JLT        pixels111
+	JLT        pixels160
 	ADDQ       R11, R10
 	PREFETCHT0 (R10)(R11*2)
 
-pixels111:
+pixels160:
 	MOVQ    pixel+32(FP), R10
 	MOVQ    right+48(FP), R11
 	LEAQ    (R9)(CX*1), R9
 	VMOVUPS Z10, (R9)
 	CMPQ    R11, $+2
-	JLT     pixels112
+	JLT     pixels161
 	VMOVUPS Z14, (R9)(R10*1)
 	CMPQ    R11, $+3
-	JLT     pixels112
+	JLT     pixels161
 	VMOVUPS Z4, (R9)(R10*2)
 	CMPQ    R11, $+4
-	JLT     pixels112
+	JLT     pixels161
 	ADDQ    R10, R9
 	VMOVUPS Z30, (R9)(R10*2)
 
-pixels112:
+pixels161:
 	CMPQ        DX, $+4
-	JLT         tile79
+	JLT         tile128
 	ADDQ        row+24(FP), CX
 	VADDPS      Z17, Z13, Z4
 	VSUBPS      Z17, Z13, Z13
@@ -2562,62 +3233,62 @@ pixels112:
 	VFMADD231PS Z2, Z17, Z4
 	MOVQ        scale+72(FP), DX
 	TESTQ       DX, DX
-	JZ          noscale113
+	JZ          noscale162
 	VMOVUPS     (DX)(DI*1), Z5
 	VMULPS      Z5, Z9, Z9
 	VMULPS      Z5, Z13, Z13
 	VMULPS      Z5, Z4, Z4
 	VMULPS      Z5, Z29, Z29
 
-noscale113:
+noscale162:
 	MOVQ    shift+80(FP), DX
 	TESTQ   DX, DX
-	JZ      noshift114
+	JZ      noshift163
 	VMOVUPS (DX)(DI*1), Z5
 	VADDPS  Z5, Z9, Z9
 	VADDPS  Z5, Z13, Z13
 	VADDPS  Z5, Z4, Z4
 	VADDPS  Z5, Z29, Z29
 
-noshift114:
+noshift163:
 	MOVQ   res+88(FP), DX
 	TESTQ  DX, DX
-	JZ     nores115
+	JZ     nores164
 	MOVQ   pixel+32(FP), R9
 	MOVQ   right+48(FP), R10
 	LEAQ   (DX)(CX*1), DX
 	VADDPS (DX), Z9, Z9
 	CMPQ   R10, $+2
-	JLT    pixels116
+	JLT    pixels165
 	VADDPS (DX)(R9*1), Z13, Z13
 	CMPQ   R10, $+3
-	JLT    pixels116
+	JLT    pixels165
 	VADDPS (DX)(R9*2), Z4, Z4
 	CMPQ   R10, $+4
-	JLT    pixels116
+	JLT    pixels165
 	ADDQ   R9, DX
 	VADDPS (DX)(R9*2), Z29, Z29
 
-pixels116:
-nores115:
+pixels165:
+nores164:
 	MOVQ act+96(FP), DX
 	CMPQ DX, $+1
-	JEQ  act119
+	JEQ  act168
 	CMPQ DX, $+2
-	JEQ  act120
+	JEQ  act169
 	CMPQ DX, $+3
-	JEQ  act121
-	JMP  acted117
+	JEQ  act170
+	JMP  acted166
 
-act119:
+act168:
 	VXORPS Z5, Z5, Z5
 	VMAXPS Z5, Z9, Z9
 	VMAXPS Z5, Z13, Z13
 	VMAXPS Z5, Z4, Z4
 	VMAXPS Z5, Z29, Z29
-	JMP    acted117
+	JMP    acted166
 
-act120:
+act169:
 	VXORPS       Z5, Z5, Z5
 	VBROADCASTSS splat0<>+0(SB), Z6
 	VBROADCASTSS splat1<>+0(SB), Z7
@@ -2642,9 +3313,9 @@ act120:
 	VMINPS       Z6, Z7, Z6
 	VMULPS       Z8, Z6, Z6
 	VMULPS       Z6, Z29, Z29
-	JMP          acted117
+	JMP          acted166
 
-act121:
+act170:
 	VXORPS       Z5, Z5, Z5
 	VBROADCASTSS splat0<>+0(SB), Z6
 	VBROADCASTSS splat1<>+0(SB), Z7
@@ -2670,7 +3341,7 @@ act121:
 	VMULPS       Z8, Z6, Z6
 	VMOVAPS      Z6, Z29
 
-acted117:
+acted166:
 	MOVQ       y+16(FP), DX
 	MOVQ       pixel+32(FP), R9
 	LEAQ       (DX)(R9*4), R9
@@ -2679,42 +3350,42 @@ acted117:
 	LEAQ       (R9)(CX*1), R9
 	PREFETCHT0 (R9)
 	CMPQ       R11, $+2
-	JLT        pixels122
+	JLT        pixels171
 	PREFETCHT0 (R9)(R10*1)
 	CMPQ       R11, $+3
-	JLT        pixels122
+	JLT        pixels171
 	PREFETCHT0 (R9)(R10*2)
 	CMPQ       R11, $+4
-	JLT        pixels122
+	JLT        pixels171
 	ADDQ       R10, R9
 	PREFETCHT0 (R9)(R10*2)
 
-pixels122:
+pixels171:
 	MOVQ    pixel+32(FP), R9
 	MOVQ    right+48(FP), R10
 	LEAQ    (DX)(CX*1), CX
 	VMOVUPS Z9, (CX)
 	CMPQ    R10, $+2
-	JLT     pixels123
+	JLT     pixels172
 	VMOVUPS Z13, (CX)(R9*1)
 	CMPQ    R10, $+3
-	JLT     pixels123
+	JLT     pixels172
 	VMOVUPS Z4, (CX)(R9*2)
 	CMPQ    R10, $+4
-	JLT     pixels123
+	JLT     pixels172
 	ADDQ    R9, CX
 	VMOVUPS Z29, (CX)(R9*2)
 
-pixels123:
-tile79:
+pixels172:
+tile128:
 	ADDQ $+64, DI
 	CMPQ DI, R8
-	JLE  loop76
+	JLE  loop125
 
-half77:
+half126:
 	ADDQ        $+64, R8
 	CMPQ        DI, R8
-	JGE         done78
+	JGE         done127
 	LEAQ        (AX)(DI*1), CX
 	LEAQ        (CX)(SI*1), DX
 	VMOVUPS     (CX), Y4
@@ -2844,62 +3515,62 @@ half77:
 	VFMADD231PS Y2, Y8, Y24
 	MOVQ        scale+72(FP), DX
 	TESTQ       DX, DX
-	JZ          noscale125
+	JZ          noscale174
 	VMOVUPS     (DX)(DI*1), Y8
 	VMULPS      Y8, Y4, Y4
 	VMULPS      Y8, Y6, Y6
 	VMULPS      Y8, Y24, Y24
 	VMULPS      Y8, Y20, Y20
 
-noscale125:
+noscale174:
 	MOVQ    shift+80(FP), DX
 	TESTQ   DX, DX
-	JZ      noshift126
+	JZ      noshift175
 	VMOVUPS (DX)(DI*1), Y8
 	VADDPS  Y8, Y4, Y4
 	VADDPS  Y8, Y6, Y6
 	VADDPS  Y8, Y24, Y24
 	VADDPS  Y8, Y20, Y20
 
-noshift126:
+noshift175:
 	MOVQ   res+88(FP), DX
 	TESTQ  DX, DX
-	JZ     nores127
+	JZ     nores176
 	MOVQ   pixel+32(FP), BX
 	MOVQ   right+48(FP), SI
 	LEAQ   (DX)(AX*1), DX
 	VADDPS (DX), Y4, Y4
 	CMPQ   SI, $+2
-	JLT    pixels128
+	JLT    pixels177
 	VADDPS (DX)(BX*1), Y6, Y6
 	CMPQ   SI, $+3
-	JLT    pixels128
+	JLT    pixels177
 	VADDPS (DX)(BX*2), Y24, Y24
 	CMPQ   SI, $+4
-	JLT    pixels128
+	JLT    pixels177
 	ADDQ   BX, DX
 	VADDPS (DX)(BX*2), Y20, Y20
 
-pixels128:
-nores127:
+pixels177:
+nores176:
 	MOVQ act+96(FP), DX
 	CMPQ DX, $+1
-	JEQ  act131
+	JEQ  act180
 	CMPQ DX, $+2
-	JEQ  act132
+	JEQ  act181
 	CMPQ DX, $+3
-	JEQ  act133
-	JMP  acted129
+	JEQ  act182
+	JMP  acted178
 
-act131:
+act180:
 	VXORPS Y8, Y8, Y8
 	VMAXPS Y8, Y4, Y4
 	VMAXPS Y8, Y6, Y6
 	VMAXPS Y8, Y24, Y24
 	VMAXPS Y8, Y20, Y20
-	JMP    acted129
+	JMP    acted178
 
-act132:
+act181:
 	VXORPS       Y8, Y8, Y8
 	VBROADCASTSS splat0<>+0(SB), Y12
 	VBROADCASTSS splat1<>+0(SB), Y16
@@ -2924,9 +3595,9 @@ act132:
 	VMINPS       Y12, Y16, Y12
 	VMULPS       Y27, Y12, Y12
 	VMULPS       Y12, Y20, Y20
-	JMP          acted129
+	JMP          acted178
 
-act133:
+act182:
 	VXORPS       Y8, Y8, Y8
 	VBROADCASTSS splat0<>+0(SB), Y12
 	VBROADCASTSS splat1<>+0(SB), Y16
@@ -2952,7 +3623,7 @@ act133:
 	VMULPS       Y27, Y12, Y12
 	VMOVAPS      Y12, Y20
 
-acted129:
+acted178:
 	MOVQ       y+16(FP), DX
 	MOVQ       pixel+32(FP), BX
 	LEAQ       (DX)(BX*4), BX
@@ -2961,35 +3632,35 @@ acted129:
 	LEAQ       (BX)(AX*1), BX
 	PREFETCHT0 (BX)
 	CMPQ       R8, $+2
-	JLT        pixels134
+	JLT        pixels183
 	PREFETCHT0 (BX)(SI*1)
 	CMPQ       R8, $+3
-	JLT        pixels134
+	JLT        pixels183
 	PREFETCHT0 (BX)(SI*2)
 	CMPQ       R8, $+4
-	JLT        pixels134
+	JLT        pixels183
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)(SI*2)
 
-pixels134:
+pixels183:
 	MOVQ    pixel+32(FP), BX
 	MOVQ    right+48(FP), SI
 	LEAQ    (DX)(AX*1), DX
 	VMOVUPS Y4, (DX)
 	CMPQ    SI, $+2
-	JLT     pixels135
+	JLT     pixels184
 	VMOVUPS Y6, (DX)(BX*1)
 	CMPQ    SI, $+3
-	JLT     pixels135
+	JLT     pixels184
 	VMOVUPS Y24, (DX)(BX*2)
 	CMPQ    SI, $+4
-	JLT     pixels135
+	JLT     pixels184
 	ADDQ    BX, DX
 	VMOVUPS Y20, (DX)(BX*2)
 
-pixels135:
+pixels184:
 	CMPQ        CX, $+2
-	JLT         tile124
+	JLT         tile173
 	ADDQ        row+24(FP), AX
 	VADDPS      Y11, Y7, Y4
 	VSUBPS      Y11, Y7, Y7
@@ -3004,62 +3675,62 @@ pixels135:
 	VFMADD231PS Y2, Y11, Y4
 	MOVQ        scale+72(FP), DX
 	TESTQ       DX, DX
-	JZ          noscale136
+	JZ          noscale185
 	VMOVUPS     (DX)(DI*1), Y6
 	VMULPS      Y6, Y5, Y5
 	VMULPS      Y6, Y7, Y7
 	VMULPS      Y6, Y4, Y4
 	VMULPS      Y6, Y23, Y23
 
-noscale136:
+noscale185:
 	MOVQ    shift+80(FP), DX
 	TESTQ   DX, DX
-	JZ      noshift137
+	JZ      noshift186
 	VMOVUPS (DX)(DI*1), Y6
 	VADDPS  Y6, Y5, Y5
 	VADDPS  Y6, Y7, Y7
 	VADDPS  Y6, Y4, Y4
 	VADDPS  Y6, Y23, Y23
 
-noshift137:
+noshift186:
 	MOVQ   res+88(FP), DX
 	TESTQ  DX, DX
-	JZ     nores138
+	JZ     nores187
 	MOVQ   pixel+32(FP), BX
 	MOVQ   right+48(FP), SI
 	LEAQ   (DX)(AX*1), DX
 	VADDPS (DX), Y5, Y5
 	CMPQ   SI, $+2
-	JLT    pixels139
+	JLT    pixels188
 	VADDPS (DX)(BX*1), Y7, Y7
 	CMPQ   SI, $+3
-	JLT    pixels139
+	JLT    pixels188
 	VADDPS (DX)(BX*2), Y4, Y4
 	CMPQ   SI, $+4
-	JLT    pixels139
+	JLT    pixels188
 	ADDQ   BX, DX
 	VADDPS (DX)(BX*2), Y23, Y23
 
-pixels139:
-nores138:
+pixels188:
+nores187:
 	MOVQ act+96(FP), DX
 	CMPQ DX, $+1
-	JEQ  act142
+	JEQ  act191
 	CMPQ DX, $+2
-	JEQ  act143
+	JEQ  act192
 	CMPQ DX, $+3
-	JEQ  act144
-	JMP  acted140
+	JEQ  act193
+	JMP  acted189
 
-act142:
+act191:
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y5, Y5
 	VMAXPS Y6, Y7, Y7
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y23, Y23
-	JMP    acted140
+	JMP    acted189
 
-act143:
+act192:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y8
 	VBROADCASTSS splat1<>+0(SB), Y11
@@ -3084,9 +3755,9 @@ act143:
 	VMINPS       Y8, Y11, Y8
 	VMULPS       Y12, Y8, Y8
 	VMULPS       Y8, Y23, Y23
-	JMP          acted140
+	JMP          acted189
 
-act144:
+act193:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y8
 	VBROADCASTSS splat1<>+0(SB), Y11
@@ -3112,7 +3783,7 @@ act144:
 	VMULPS       Y12, Y8, Y8
 	VMOVAPS      Y8, Y23
 
-acted140:
+acted189:
 	MOVQ       y+16(FP), DX
 	MOVQ       pixel+32(FP), BX
 	LEAQ       (DX)(BX*4), BX
@@ -3121,35 +3792,35 @@ acted140:
 	LEAQ       (BX)(AX*1), BX
 	PREFETCHT0 (BX)
 	CMPQ       R8, $+2
-	JLT        pixels145
+	JLT        pixels194
 	PREFETCHT0 (BX)(SI*1)
 	CMPQ       R8, $+3
-	JLT        pixels145
+	JLT        pixels194
 	PREFETCHT0 (BX)(SI*2)
 	CMPQ       R8, $+4
-	JLT        pixels145
+	JLT        pixels194
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)(SI*2)
 
-pixels145:
+pixels194:
 	MOVQ    pixel+32(FP), BX
 	MOVQ    right+48(FP), SI
 	LEAQ    (DX)(AX*1), DX
 	VMOVUPS Y5, (DX)
 	CMPQ    SI, $+2
-	JLT     pixels146
+	JLT     pixels195
 	VMOVUPS Y7, (DX)(BX*1)
 	CMPQ    SI, $+3
-	JLT     pixels146
+	JLT     pixels195
 	VMOVUPS Y4, (DX)(BX*2)
 	CMPQ    SI, $+4
-	JLT     pixels146
+	JLT     pixels195
 	ADDQ    BX, DX
 	VMOVUPS Y23, (DX)(BX*2)
 
-pixels146:
+pixels195:
 	CMPQ        CX, $+3
-	JLT         tile124
+	JLT         tile173
 	ADDQ        row+24(FP), AX
 	VADDPS      Y18, Y14, Y4
 	VSUBPS      Y18, Y14, Y14
@@ -3164,62 +3835,62 @@ pixels146:
 	VFMADD231PS Y2, Y18, Y4
 	MOVQ        scale+72(FP), DX
 	TESTQ       DX, DX
-	JZ          noscale147
+	JZ          noscale196
 	VMOVUPS     (DX)(DI*1), Y5
 	VMULPS      Y5, Y10, Y10
 	VMULPS      Y5, Y14, Y14
 	VMULPS      Y5, Y4, Y4
 	VMULPS      Y5, Y30, Y30
 
-noscale147:
+noscale196:
 	MOVQ    shift+80(FP), DX
 	TESTQ   DX, DX
-	JZ      noshift148
+	JZ      noshift197
 	VMOVUPS (DX)(DI*1), Y5
 	VADDPS  Y5, Y10, Y10
 	VADDPS  Y5, Y14, Y14
 	VADDPS  Y5, Y4, Y4
 	VADDPS  Y5, Y30, Y30
 
-noshift148:
+noshift197:
 	MOVQ   res+88(FP), DX
 	TESTQ  DX, DX
-	JZ     nores149
+	JZ     nores198
 	MOVQ   pixel+32(FP), BX
 	MOVQ   right+48(FP), SI
 	LEAQ   (DX)(AX*1), DX
 	VADDPS (DX), Y10, Y10
 	CMPQ   SI, $+2
-	JLT    pixels150
+	JLT    pixels199
 	VADDPS (DX)(BX*1), Y14, Y14
 	CMPQ   SI, $+3
-	JLT    pixels150
+	JLT    pixels199
 	VADDPS (DX)(BX*2), Y4, Y4
 	CMPQ   SI, $+4
-	JLT    pixels150
+	JLT    pixels199
 	ADDQ   BX, DX
 	VADDPS (DX)(BX*2), Y30, Y30
 
-pixels150:
-nores149:
+pixels199:
+nores198:
 	MOVQ act+96(FP), DX
 	CMPQ DX, $+1
-	JEQ  act153
+	JEQ  act202
 	CMPQ DX, $+2
-	JEQ  act154
+	JEQ  act203
 	CMPQ DX, $+3
-	JEQ  act155
-	JMP  acted151
+	JEQ  act204
+	JMP  acted200
 
-act153:
+act202:
 	VXORPS Y5, Y5, Y5
 	VMAXPS Y5, Y10, Y10
 	VMAXPS Y5, Y14, Y14
 	VMAXPS Y5, Y4, Y4
 	VMAXPS Y5, Y30, Y30
-	JMP    acted151
+	JMP    acted200
 
-act154:
+act203:
 	VXORPS       Y5, Y5, Y5
 	VBROADCASTSS splat0<>+0(SB), Y6
 	VBROADCASTSS splat1<>+0(SB), Y7
@@ -3244,9 +3915,9 @@ act154:
 	VMINPS       Y6, Y7, Y6
 	VMULPS       Y8, Y6, Y6
 	VMULPS       Y6, Y30, Y30
-	JMP          acted151
+	JMP          acted200
 
-act155:
+act204:
 	VXORPS       Y5, Y5, Y5
 	VBROADCASTSS splat0<>+0(SB), Y6
 	VBROADCASTSS splat1<>+0(SB), Y7
@@ -3272,7 +3943,7 @@ act155:
 	VMULPS       Y8, Y6, Y6
 	VMOVAPS      Y6, Y30
 
-acted151:
+acted200:
 	MOVQ       y+16(FP), DX
 	MOVQ       pixel+32(FP), BX
 	LEAQ       (DX)(BX*4), BX
@@ -3281,35 +3952,35 @@ acted151:
 	LEAQ       (BX)(AX*1), BX
 	PREFETCHT0 (BX)
 	CMPQ       R8, $+2
-	JLT        pixels156
+	JLT        pixels205
 	PREFETCHT0 (BX)(SI*1)
 	CMPQ       R8, $+3
-	JLT        pixels156
+	JLT        pixels205
 	PREFETCHT0 (BX)(SI*2)
 	CMPQ       R8, $+4
-	JLT        pixels156
+	JLT        pixels205
 	ADDQ       SI, BX
 	PREFETCHT0 (BX)(SI*2)
 
-pixels156:
+pixels205:
 	MOVQ    pixel+32(FP), BX
 	MOVQ    right+48(FP), SI
 	LEAQ    (DX)(AX*1), DX
 	VMOVUPS Y10, (DX)
 	CMPQ    SI, $+2
-	JLT     pixels157
+	JLT     pixels206
 	VMOVUPS Y14, (DX)(BX*1)
 	CMPQ    SI, $+3
-	JLT     pixels157
+	JLT     pixels206
 	VMOVUPS Y4, (DX)(BX*2)
 	CMPQ    SI, $+4
-	JLT     pixels157
+	JLT     pixels206
 	ADDQ    BX, DX
 	VMOVUPS Y30, (DX)(BX*2)
 
-pixels157:
+pixels206:
 	CMPQ        CX, $+4
-	JLT         tile124
+	JLT         tile173
 	ADDQ        row+24(FP), AX
 	VADDPS      Y17, Y13, Y4
 	VSUBPS      Y17, Y13, Y13
@@ -3324,62 +3995,62 @@ pixels157:
 	VFMADD231PS Y2, Y17, Y4
 	MOVQ        scale+72(FP), CX
 	TESTQ       CX, CX
-	JZ          noscale158
+	JZ          noscale207
 	VMOVUPS     (CX)(DI*1), Y0
 	VMULPS      Y0, Y9, Y9
 	VMULPS      Y0, Y13, Y13
 	VMULPS      Y0, Y4, Y4
 	VMULPS      Y0, Y29, Y29
 
-noscale158:
+noscale207:
 	MOVQ    shift+80(FP), CX
 	TESTQ   CX, CX
-	JZ      noshift159
+	JZ      noshift208
 	VMOVUPS (CX)(DI*1), Y0
 	VADDPS  Y0, Y9, Y9
 	VADDPS  Y0, Y13, Y13
 	VADDPS  Y0, Y4, Y4
 	VADDPS  Y0, Y29, Y29
 
-noshift159:
+noshift208:
 	MOVQ   res+88(FP), CX
 	TESTQ  CX, CX
-	JZ     nores160
+	JZ     nores209
 	MOVQ   pixel+32(FP), DX
 	MOVQ   right+48(FP), BX
 	LEAQ   (CX)(AX*1), CX
 	VADDPS (CX), Y9, Y9
 	CMPQ   BX, $+2
-	JLT    pixels161
+	JLT    pixels210
 	VADDPS (CX)(DX*1), Y13, Y13
 	CMPQ   BX, $+3
-	JLT    pixels161
+	JLT    pixels210
 	VADDPS (CX)(DX*2), Y4, Y4
 	CMPQ   BX, $+4
-	JLT    pixels161
+	JLT    pixels210
 	ADDQ   DX, CX
 	VADDPS (CX)(DX*2), Y29, Y29
 
-pixels161:
-nores160:
+pixels210:
+nores209:
 	MOVQ act+96(FP), CX
 	CMPQ CX, $+1
-	JEQ  act164
+	JEQ  act213
 	CMPQ CX, $+2
-	JEQ  act165
+	JEQ  act214
 	CMPQ CX, $+3
-	JEQ  act166
-	JMP  acted162
+	JEQ  act215
+	JMP  acted211
 
-act164:
+act213:
 	VXORPS Y0, Y0, Y0
 	VMAXPS Y0, Y9, Y9
 	VMAXPS Y0, Y13, Y13
 	VMAXPS Y0, Y4, Y4
 	VMAXPS Y0, Y29, Y29
-	JMP    acted162
+	JMP    acted211
 
-act165:
+act214:
 	VXORPS       Y0, Y0, Y0
 	VBROADCASTSS splat0<>+0(SB), Y1
 	VBROADCASTSS splat1<>+0(SB), Y2
@@ -3404,9 +4075,9 @@ act165:
 	VMINPS       Y1, Y2, Y1
 	VMULPS       Y3, Y1, Y1
 	VMULPS       Y1, Y29, Y29
-	JMP          acted162
+	JMP          acted211
 
-act166:
+act215:
 	VXORPS       Y0, Y0, Y0
 	VBROADCASTSS splat0<>+0(SB), Y1
 	VBROADCASTSS splat1<>+0(SB), Y2
@@ -3432,7 +4103,7 @@ act166:
 	VMULPS       Y3, Y1, Y1
 	VMOVAPS      Y1, Y29
 
-acted162:
+acted211:
 	MOVQ       y+16(FP), CX
 	MOVQ       pixel+32(FP), DX
 	LEAQ       (CX)(DX*4), DX
@@ -3441,35 +4112,1906 @@ acted162:
 	LEAQ       (DX)(AX*1), DX
 	PREFETCHT0 (DX)
 	CMPQ       SI, $+2
-	JLT        pixels167
+	JLT        pixels216
 	PREFETCHT0 (DX)(BX*1)
 	CMPQ       SI, $+3
-	JLT        pixels167
+	JLT        pixels216
 	PREFETCHT0 (DX)(BX*2)
 	CMPQ       SI, $+4
-	JLT        pixels167
+	JLT        pixels216
 	ADDQ       BX, DX
 	PREFETCHT0 (DX)(BX*2)
 
-pixels167:
+pixels216:
 	MOVQ    pixel+32(FP), DX
 	MOVQ    right+48(FP), BX
 	LEAQ    (CX)(AX*1), AX
 	VMOVUPS Y9, (AX)
 	CMPQ    BX, $+2
-	JLT     pixels168
+	JLT     pixels217
 	VMOVUPS Y13, (AX)(DX*1)
 	CMPQ    BX, $+3
-	JLT     pixels168
+	JLT     pixels217
 	VMOVUPS Y4, (AX)(DX*2)
 	CMPQ    BX, $+4
-	JLT     pixels168
+	JLT     pixels217
 	ADDQ    DX, AX
 	VMOVUPS Y29, (AX)(DX*2)
 
-pixels168:
-tile124:
-done78:
+pixels217:
+tile173:
+done127:
+	VZEROUPPER
+	RET
+
+// func winogradOutputFew4Wide(v *float32, u *float32, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, FMA3, MMX+
+TEXT ·winogradOutputFew4Wide(SB), NOSPLIT, $0-104
+	VBROADCASTSS splat3<>+0(SB), Z0
+	VBROADCASTSS splat4<>+0(SB), Z1
+	VBROADCASTSS splat5<>+0(SB), Z2
+	VBROADCASTSS splat6<>+0(SB), Z3
+	MOVQ         v+0(FP), AX
+	MOVQ         u+8(FP), CX
+	MOVQ         channels+64(FP), BX
+	XORQ         DX, DX
+	SUBQ         $+64, BX
+	JLT          half219
+
+loop218:
+	VMOVUPS          (CX)(DX*1), Z4
+	VMULPS.BCST      (AX), Z4, Z4
+	VMOVUPS          64(CX)(DX*1), Z5
+	VFMADD231PS.BCST 4(AX), Z5, Z4
+	VMOVUPS          128(CX)(DX*1), Z5
+	VFMADD231PS.BCST 8(AX), Z5, Z4
+	VMOVUPS          1152(CX)(DX*1), Z5
+	VMULPS.BCST      96(AX), Z5, Z5
+	VMOVUPS          1216(CX)(DX*1), Z6
+	VFMADD231PS.BCST 100(AX), Z6, Z5
+	VMOVUPS          1280(CX)(DX*1), Z6
+	VFMADD231PS.BCST 104(AX), Z6, Z5
+	VMOVUPS          2304(CX)(DX*1), Z6
+	VMULPS.BCST      192(AX), Z6, Z6
+	VMOVUPS          2368(CX)(DX*1), Z7
+	VFMADD231PS.BCST 196(AX), Z7, Z6
+	VMOVUPS          2432(CX)(DX*1), Z7
+	VFMADD231PS.BCST 200(AX), Z7, Z6
+	VMOVUPS          3456(CX)(DX*1), Z7
+	VMULPS.BCST      288(AX), Z7, Z7
+	VMOVUPS          3520(CX)(DX*1), Z8
+	VFMADD231PS.BCST 292(AX), Z8, Z7
+	VMOVUPS          3584(CX)(DX*1), Z8
+	VFMADD231PS.BCST 296(AX), Z8, Z7
+	VMOVUPS          4608(CX)(DX*1), Z8
+	VMULPS.BCST      384(AX), Z8, Z8
+	VMOVUPS          4672(CX)(DX*1), Z9
+	VFMADD231PS.BCST 388(AX), Z9, Z8
+	VMOVUPS          4736(CX)(DX*1), Z9
+	VFMADD231PS.BCST 392(AX), Z9, Z8
+	VMOVUPS          5760(CX)(DX*1), Z9
+	VMULPS.BCST      480(AX), Z9, Z9
+	VMOVUPS          5824(CX)(DX*1), Z10
+	VFMADD231PS.BCST 484(AX), Z10, Z9
+	VMOVUPS          5888(CX)(DX*1), Z10
+	VFMADD231PS.BCST 488(AX), Z10, Z9
+	VADDPS           Z6, Z5, Z10
+	VSUBPS           Z6, Z5, Z5
+	VADDPS           Z8, Z7, Z6
+	VSUBPS           Z8, Z7, Z7
+	VFMADD231PS      Z2, Z10, Z4
+	VFMADD231PS      Z0, Z5, Z9
+	VMULPS           Z3, Z10, Z10
+	VADDPS           Z7, Z5, Z5
+	VFMADD231PS      Z3, Z6, Z4
+	VFMADD231PS      Z1, Z7, Z9
+	VFMADD231PS      Z2, Z6, Z10
+	VMOVUPS          192(CX)(DX*1), Z6
+	VMULPS.BCST      16(AX), Z6, Z6
+	VMOVUPS          256(CX)(DX*1), Z7
+	VFMADD231PS.BCST 20(AX), Z7, Z6
+	VMOVUPS          320(CX)(DX*1), Z7
+	VFMADD231PS.BCST 24(AX), Z7, Z6
+	VMOVUPS          1344(CX)(DX*1), Z7
+	VMULPS.BCST      112(AX), Z7, Z7
+	VMOVUPS          1408(CX)(DX*1), Z8
+	VFMADD231PS.BCST 116(AX), Z8, Z7
+	VMOVUPS          1472(CX)(DX*1), Z8
+	VFMADD231PS.BCST 120(AX), Z8, Z7
+	VMOVUPS          2496(CX)(DX*1), Z8
+	VMULPS.BCST      208(AX), Z8, Z8
+	VMOVUPS          2560(CX)(DX*1), Z11
+	VFMADD231PS.BCST 212(AX), Z11, Z8
+	VMOVUPS          2624(CX)(DX*1), Z11
+	VFMADD231PS.BCST 216(AX), Z11, Z8
+	VMOVUPS          3648(CX)(DX*1), Z11
+	VMULPS.BCST      304(AX), Z11, Z11
+	VMOVUPS          3712(CX)(DX*1), Z12
+	VFMADD231PS.BCST 308(AX), Z12, Z11
+	VMOVUPS          3776(CX)(DX*1), Z12
+	VFMADD231PS.BCST 312(AX), Z12, Z11
+	VMOVUPS          4800(CX)(DX*1), Z12
+	VMULPS.BCST      400(AX), Z12, Z12
+	VMOVUPS          4864(CX)(DX*1), Z13
+	VFMADD231PS.BCST 404(AX), Z13, Z12
+	VMOVUPS          4928(CX)(DX*1), Z13
+	VFMADD231PS.BCST 408(AX), Z13, Z12
+	VMOVUPS          5952(CX)(DX*1), Z13
+	VMULPS.BCST      496(AX), Z13, Z13
+	VMOVUPS          6016(CX)(DX*1), Z14
+	VFMADD231PS.BCST 500(AX), Z14, Z13
+	VMOVUPS          6080(CX)(DX*1), Z14
+	VFMADD231PS.BCST 504(AX), Z14, Z13
+	VADDPS           Z8, Z7, Z14
+	VSUBPS           Z8, Z7, Z7
+	VADDPS           Z12, Z11, Z8
+	VSUBPS           Z12, Z11, Z11
+	VFMADD231PS      Z2, Z14, Z6
+	VFMADD231PS      Z0, Z7, Z13
+	VMULPS           Z3, Z14, Z14
+	VADDPS           Z11, Z7, Z7
+	VFMADD231PS      Z3, Z8, Z6
+	VFMADD231PS      Z1, Z11, Z13
+	VFMADD231PS      Z2, Z8, Z14
+	VMOVUPS          384(CX)(DX*1), Z8
+	VMULPS.BCST      32(AX), Z8, Z8
+	VMOVUPS          448(CX)(DX*1), Z11
+	VFMADD231PS.BCST 36(AX), Z11, Z8
+	VMOVUPS          512(CX)(DX*1), Z11
+	VFMADD231PS.BCST 40(AX), Z11, Z8
+	VMOVUPS          1536(CX)(DX*1), Z11
+	VMULPS.BCST      128(AX), Z11, Z11
+	VMOVUPS          1600(CX)(DX*1), Z12
+	VFMADD231PS.BCST 132(AX), Z12, Z11
+	VMOVUPS          1664(CX)(DX*1), Z12
+	VFMADD231PS.BCST 136(AX), Z12, Z11
+	VMOVUPS          2688(CX)(DX*1), Z12
+	VMULPS.BCST      224(AX), Z12, Z12
+	VMOVUPS          2752(CX)(DX*1), Z15
+	VFMADD231PS.BCST 228(AX), Z15, Z12
+	VMOVUPS          2816(CX)(DX*1), Z15
+	VFMADD231PS.BCST 232(AX), Z15, Z12
+	VMOVUPS          3840(CX)(DX*1), Z15
+	VMULPS.BCST      320(AX), Z15, Z15
+	VMOVUPS          3904(CX)(DX*1), Z16
+	VFMADD231PS.BCST 324(AX), Z16, Z15
+	VMOVUPS          3968(CX)(DX*1), Z16
+	VFMADD231PS.BCST 328(AX), Z16, Z15
+	VMOVUPS          4992(CX)(DX*1), Z16
+	VMULPS.BCST      416(AX), Z16, Z16
+	VMOVUPS          5056(CX)(DX*1), Z17
+	VFMADD231PS.BCST 420(AX), Z17, Z16
+	VMOVUPS          5120(CX)(DX*1), Z17
+	VFMADD231PS.BCST 424(AX), Z17, Z16
+	VMOVUPS          6144(CX)(DX*1), Z17
+	VMULPS.BCST      512(AX), Z17, Z17
+	VMOVUPS          6208(CX)(DX*1), Z18
+	VFMADD231PS.BCST 516(AX), Z18, Z17
+	VMOVUPS          6272(CX)(DX*1), Z18
+	VFMADD231PS.BCST 520(AX), Z18, Z17
+	VADDPS           Z12, Z11, Z18
+	VSUBPS           Z12, Z11, Z11
+	VADDPS           Z16, Z15, Z12
+	VSUBPS           Z16, Z15, Z15
+	VFMADD231PS      Z2, Z18, Z8
+	VFMADD231PS      Z0, Z11, Z17
+	VMULPS           Z3, Z18, Z18
+	VADDPS           Z15, Z11, Z11
+	VFMADD231PS      Z3, Z12, Z8
+	VFMADD231PS      Z1, Z15, Z17
+	VFMADD231PS      Z2, Z12, Z18
+	VMOVUPS          576(CX)(DX*1), Z12
+	VMULPS.BCST      48(AX), Z12, Z12
+	VMOVUPS          640(CX)(DX*1), Z15
+	VFMADD231PS.BCST 52(AX), Z15, Z12
+	VMOVUPS          704(CX)(DX*1), Z15
+	VFMADD231PS.BCST 56(AX), Z15, Z12
+	VMOVUPS          1728(CX)(DX*1), Z15
+	VMULPS.BCST      144(AX), Z15, Z15
+	VMOVUPS          1792(CX)(DX*1), Z16
+	VFMADD231PS.BCST 148(AX), Z16, Z15
+	VMOVUPS          1856(CX)(DX*1), Z16
+	VFMADD231PS.BCST 152(AX), Z16, Z15
+	VMOVUPS          2880(CX)(DX*1), Z16
+	VMULPS.BCST      240(AX), Z16, Z16
+	VMOVUPS          2944(CX)(DX*1), Z19
+	VFMADD231PS.BCST 244(AX), Z19, Z16
+	VMOVUPS          3008(CX)(DX*1), Z19
+	VFMADD231PS.BCST 248(AX), Z19, Z16
+	VMOVUPS          4032(CX)(DX*1), Z19
+	VMULPS.BCST      336(AX), Z19, Z19
+	VMOVUPS          4096(CX)(DX*1), Z20
+	VFMADD231PS.BCST 340(AX), Z20, Z19
+	VMOVUPS          4160(CX)(DX*1), Z20
+	VFMADD231PS.BCST 344(AX), Z20, Z19
+	VMOVUPS          5184(CX)(DX*1), Z20
+	VMULPS.BCST      432(AX), Z20, Z20
+	VMOVUPS          5248(CX)(DX*1), Z21
+	VFMADD231PS.BCST 436(AX), Z21, Z20
+	VMOVUPS          5312(CX)(DX*1), Z21
+	VFMADD231PS.BCST 440(AX), Z21, Z20
+	VMOVUPS          6336(CX)(DX*1), Z21
+	VMULPS.BCST      528(AX), Z21, Z21
+	VMOVUPS          6400(CX)(DX*1), Z22
+	VFMADD231PS.BCST 532(AX), Z22, Z21
+	VMOVUPS          6464(CX)(DX*1), Z22
+	VFMADD231PS.BCST 536(AX), Z22, Z21
+	VADDPS           Z16, Z15, Z22
+	VSUBPS           Z16, Z15, Z15
+	VADDPS           Z20, Z19, Z16
+	VSUBPS           Z20, Z19, Z19
+	VFMADD231PS      Z2, Z22, Z12
+	VFMADD231PS      Z0, Z15, Z21
+	VMULPS           Z3, Z22, Z22
+	VADDPS           Z19, Z15, Z15
+	VFMADD231PS      Z3, Z16, Z12
+	VFMADD231PS      Z1, Z19, Z21
+	VFMADD231PS      Z2, Z16, Z22
+	VMOVUPS          768(CX)(DX*1), Z16
+	VMULPS.BCST      64(AX), Z16, Z16
+	VMOVUPS          832(CX)(DX*1), Z19
+	VFMADD231PS.BCST 68(AX), Z19, Z16
+	VMOVUPS          896(CX)(DX*1), Z19
+	VFMADD231PS.BCST 72(AX), Z19, Z16
+	VMOVUPS          1920(CX)(DX*1), Z19
+	VMULPS.BCST      160(AX), Z19, Z19
+	VMOVUPS          1984(CX)(DX*1), Z20
+	VFMADD231PS.BCST 164(AX), Z20, Z19
+	VMOVUPS          2048(CX)(DX*1), Z20
+	VFMADD231PS.BCST 168(AX), Z20, Z19
+	VMOVUPS          3072(CX)(DX*1), Z20
+	VMULPS.BCST      256(AX), Z20, Z20
+	VMOVUPS          3136(CX)(DX*1), Z23
+	VFMADD231PS.BCST 260(AX), Z23, Z20
+	VMOVUPS          3200(CX)(DX*1), Z23
+	VFMADD231PS.BCST 264(AX), Z23, Z20
+	VMOVUPS          4224(CX)(DX*1), Z23
+	VMULPS.BCST      352(AX), Z23, Z23
+	VMOVUPS          4288(CX)(DX*1), Z24
+	VFMADD231PS.BCST 356(AX), Z24, Z23
+	VMOVUPS          4352(CX)(DX*1), Z24
+	VFMADD231PS.BCST 360(AX), Z24, Z23
+	VMOVUPS          5376(CX)(DX*1), Z24
+	VMULPS.BCST      448(AX), Z24, Z24
+	VMOVUPS          5440(CX)(DX*1), Z25
+	VFMADD231PS.BCST 452(AX), Z25, Z24
+	VMOVUPS          5504(CX)(DX*1), Z25
+	VFMADD231PS.BCST 456(AX), Z25, Z24
+	VMOVUPS          6528(CX)(DX*1), Z25
+	VMULPS.BCST      544(AX), Z25, Z25
+	VMOVUPS          6592(CX)(DX*1), Z26
+	VFMADD231PS.BCST 548(AX), Z26, Z25
+	VMOVUPS          6656(CX)(DX*1), Z26
+	VFMADD231PS.BCST 552(AX), Z26, Z25
+	VADDPS           Z20, Z19, Z26
+	VSUBPS           Z20, Z19, Z19
+	VADDPS           Z24, Z23, Z20
+	VSUBPS           Z24, Z23, Z23
+	VFMADD231PS      Z2, Z26, Z16
+	VFMADD231PS      Z0, Z19, Z25
+	VMULPS           Z3, Z26, Z26
+	VADDPS           Z23, Z19, Z19
+	VFMADD231PS      Z3, Z20, Z16
+	VFMADD231PS      Z1, Z23, Z25
+	VFMADD231PS      Z2, Z20, Z26
+	VMOVUPS          960(CX)(DX*1), Z20
+	VMULPS.BCST      80(AX), Z20, Z20
+	VMOVUPS          1024(CX)(DX*1), Z23
+	VFMADD231PS.BCST 84(AX), Z23, Z20
+	VMOVUPS          1088(CX)(DX*1), Z23
+	VFMADD231PS.BCST 88(AX), Z23, Z20
+	VMOVUPS          2112(CX)(DX*1), Z23
+	VMULPS.BCST      176(AX), Z23, Z23
+	VMOVUPS          2176(CX)(DX*1), Z24
+	VFMADD231PS.BCST 180(AX), Z24, Z23
+	VMOVUPS          2240(CX)(DX*1), Z24
+	VFMADD231PS.BCST 184(AX), Z24, Z23
+	VMOVUPS          3264(CX)(DX*1), Z24
+	VMULPS.BCST      272(AX), Z24, Z24
+	VMOVUPS          3328(CX)(DX*1), Z27
+	VFMADD231PS.BCST 276(AX), Z27, Z24
+	VMOVUPS          3392(CX)(DX*1), Z27
+	VFMADD231PS.BCST 280(AX), Z27, Z24
+	VMOVUPS          4416(CX)(DX*1), Z27
+	VMULPS.BCST      368(AX), Z27, Z27
+	VMOVUPS          4480(CX)(DX*1), Z28
+	VFMADD231PS.BCST 372(AX), Z28, Z27
+	VMOVUPS          4544(CX)(DX*1), Z28
+	VFMADD231PS.BCST 376(AX), Z28, Z27
+	VMOVUPS          5568(CX)(DX*1), Z28
+	VMULPS.BCST      464(AX), Z28, Z28
+	VMOVUPS          5632(CX)(DX*1), Z29
+	VFMADD231PS.BCST 468(AX), Z29, Z28
+	VMOVUPS          5696(CX)(DX*1), Z29
+	VFMADD231PS.BCST 472(AX), Z29, Z28
+	VMOVUPS          6720(CX)(DX*1), Z29
+	VMULPS.BCST      560(AX), Z29, Z29
+	VMOVUPS          6784(CX)(DX*1), Z30
+	VFMADD231PS.BCST 564(AX), Z30, Z29
+	VMOVUPS          6848(CX)(DX*1), Z30
+	VFMADD231PS.BCST 568(AX), Z30, Z29
+	VADDPS           Z24, Z23, Z30
+	VSUBPS           Z24, Z23, Z23
+	VADDPS           Z28, Z27, Z24
+	VSUBPS           Z28, Z27, Z27
+	VFMADD231PS      Z2, Z30, Z20
+	VFMADD231PS      Z0, Z23, Z29
+	VMULPS           Z3, Z30, Z30
+	VADDPS           Z27, Z23, Z23
+	VFMADD231PS      Z3, Z24, Z20
+	VFMADD231PS      Z1, Z27, Z29
+	VFMADD231PS      Z2, Z24, Z30
+	MOVQ             down+40(FP), DI
+	MOVQ             DX, SI
+	VADDPS           Z8, Z6, Z24
+	VSUBPS           Z8, Z6, Z6
+	VADDPS           Z16, Z12, Z8
+	VSUBPS           Z16, Z12, Z12
+	VFMADD231PS      Z2, Z24, Z4
+	VFMADD231PS      Z0, Z6, Z20
+	VMULPS           Z3, Z24, Z24
+	VADDPS           Z12, Z6, Z6
+	VFMADD231PS      Z3, Z8, Z4
+	VFMADD231PS      Z1, Z12, Z20
+	VFMADD231PS      Z2, Z8, Z24
+	MOVQ             scale+72(FP), R8
+	TESTQ            R8, R8
+	JZ               noscale222
+	VMOVUPS          (R8)(DX*1), Z8
+	VMULPS           Z8, Z4, Z4
+	VMULPS           Z8, Z6, Z6
+	VMULPS           Z8, Z24, Z24
+	VMULPS           Z8, Z20, Z20
+
+noscale222:
+	MOVQ    shift+80(FP), R8
+	TESTQ   R8, R8
+	JZ      noshift223
+	VMOVUPS (R8)(DX*1), Z8
+	VADDPS  Z8, Z4, Z4
+	VADDPS  Z8, Z6, Z6
+	VADDPS  Z8, Z24, Z24
+	VADDPS  Z8, Z20, Z20
+
+noshift223:
+	MOVQ   res+88(FP), R8
+	TESTQ  R8, R8
+	JZ     nores224
+	MOVQ   pixel+32(FP), R9
+	MOVQ   right+48(FP), R10
+	LEAQ   (R8)(SI*1), R8
+	VADDPS (R8), Z4, Z4
+	CMPQ   R10, $+2
+	JLT    pixels225
+	VADDPS (R8)(R9*1), Z6, Z6
+	CMPQ   R10, $+3
+	JLT    pixels225
+	VADDPS (R8)(R9*2), Z24, Z24
+	CMPQ   R10, $+4
+	JLT    pixels225
+	ADDQ   R9, R8
+	VADDPS (R8)(R9*2), Z20, Z20
+
+pixels225:
+nores224:
+	MOVQ act+96(FP), R8
+	CMPQ R8, $+1
+	JEQ  act228
+	CMPQ R8, $+2
+	JEQ  act229
+	CMPQ R8, $+3
+	JEQ  act230
+	JMP  acted226
+
+act228:
+	VXORPS Z8, Z8, Z8
+	VMAXPS Z8, Z4, Z4
+	VMAXPS Z8, Z6, Z6
+	VMAXPS Z8, Z24, Z24
+	VMAXPS Z8, Z20, Z20
+	JMP    acted226
+
+act229:
+	VXORPS       Z8, Z8, Z8
+	VBROADCASTSS splat0<>+0(SB), Z12
+	VBROADCASTSS splat1<>+0(SB), Z16
+	VBROADCASTSS splat2<>+0(SB), Z27
+	VADDPS       Z12, Z4, Z28
+	VMAXPS       Z28, Z8, Z28
+	VMINPS       Z28, Z16, Z28
+	VMULPS       Z27, Z28, Z28
+	VMULPS       Z28, Z4, Z4
+	VADDPS       Z12, Z6, Z28
+	VMAXPS       Z28, Z8, Z28
+	VMINPS       Z28, Z16, Z28
+	VMULPS       Z27, Z28, Z28
+	VMULPS       Z28, Z6, Z6
+	VADDPS       Z12, Z24, Z28
+	VMAXPS       Z28, Z8, Z28
+	VMINPS       Z28, Z16, Z28
+	VMULPS       Z27, Z28, Z28
+	VMULPS       Z28, Z24, Z24
+	VADDPS       Z12, Z20, Z12
+	VMAXPS       Z12, Z8, Z12
+	VMINPS       Z12, Z16, Z12
+	VMULPS       Z27, Z12, Z12
+	VMULPS       Z12, Z20, Z20
+	JMP          acted226
+
+act230:
+	VXORPS       Z8, Z8, Z8
+	VBROADCASTSS splat0<>+0(SB), Z12
+	VBROADCASTSS splat1<>+0(SB), Z16
+	VBROADCASTSS splat2<>+0(SB), Z27
+	VADDPS       Z12, Z4, Z4
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z16, Z4
+	VMULPS       Z27, Z4, Z4
+	VMOVAPS      Z4, Z4
+	VADDPS       Z12, Z6, Z6
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z16, Z6
+	VMULPS       Z27, Z6, Z6
+	VMOVAPS      Z6, Z6
+	VADDPS       Z12, Z24, Z24
+	VMAXPS       Z24, Z8, Z24
+	VMINPS       Z24, Z16, Z24
+	VMULPS       Z27, Z24, Z24
+	VMOVAPS      Z24, Z24
+	VADDPS       Z12, Z20, Z12
+	VMAXPS       Z12, Z8, Z12
+	VMINPS       Z12, Z16, Z12
+	VMULPS       Z27, Z12, Z12
+	VMOVAPS      Z12, Z20
+
+acted226:
+	MOVQ       y+16(FP), R8
+	MOVQ       pixel+32(FP), R9
+	LEAQ       (R8)(R9*4), R9
+	MOVQ       pixel+32(FP), R10
+	MOVQ       right+48(FP), R11
+	LEAQ       (R9)(SI*1), R9
+	PREFETCHT0 (R9)
+	CMPQ       R11, $+2
+	JLT        pixels231
+	PREFETCHT0 (R9)(R10*1)
+	CMPQ       R11, $+3
+	JLT        pixels231
+	PREFETCHT0 (R9)(R10*2)
+	CMPQ       R11, $+4
+	JLT        pixels231
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)(R10*2)
+
+pixels231:
+	MOVQ    pixel+32(FP), R9
+	MOVQ    right+48(FP), R10
+	LEAQ    (R8)(SI*1), R8
+	VMOVUPS Z4, (R8)
+	CMPQ    R10, $+2
+	JLT     pixels232
+	VMOVUPS Z6, (R8)(R9*1)
+	CMPQ    R10, $+3
+	JLT     pixels232
+	VMOVUPS Z24, (R8)(R9*2)
+	CMPQ    R10, $+4
+	JLT     pixels232
+	ADDQ    R9, R8
+	VMOVUPS Z20, (R8)(R9*2)
+
+pixels232:
+	CMPQ        DI, $+2
+	JLT         tile221
+	ADDQ        row+24(FP), SI
+	VADDPS      Z11, Z7, Z4
+	VSUBPS      Z11, Z7, Z7
+	VADDPS      Z19, Z15, Z11
+	VSUBPS      Z19, Z15, Z15
+	VFMADD231PS Z2, Z4, Z5
+	VFMADD231PS Z0, Z7, Z23
+	VMULPS      Z3, Z4, Z4
+	VADDPS      Z15, Z7, Z7
+	VFMADD231PS Z3, Z11, Z5
+	VFMADD231PS Z1, Z15, Z23
+	VFMADD231PS Z2, Z11, Z4
+	MOVQ        scale+72(FP), R8
+	TESTQ       R8, R8
+	JZ          noscale233
+	VMOVUPS     (R8)(DX*1), Z6
+	VMULPS      Z6, Z5, Z5
+	VMULPS      Z6, Z7, Z7
+	VMULPS      Z6, Z4, Z4
+	VMULPS      Z6, Z23, Z23
+
+noscale233:
+	MOVQ    shift+80(FP), R8
+	TESTQ   R8, R8
+	JZ      noshift234
+	VMOVUPS (R8)(DX*1), Z6
+	VADDPS  Z6, Z5, Z5
+	VADDPS  Z6, Z7, Z7
+	VADDPS  Z6, Z4, Z4
+	VADDPS  Z6, Z23, Z23
+
+noshift234:
+	MOVQ   res+88(FP), R8
+	TESTQ  R8, R8
+	JZ     nores235
+	MOVQ   pixel+32(FP), R9
+	MOVQ   right+48(FP), R10
+	LEAQ   (R8)(SI*1), R8
+	VADDPS (R8), Z5, Z5
+	CMPQ   R10, $+2
+	JLT    pixels236
+	VADDPS (R8)(R9*1), Z7, Z7
+	CMPQ   R10, $+3
+	JLT    pixels236
+	VADDPS (R8)(R9*2), Z4, Z4
+	CMPQ   R10, $+4
+	JLT    pixels236
+	ADDQ   R9, R8
+	VADDPS (R8)(R9*2), Z23, Z23
+
+pixels236:
+nores235:
+	MOVQ act+96(FP), R8
+	CMPQ R8, $+1
+	JEQ  act239
+	CMPQ R8, $+2
+	JEQ  act240
+	CMPQ R8, $+3
+	JEQ  act241
+	JMP  acted237
+
+act239:
+	VXORPS Z6, Z6, Z6
+	VMAXPS Z6, Z5, Z5
+	VMAXPS Z6, Z7, Z7
+	VMAXPS Z6, Z4, Z4
+	VMAXPS Z6, Z23, Z23
+	JMP    acted237
+
+act240:
+	VXORPS       Z6, Z6, Z6
+	VBROADCASTSS splat0<>+0(SB), Z8
+	VBROADCASTSS splat1<>+0(SB), Z11
+	VBROADCASTSS splat2<>+0(SB), Z12
+	VADDPS       Z8, Z5, Z15
+	VMAXPS       Z15, Z6, Z15
+	VMINPS       Z15, Z11, Z15
+	VMULPS       Z12, Z15, Z15
+	VMULPS       Z15, Z5, Z5
+	VADDPS       Z8, Z7, Z15
+	VMAXPS       Z15, Z6, Z15
+	VMINPS       Z15, Z11, Z15
+	VMULPS       Z12, Z15, Z15
+	VMULPS       Z15, Z7, Z7
+	VADDPS       Z8, Z4, Z15
+	VMAXPS       Z15, Z6, Z15
+	VMINPS       Z15, Z11, Z15
+	VMULPS       Z12, Z15, Z15
+	VMULPS       Z15, Z4, Z4
+	VADDPS       Z8, Z23, Z8
+	VMAXPS       Z8, Z6, Z8
+	VMINPS       Z8, Z11, Z8
+	VMULPS       Z12, Z8, Z8
+	VMULPS       Z8, Z23, Z23
+	JMP          acted237
+
+act241:
+	VXORPS       Z6, Z6, Z6
+	VBROADCASTSS splat0<>+0(SB), Z8
+	VBROADCASTSS splat1<>+0(SB), Z11
+	VBROADCASTSS splat2<>+0(SB), Z12
+	VADDPS       Z8, Z5, Z5
+	VMAXPS       Z5, Z6, Z5
+	VMINPS       Z5, Z11, Z5
+	VMULPS       Z12, Z5, Z5
+	VMOVAPS      Z5, Z5
+	VADDPS       Z8, Z7, Z7
+	VMAXPS       Z7, Z6, Z7
+	VMINPS       Z7, Z11, Z7
+	VMULPS       Z12, Z7, Z7
+	VMOVAPS      Z7, Z7
+	VADDPS       Z8, Z4, Z4
+	VMAXPS       Z4, Z6, Z4
+	VMINPS       Z4, Z11, Z4
+	VMULPS       Z12, Z4, Z4
+	VMOVAPS      Z4, Z4
+	VADDPS       Z8, Z23, Z8
+	VMAXPS       Z8, Z6, Z8
+	VMINPS       Z8, Z11, Z8
+	VMULPS       Z12, Z8, Z8
+	VMOVAPS      Z8, Z23
+
+acted237:
+	MOVQ       y+16(FP), R8
+	MOVQ       pixel+32(FP), R9
+	LEAQ       (R8)(R9*4), R9
+	MOVQ       pixel+32(FP), R10
+	MOVQ       right+48(FP), R11
+	LEAQ       (R9)(SI*1), R9
+	PREFETCHT0 (R9)
+	CMPQ       R11, $+2
+	JLT        pixels242
+	PREFETCHT0 (R9)(R10*1)
+	CMPQ       R11, $+3
+	JLT        pixels242
+	PREFETCHT0 (R9)(R10*2)
+	CMPQ       R11, $+4
+	JLT        pixels242
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)(R10*2)
+
+pixels242:
+	MOVQ    pixel+32(FP), R9
+	MOVQ    right+48(FP), R10
+	LEAQ    (R8)(SI*1), R8
+	VMOVUPS Z5, (R8)
+	CMPQ    R10, $+2
+	JLT     pixels243
+	VMOVUPS Z7, (R8)(R9*1)
+	CMPQ    R10, $+3
+	JLT     pixels243
+	VMOVUPS Z4, (R8)(R9*2)
+	CMPQ    R10, $+4
+	JLT     pixels243
+	ADDQ    R9, R8
+	VMOVUPS Z23, (R8)(R9*2)
+
+pixels243:
+	CMPQ        DI, $+3
+	JLT         tile221
+	ADDQ        row+24(FP), SI
+	VADDPS      Z18, Z14, Z4
+	VSUBPS      Z18, Z14, Z14
+	VADDPS      Z26, Z22, Z18
+	VSUBPS      Z26, Z22, Z22
+	VFMADD231PS Z2, Z4, Z10
+	VFMADD231PS Z0, Z14, Z30
+	VMULPS      Z3, Z4, Z4
+	VADDPS      Z22, Z14, Z14
+	VFMADD231PS Z3, Z18, Z10
+	VFMADD231PS Z1, Z22, Z30
+	VFMADD231PS Z2, Z18, Z4
+	MOVQ        scale+72(FP), R8
+	TESTQ       R8, R8
+	JZ          noscale244
+	VMOVUPS     (R8)(DX*1), Z5
+	VMULPS      Z5, Z10, Z10
+	VMULPS      Z5, Z14, Z14
+	VMULPS      Z5, Z4, Z4
+	VMULPS      Z5, Z30, Z30
+
+noscale244:
+	MOVQ    shift+80(FP), R8
+	TESTQ   R8, R8
+	JZ      noshift245
+	VMOVUPS (R8)(DX*1), Z5
+	VADDPS  Z5, Z10, Z10
+	VADDPS  Z5, Z14, Z14
+	VADDPS  Z5, Z4, Z4
+	VADDPS  Z5, Z30, Z30
+
+noshift245:
+	MOVQ   res+88(FP), R8
+	TESTQ  R8, R8
+	JZ     nores246
+	MOVQ   pixel+32(FP), R9
+	MOVQ   right+48(FP), R10
+	LEAQ   (R8)(SI*1), R8
+	VADDPS (R8), Z10, Z10
+	CMPQ   R10, $+2
+	JLT    pixels247
+	VADDPS (R8)(R9*1), Z14, Z14
+	CMPQ   R10, $+3
+	JLT    pixels247
+	VADDPS (R8)(R9*2), Z4, Z4
+	CMPQ   R10, $+4
+	JLT    pixels247
+	ADDQ   R9, R8
+	VADDPS (R8)(R9*2), Z30, Z30
+
+pixels247:
+nores246:
+	MOVQ act+96(FP), R8
+	CMPQ R8, $+1
+	JEQ  act250
+	CMPQ R8, $+2
+	JEQ  act251
+	CMPQ R8, $+3
+	JEQ  act252
+	JMP  acted248
+
+act250:
+	VXORPS Z5, Z5, Z5
+	VMAXPS Z5, Z10, Z10
+	VMAXPS Z5, Z14, Z14
+	VMAXPS Z5, Z4, Z4
+	VMAXPS Z5, Z30, Z30
+	JMP    acted248
+
+act251:
+	VXORPS       Z5, Z5, Z5
+	VBROADCASTSS splat0<>+0(SB), Z6
+	VBROADCASTSS splat1<>+0(SB), Z7
+	VBROADCASTSS splat2<>+0(SB), Z8
+	VADDPS       Z6, Z10, Z11
+	VMAXPS       Z11, Z5, Z11
+	VMINPS       Z11, Z7, Z11
+	VMULPS       Z8, Z11, Z11
+	VMULPS       Z11, Z10, Z10
+	VADDPS       Z6, Z14, Z11
+	VMAXPS       Z11, Z5, Z11
+	VMINPS       Z11, Z7, Z11
+	VMULPS       Z8, Z11, Z11
+	VMULPS       Z11, Z14, Z14
+	VADDPS       Z6, Z4, Z11
+	VMAXPS       Z11, Z5, Z11
+	VMINPS       Z11, Z7, Z11
+	VMULPS       Z8, Z11, Z11
+	VMULPS       Z11, Z4, Z4
+	VADDPS       Z6, Z30, Z6
+	VMAXPS       Z6, Z5, Z6
+	VMINPS       Z6, Z7, Z6
+	VMULPS       Z8, Z6, Z6
+	VMULPS       Z6, Z30, Z30
+	JMP          acted248
+
+act252:
+	VXORPS       Z5, Z5, Z5
+	VBROADCASTSS splat0<>+0(SB), Z6
+	VBROADCASTSS splat1<>+0(SB), Z7
+	VBROADCASTSS splat2<>+0(SB), Z8
+	VADDPS       Z6, Z10, Z10
+	VMAXPS       Z10, Z5, Z10
+	VMINPS       Z10, Z7, Z10
+	VMULPS       Z8, Z10, Z10
+	VMOVAPS      Z10, Z10
+	VADDPS       Z6, Z14, Z11
+	VMAXPS       Z11, Z5, Z11
+	VMINPS       Z11, Z7, Z11
+	VMULPS       Z8, Z11, Z11
+	VMOVAPS      Z11, Z14
+	VADDPS       Z6, Z4, Z4
+	VMAXPS       Z4, Z5, Z4
+	VMINPS       Z4, Z7, Z4
+	VMULPS       Z8, Z4, Z4
+	VMOVAPS      Z4, Z4
+	VADDPS       Z6, Z30, Z6
+	VMAXPS       Z6, Z5, Z6
+	VMINPS       Z6, Z7, Z6
+	VMULPS       Z8, Z6, Z6
+	VMOVAPS      Z6, Z30
+
+acted248:
+	MOVQ       y+16(FP), R8
+	MOVQ       pixel+32(FP), R9
+	LEAQ       (R8)(R9*4), R9
+	MOVQ       pixel+32(FP), R10
+	MOVQ       right+48(FP), R11
+	LEAQ       (R9)(SI*1), R9
+	PREFETCHT0 (R9)
+	CMPQ       R11, $+2
+	JLT        pixels253
+	PREFETCHT0 (R9)(R10*1)
+	CMPQ       R11, $+3
+	JLT        pixels253
+	PREFETCHT0 (R9)(R10*2)
+	CMPQ       R11, $+4
+	JLT        pixels253
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)(R10*2)
+
+pixels253:
+	MOVQ    pixel+32(FP), R9
+	MOVQ    right+48(FP), R10
+	LEAQ    (R8)(SI*1), R8
+	VMOVUPS Z10, (R8)
+	CMPQ    R10, $+2
+	JLT     pixels254
+	VMOVUPS Z14, (R8)(R9*1)
+	CMPQ    R10, $+3
+	JLT     pixels254
+	VMOVUPS Z4, (R8)(R9*2)
+	CMPQ    R10, $+4
+	JLT     pixels254
+	ADDQ    R9, R8
+	VMOVUPS Z30, (R8)(R9*2)
+
+pixels254:
+	CMPQ        DI, $+4
+	JLT         tile221
+	ADDQ        row+24(FP), SI
+	VADDPS      Z17, Z13, Z4
+	VSUBPS      Z17, Z13, Z13
+	VADDPS      Z25, Z21, Z17
+	VSUBPS      Z25, Z21, Z21
+	VFMADD231PS Z2, Z4, Z9
+	VFMADD231PS Z0, Z13, Z29
+	VMULPS      Z3, Z4, Z4
+	VADDPS      Z21, Z13, Z13
+	VFMADD231PS Z3, Z17, Z9
+	VFMADD231PS Z1, Z21, Z29
+	VFMADD231PS Z2, Z17, Z4
+	MOVQ        scale+72(FP), DI
+	TESTQ       DI, DI
+	JZ          noscale255
+	VMOVUPS     (DI)(DX*1), Z5
+	VMULPS      Z5, Z9, Z9
+	VMULPS      Z5, Z13, Z13
+	VMULPS      Z5, Z4, Z4
+	VMULPS      Z5, Z29, Z29
+
+noscale255:
+	MOVQ    shift+80(FP), DI
+	TESTQ   DI, DI
+	JZ      noshift256
+	VMOVUPS (DI)(DX*1), Z5
+	VADDPS  Z5, Z9, Z9
+	VADDPS  Z5, Z13, Z13
+	VADDPS  Z5, Z4, Z4
+	VADDPS  Z5, Z29, Z29
+
+noshift256:
+	MOVQ   res+88(FP), DI
+	TESTQ  DI, DI
+	JZ     nores257
+	MOVQ   pixel+32(FP), R8
+	MOVQ   right+48(FP), R9
+	LEAQ   (DI)(SI*1), DI
+	VADDPS (DI), Z9, Z9
+	CMPQ   R9, $+2
+	JLT    pixels258
+	VADDPS (DI)(R8*1), Z13, Z13
+	CMPQ   R9, $+3
+	JLT    pixels258
+	VADDPS (DI)(R8*2), Z4, Z4
+	CMPQ   R9, $+4
+	JLT    pixels258
+	ADDQ   R8, DI
+	VADDPS (DI)(R8*2), Z29, Z29
+
+pixels258:
+nores257:
+	MOVQ act+96(FP), DI
+	CMPQ DI, $+1
+	JEQ  act261
+	CMPQ DI, $+2
+	JEQ  act262
+	CMPQ DI, $+3
+	JEQ  act263
+	JMP  acted259
+
+act261:
+	VXORPS Z5, Z5, Z5
+	VMAXPS Z5, Z9, Z9
+	VMAXPS Z5, Z13, Z13
+	VMAXPS Z5, Z4, Z4
+	VMAXPS Z5, Z29, Z29
+	JMP    acted259
+
+act262:
+	VXORPS       Z5, Z5, Z5
+	VBROADCASTSS splat0<>+0(SB), Z6
+	VBROADCASTSS splat1<>+0(SB), Z7
+	VBROADCASTSS splat2<>+0(SB), Z8
+	VADDPS       Z6, Z9, Z10
+	VMAXPS       Z10, Z5, Z10
+	VMINPS       Z10, Z7, Z10
+	VMULPS       Z8, Z10, Z10
+	VMULPS       Z10, Z9, Z9
+	VADDPS       Z6, Z13, Z10
+	VMAXPS       Z10, Z5, Z10
+	VMINPS       Z10, Z7, Z10
+	VMULPS       Z8, Z10, Z10
+	VMULPS       Z10, Z13, Z13
+	VADDPS       Z6, Z4, Z10
+	VMAXPS       Z10, Z5, Z10
+	VMINPS       Z10, Z7, Z10
+	VMULPS       Z8, Z10, Z10
+	VMULPS       Z10, Z4, Z4
+	VADDPS       Z6, Z29, Z6
+	VMAXPS       Z6, Z5, Z6
+	VMINPS       Z6, Z7, Z6
+	VMULPS       Z8, Z6, Z6
+	VMULPS       Z6, Z29, Z29
+	JMP          acted259
+
+act263:
+	VXORPS       Z5, Z5, Z5
+	VBROADCASTSS splat0<>+0(SB), Z6
+	VBROADCASTSS splat1<>+0(SB), Z7
+	VBROADCASTSS splat2<>+0(SB), Z8
+	VADDPS       Z6, Z9, Z9
+	VMAXPS       Z9, Z5, Z9
+	VMINPS       Z9, Z7, Z9
+	VMULPS       Z8, Z9, Z9
+	VMOVAPS      Z9, Z9
+	VADDPS       Z6, Z13, Z10
+	VMAXPS       Z10, Z5, Z10
+	VMINPS       Z10, Z7, Z10
+	VMULPS       Z8, Z10, Z10
+	VMOVAPS      Z10, Z13
+	VADDPS       Z6, Z4, Z4
+	VMAXPS       Z4, Z5, Z4
+	VMINPS       Z4, Z7, Z4
+	VMULPS       Z8, Z4, Z4
+	VMOVAPS      Z4, Z4
+	VADDPS       Z6, Z29, Z6
+	VMAXPS       Z6, Z5, Z6
+	VMINPS       Z6, Z7, Z6
+	VMULPS       Z8, Z6, Z6
+	VMOVAPS      Z6, Z29
+
+acted259:
+	MOVQ       y+16(FP), DI
+	MOVQ       pixel+32(FP), R8
+	LEAQ       (DI)(R8*4), R8
+	MOVQ       pixel+32(FP), R9
+	MOVQ       right+48(FP), R10
+	LEAQ       (R8)(SI*1), R8
+	PREFETCHT0 (R8)
+	CMPQ       R10, $+2
+	JLT        pixels264
+	PREFETCHT0 (R8)(R9*1)
+	CMPQ       R10, $+3
+	JLT        pixels264
+	PREFETCHT0 (R8)(R9*2)
+	CMPQ       R10, $+4
+	JLT        pixels264
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)(R9*2)
+
+pixels264:
+	MOVQ    pixel+32(FP), R8
+	MOVQ    right+48(FP), R9
+	LEAQ    (DI)(SI*1), SI
+	VMOVUPS Z9, (SI)
+	CMPQ    R9, $+2
+	JLT     pixels265
+	VMOVUPS Z13, (SI)(R8*1)
+	CMPQ    R9, $+3
+	JLT     pixels265
+	VMOVUPS Z4, (SI)(R8*2)
+	CMPQ    R9, $+4
+	JLT     pixels265
+	ADDQ    R8, SI
+	VMOVUPS Z29, (SI)(R8*2)
+
+pixels265:
+tile221:
+	ADDQ $+64, DX
+	CMPQ DX, BX
+	JLE  loop218
+
+half219:
+	ADDQ             $+64, BX
+	CMPQ             DX, BX
+	JGE              done220
+	VMOVUPS          (CX)(DX*1), Y4
+	VMULPS.BCST      (AX), Y4, Y4
+	VMOVUPS          64(CX)(DX*1), Y5
+	VFMADD231PS.BCST 4(AX), Y5, Y4
+	VMOVUPS          128(CX)(DX*1), Y5
+	VFMADD231PS.BCST 8(AX), Y5, Y4
+	VMOVUPS          1152(CX)(DX*1), Y5
+	VMULPS.BCST      96(AX), Y5, Y5
+	VMOVUPS          1216(CX)(DX*1), Y6
+	VFMADD231PS.BCST 100(AX), Y6, Y5
+	VMOVUPS          1280(CX)(DX*1), Y6
+	VFMADD231PS.BCST 104(AX), Y6, Y5
+	VMOVUPS          2304(CX)(DX*1), Y6
+	VMULPS.BCST      192(AX), Y6, Y6
+	VMOVUPS          2368(CX)(DX*1), Y7
+	VFMADD231PS.BCST 196(AX), Y7, Y6
+	VMOVUPS          2432(CX)(DX*1), Y7
+	VFMADD231PS.BCST 200(AX), Y7, Y6
+	VMOVUPS          3456(CX)(DX*1), Y7
+	VMULPS.BCST      288(AX), Y7, Y7
+	VMOVUPS          3520(CX)(DX*1), Y8
+	VFMADD231PS.BCST 292(AX), Y8, Y7
+	VMOVUPS          3584(CX)(DX*1), Y8
+	VFMADD231PS.BCST 296(AX), Y8, Y7
+	VMOVUPS          4608(CX)(DX*1), Y8
+	VMULPS.BCST      384(AX), Y8, Y8
+	VMOVUPS          4672(CX)(DX*1), Y9
+	VFMADD231PS.BCST 388(AX), Y9, Y8
+	VMOVUPS          4736(CX)(DX*1), Y9
+	VFMADD231PS.BCST 392(AX), Y9, Y8
+	VMOVUPS          5760(CX)(DX*1), Y9
+	VMULPS.BCST      480(AX), Y9, Y9
+	VMOVUPS          5824(CX)(DX*1), Y10
+	VFMADD231PS.BCST 484(AX), Y10, Y9
+	VMOVUPS          5888(CX)(DX*1), Y10
+	VFMADD231PS.BCST 488(AX), Y10, Y9
+	VADDPS           Y6, Y5, Y10
+	VSUBPS           Y6, Y5, Y5
+	VADDPS           Y8, Y7, Y6
+	VSUBPS           Y8, Y7, Y7
+	VFMADD231PS      Y2, Y10, Y4
+	VFMADD231PS      Y0, Y5, Y9
+	VMULPS           Y3, Y10, Y10
+	VADDPS           Y7, Y5, Y5
+	VFMADD231PS      Y3, Y6, Y4
+	VFMADD231PS      Y1, Y7, Y9
+	VFMADD231PS      Y2, Y6, Y10
+	VMOVUPS          192(CX)(DX*1), Y6
+	VMULPS.BCST      16(AX), Y6, Y6
+	VMOVUPS          256(CX)(DX*1), Y7
+	VFMADD231PS.BCST 20(AX), Y7, Y6
+	VMOVUPS          320(CX)(DX*1), Y7
+	VFMADD231PS.BCST 24(AX), Y7, Y6
+	VMOVUPS          1344(CX)(DX*1), Y7
+	VMULPS.BCST      112(AX), Y7, Y7
+	VMOVUPS          1408(CX)(DX*1), Y8
+	VFMADD231PS.BCST 116(AX), Y8, Y7
+	VMOVUPS          1472(CX)(DX*1), Y8
+	VFMADD231PS.BCST 120(AX), Y8, Y7
+	VMOVUPS          2496(CX)(DX*1), Y8
+	VMULPS.BCST      208(AX), Y8, Y8
+	VMOVUPS          2560(CX)(DX*1), Y11
+	VFMADD231PS.BCST 212(AX), Y11, Y8
+	VMOVUPS          2624(CX)(DX*1), Y11
+	VFMADD231PS.BCST 216(AX), Y11, Y8
+	VMOVUPS          3648(CX)(DX*1), Y11
+	VMULPS.BCST      304(AX), Y11, Y11
+	VMOVUPS          3712(CX)(DX*1), Y12
+	VFMADD231PS.BCST 308(AX), Y12, Y11
+	VMOVUPS          3776(CX)(DX*1), Y12
+	VFMADD231PS.BCST 312(AX), Y12, Y11
+	VMOVUPS          4800(CX)(DX*1), Y12
+	VMULPS.BCST      400(AX), Y12, Y12
+	VMOVUPS          4864(CX)(DX*1), Y13
+	VFMADD231PS.BCST 404(AX), Y13, Y12
+	VMOVUPS          4928(CX)(DX*1), Y13
+	VFMADD231PS.BCST 408(AX), Y13, Y12
+	VMOVUPS          5952(CX)(DX*1), Y13
+	VMULPS.BCST      496(AX), Y13, Y13
+	VMOVUPS          6016(CX)(DX*1), Y14
+	VFMADD231PS.BCST 500(AX), Y14, Y13
+	VMOVUPS          6080(CX)(DX*1), Y14
+	VFMADD231PS.BCST 504(AX), Y14, Y13
+	VADDPS           Y8, Y7, Y14
+	VSUBPS           Y8, Y7, Y7
+	VADDPS           Y12, Y11, Y8
+	VSUBPS           Y12, Y11, Y11
+	VFMADD231PS      Y2, Y14, Y6
+	VFMADD231PS      Y0, Y7, Y13
+	VMULPS           Y3, Y14, Y14
+	VADDPS           Y11, Y7, Y7
+	VFMADD231PS      Y3, Y8, Y6
+	VFMADD231PS      Y1, Y11, Y13
+	VFMADD231PS      Y2, Y8, Y14
+	VMOVUPS          384(CX)(DX*1), Y8
+	VMULPS.BCST      32(AX), Y8, Y8
+	VMOVUPS          448(CX)(DX*1), Y11
+	VFMADD231PS.BCST 36(AX), Y11, Y8
+	VMOVUPS          512(CX)(DX*1), Y11
+	VFMADD231PS.BCST 40(AX), Y11, Y8
+	VMOVUPS          1536(CX)(DX*1), Y11
+	VMULPS.BCST      128(AX), Y11, Y11
+	VMOVUPS          1600(CX)(DX*1), Y12
+	VFMADD231PS.BCST 132(AX), Y12, Y11
+	VMOVUPS          1664(CX)(DX*1), Y12
+	VFMADD231PS.BCST 136(AX), Y12, Y11
+	VMOVUPS          2688(CX)(DX*1), Y12
+	VMULPS.BCST      224(AX), Y12, Y12
+	VMOVUPS          2752(CX)(DX*1), Y15
+	VFMADD231PS.BCST 228(AX), Y15, Y12
+	VMOVUPS          2816(CX)(DX*1), Y15
+	VFMADD231PS.BCST 232(AX), Y15, Y12
+	VMOVUPS          3840(CX)(DX*1), Y15
+	VMULPS.BCST      320(AX), Y15, Y15
+	VMOVUPS          3904(CX)(DX*1), Y16
+	VFMADD231PS.BCST 324(AX), Y16, Y15
+	VMOVUPS          3968(CX)(DX*1), Y16
+	VFMADD231PS.BCST 328(AX), Y16, Y15
+	VMOVUPS          4992(CX)(DX*1), Y16
+	VMULPS.BCST      416(AX), Y16, Y16
+	VMOVUPS          5056(CX)(DX*1), Y17
+	VFMADD231PS.BCST 420(AX), Y17, Y16
+	VMOVUPS          5120(CX)(DX*1), Y17
+	VFMADD231PS.BCST 424(AX), Y17, Y16
+	VMOVUPS          6144(CX)(DX*1), Y17
+	VMULPS.BCST      512(AX), Y17, Y17
+	VMOVUPS          6208(CX)(DX*1), Y18
+	VFMADD231PS.BCST 516(AX), Y18, Y17
+	VMOVUPS          6272(CX)(DX*1), Y18
+	VFMADD231PS.BCST 520(AX), Y18, Y17
+	VADDPS           Y12, Y11, Y18
+	VSUBPS           Y12, Y11, Y11
+	VADDPS           Y16, Y15, Y12
+	VSUBPS           Y16, Y15, Y15
+	VFMADD231PS      Y2, Y18, Y8
+	VFMADD231PS      Y0, Y11, Y17
+	VMULPS           Y3, Y18, Y18
+	VADDPS           Y15, Y11, Y11
+	VFMADD231PS      Y3, Y12, Y8
+	VFMADD231PS      Y1, Y15, Y17
+	VFMADD231PS      Y2, Y12, Y18
+	VMOVUPS          576(CX)(DX*1), Y12
+	VMULPS.BCST      48(AX), Y12, Y12
+	VMOVUPS          640(CX)(DX*1), Y15
+	VFMADD231PS.BCST 52(AX), Y15, Y12
+	VMOVUPS          704(CX)(DX*1), Y15
+	VFMADD231PS.BCST 56(AX), Y15, Y12
+	VMOVUPS          1728(CX)(DX*1), Y15
+	VMULPS.BCST      144(AX), Y15, Y15
+	VMOVUPS          1792(CX)(DX*1), Y16
+	VFMADD231PS.BCST 148(AX), Y16, Y15
+	VMOVUPS          1856(CX)(DX*1), Y16
+	VFMADD231PS.BCST 152(AX), Y16, Y15
+	VMOVUPS          2880(CX)(DX*1), Y16
+	VMULPS.BCST      240(AX), Y16, Y16
+	VMOVUPS          2944(CX)(DX*1), Y19
+	VFMADD231PS.BCST 244(AX), Y19, Y16
+	VMOVUPS          3008(CX)(DX*1), Y19
+	VFMADD231PS.BCST 248(AX), Y19, Y16
+	VMOVUPS          4032(CX)(DX*1), Y19
+	VMULPS.BCST      336(AX), Y19, Y19
+	VMOVUPS          4096(CX)(DX*1), Y20
+	VFMADD231PS.BCST 340(AX), Y20, Y19
+	VMOVUPS          4160(CX)(DX*1), Y20
+	VFMADD231PS.BCST 344(AX), Y20, Y19
+	VMOVUPS          5184(CX)(DX*1), Y20
+	VMULPS.BCST      432(AX), Y20, Y20
+	VMOVUPS          5248(CX)(DX*1), Y21
+	VFMADD231PS.BCST 436(AX), Y21, Y20
+	VMOVUPS          5312(CX)(DX*1), Y21
+	VFMADD231PS.BCST 440(AX), Y21, Y20
+	VMOVUPS          6336(CX)(DX*1), Y21
+	VMULPS.BCST      528(AX), Y21, Y21
+	VMOVUPS          6400(CX)(DX*1), Y22
+	VFMADD231PS.BCST 532(AX), Y22, Y21
+	VMOVUPS          6464(CX)(DX*1), Y22
+	VFMADD231PS.BCST 536(AX), Y22, Y21
+	VADDPS           Y16, Y15, Y22
+	VSUBPS           Y16, Y15, Y15
+	VADDPS           Y20, Y19, Y16
+	VSUBPS           Y20, Y19, Y19
+	VFMADD231PS      Y2, Y22, Y12
+	VFMADD231PS      Y0, Y15, Y21
+	VMULPS           Y3, Y22, Y22
+	VADDPS           Y19, Y15, Y15
+	VFMADD231PS      Y3, Y16, Y12
+	VFMADD231PS      Y1, Y19, Y21
+	VFMADD231PS      Y2, Y16, Y22
+	VMOVUPS          768(CX)(DX*1), Y16
+	VMULPS.BCST      64(AX), Y16, Y16
+	VMOVUPS          832(CX)(DX*1), Y19
+	VFMADD231PS.BCST 68(AX), Y19, Y16
+	VMOVUPS          896(CX)(DX*1), Y19
+	VFMADD231PS.BCST 72(AX), Y19, Y16
+	VMOVUPS          1920(CX)(DX*1), Y19
+	VMULPS.BCST      160(AX), Y19, Y19
+	VMOVUPS          1984(CX)(DX*1), Y20
+	VFMADD231PS.BCST 164(AX), Y20, Y19
+	VMOVUPS          2048(CX)(DX*1), Y20
+	VFMADD231PS.BCST 168(AX), Y20, Y19
+	VMOVUPS          3072(CX)(DX*1), Y20
+	VMULPS.BCST      256(AX), Y20, Y20
+	VMOVUPS          3136(CX)(DX*1), Y23
+	VFMADD231PS.BCST 260(AX), Y23, Y20
+	VMOVUPS          3200(CX)(DX*1), Y23
+	VFMADD231PS.BCST 264(AX), Y23, Y20
+	VMOVUPS          4224(CX)(DX*1), Y23
+	VMULPS.BCST      352(AX), Y23, Y23
+	VMOVUPS          4288(CX)(DX*1), Y24
+	VFMADD231PS.BCST 356(AX), Y24, Y23
+	VMOVUPS          4352(CX)(DX*1), Y24
+	VFMADD231PS.BCST 360(AX), Y24, Y23
+	VMOVUPS          5376(CX)(DX*1), Y24
+	VMULPS.BCST      448(AX), Y24, Y24
+	VMOVUPS          5440(CX)(DX*1), Y25
+	VFMADD231PS.BCST 452(AX), Y25, Y24
+	VMOVUPS          5504(CX)(DX*1), Y25
+	VFMADD231PS.BCST 456(AX), Y25, Y24
+	VMOVUPS          6528(CX)(DX*1), Y25
+	VMULPS.BCST      544(AX), Y25, Y25
+	VMOVUPS          6592(CX)(DX*1), Y26
+	VFMADD231PS.BCST 548(AX), Y26, Y25
+	VMOVUPS          6656(CX)(DX*1), Y26
+	VFMADD231PS.BCST 552(AX), Y26, Y25
+	VADDPS           Y20, Y19, Y26
+	VSUBPS           Y20, Y19, Y19
+	VADDPS           Y24, Y23, Y20
+	VSUBPS           Y24, Y23, Y23
+	VFMADD231PS      Y2, Y26, Y16
+	VFMADD231PS      Y0, Y19, Y25
+	VMULPS           Y3, Y26, Y26
+	VADDPS           Y23, Y19, Y19
+	VFMADD231PS      Y3, Y20, Y16
+	VFMADD231PS      Y1, Y23, Y25
+	VFMADD231PS      Y2, Y20, Y26
+	VMOVUPS          960(CX)(DX*1), Y20
+	VMULPS.BCST      80(AX), Y20, Y20
+	VMOVUPS          1024(CX)(DX*1), Y23
+	VFMADD231PS.BCST 84(AX), Y23, Y20
+	VMOVUPS          1088(CX)(DX*1), Y23
+	VFMADD231PS.BCST 88(AX), Y23, Y20
+	VMOVUPS          2112(CX)(DX*1), Y23
+	VMULPS.BCST      176(AX), Y23, Y23
+	VMOVUPS          2176(CX)(DX*1), Y24
+	VFMADD231PS.BCST 180(AX), Y24, Y23
+	VMOVUPS          2240(CX)(DX*1), Y24
+	VFMADD231PS.BCST 184(AX), Y24, Y23
+	VMOVUPS          3264(CX)(DX*1), Y24
+	VMULPS.BCST      272(AX), Y24, Y24
+	VMOVUPS          3328(CX)(DX*1), Y27
+	VFMADD231PS.BCST 276(AX), Y27, Y24
+	VMOVUPS          3392(CX)(DX*1), Y27
+	VFMADD231PS.BCST 280(AX), Y27, Y24
+	VMOVUPS          4416(CX)(DX*1), Y27
+	VMULPS.BCST      368(AX), Y27, Y27
+	VMOVUPS          4480(CX)(DX*1), Y28
+	VFMADD231PS.BCST 372(AX), Y28, Y27
+	VMOVUPS          4544(CX)(DX*1), Y28
+	VFMADD231PS.BCST 376(AX), Y28, Y27
+	VMOVUPS          5568(CX)(DX*1), Y28
+	VMULPS.BCST      464(AX), Y28, Y28
+	VMOVUPS          5632(CX)(DX*1), Y29
+	VFMADD231PS.BCST 468(AX), Y29, Y28
+	VMOVUPS          5696(CX)(DX*1), Y29
+	VFMADD231PS.BCST 472(AX), Y29, Y28
+	VMOVUPS          6720(CX)(DX*1), Y29
+	VMULPS.BCST      560(AX), Y29, Y29
+	VMOVUPS          6784(CX)(DX*1), Y30
+	VFMADD231PS.BCST 564(AX), Y30, Y29
+	VMOVUPS          6848(CX)(DX*1), Y30
+	VFMADD231PS.BCST 568(AX), Y30, Y29
+	VADDPS           Y24, Y23, Y30
+	VSUBPS           Y24, Y23, Y23
+	VADDPS           Y28, Y27, Y24
+	VSUBPS           Y28, Y27, Y27
+	VFMADD231PS      Y2, Y30, Y20
+	VFMADD231PS      Y0, Y23, Y29
+	VMULPS           Y3, Y30, Y30
+	VADDPS           Y27, Y23, Y23
+	VFMADD231PS      Y3, Y24, Y20
+	VFMADD231PS      Y1, Y27, Y29
+	VFMADD231PS      Y2, Y24, Y30
+	MOVQ             down+40(FP), CX
+	MOVQ             DX, AX
+	VADDPS           Y8, Y6, Y24
+	VSUBPS           Y8, Y6, Y6
+	VADDPS           Y16, Y12, Y8
+	VSUBPS           Y16, Y12, Y12
+	VFMADD231PS      Y2, Y24, Y4
+	VFMADD231PS      Y0, Y6, Y20
+	VMULPS           Y3, Y24, Y24
+	VADDPS           Y12, Y6, Y6
+	VFMADD231PS      Y3, Y8, Y4
+	VFMADD231PS      Y1, Y12, Y20
+	VFMADD231PS      Y2, Y8, Y24
+	MOVQ             scale+72(FP), BX
+	TESTQ            BX, BX
+	JZ               noscale267
+	VMOVUPS          (BX)(DX*1), Y8
+	VMULPS           Y8, Y4, Y4
+	VMULPS           Y8, Y6, Y6
+	VMULPS           Y8, Y24, Y24
+	VMULPS           Y8, Y20, Y20
+
+noscale267:
+	MOVQ    shift+80(FP), BX
+	TESTQ   BX, BX
+	JZ      noshift268
+	VMOVUPS (BX)(DX*1), Y8
+	VADDPS  Y8, Y4, Y4
+	VADDPS  Y8, Y6, Y6
+	VADDPS  Y8, Y24, Y24
+	VADDPS  Y8, Y20, Y20
+
+noshift268:
+	MOVQ   res+88(FP), BX
+	TESTQ  BX, BX
+	JZ     nores269
+	MOVQ   pixel+32(FP), SI
+	MOVQ   right+48(FP), DI
+	LEAQ   (BX)(AX*1), BX
+	VADDPS (BX), Y4, Y4
+	CMPQ   DI, $+2
+	JLT    pixels270
+	VADDPS (BX)(SI*1), Y6, Y6
+	CMPQ   DI, $+3
+	JLT    pixels270
+	VADDPS (BX)(SI*2), Y24, Y24
+	CMPQ   DI, $+4
+	JLT    pixels270
+	ADDQ   SI, BX
+	VADDPS (BX)(SI*2), Y20, Y20
+
+pixels270:
+nores269:
+	MOVQ act+96(FP), BX
+	CMPQ BX, $+1
+	JEQ  act273
+	CMPQ BX, $+2
+	JEQ  act274
+	CMPQ BX, $+3
+	JEQ  act275
+	JMP  acted271
+
+act273:
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y4, Y4
+	VMAXPS Y8, Y6, Y6
+	VMAXPS Y8, Y24, Y24
+	VMAXPS Y8, Y20, Y20
+	JMP    acted271
+
+act274:
+	VXORPS       Y8, Y8, Y8
+	VBROADCASTSS splat0<>+0(SB), Y12
+	VBROADCASTSS splat1<>+0(SB), Y16
+	VBROADCASTSS splat2<>+0(SB), Y27
+	VADDPS       Y12, Y4, Y28
+	VMAXPS       Y28, Y8, Y28
+	VMINPS       Y28, Y16, Y28
+	VMULPS       Y27, Y28, Y28
+	VMULPS       Y28, Y4, Y4
+	VADDPS       Y12, Y6, Y28
+	VMAXPS       Y28, Y8, Y28
+	VMINPS       Y28, Y16, Y28
+	VMULPS       Y27, Y28, Y28
+	VMULPS       Y28, Y6, Y6
+	VADDPS       Y12, Y24, Y28
+	VMAXPS       Y28, Y8, Y28
+	VMINPS       Y28, Y16, Y28
+	VMULPS       Y27, Y28, Y28
+	VMULPS       Y28, Y24, Y24
+	VADDPS       Y12, Y20, Y12
+	VMAXPS       Y12, Y8, Y12
+	VMINPS       Y12, Y16, Y12
+	VMULPS       Y27, Y12, Y12
+	VMULPS       Y12, Y20, Y20
+	JMP          acted271
+
+act275:
+	VXORPS       Y8, Y8, Y8
+	VBROADCASTSS splat0<>+0(SB), Y12
+	VBROADCASTSS splat1<>+0(SB), Y16
+	VBROADCASTSS splat2<>+0(SB), Y27
+	VADDPS       Y12, Y4, Y4
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y16, Y4
+	VMULPS       Y27, Y4, Y4
+	VMOVAPS      Y4, Y4
+	VADDPS       Y12, Y6, Y6
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y16, Y6
+	VMULPS       Y27, Y6, Y6
+	VMOVAPS      Y6, Y6
+	VADDPS       Y12, Y24, Y24
+	VMAXPS       Y24, Y8, Y24
+	VMINPS       Y24, Y16, Y24
+	VMULPS       Y27, Y24, Y24
+	VMOVAPS      Y24, Y24
+	VADDPS       Y12, Y20, Y12
+	VMAXPS       Y12, Y8, Y12
+	VMINPS       Y12, Y16, Y12
+	VMULPS       Y27, Y12, Y12
+	VMOVAPS      Y12, Y20
+
+acted271:
+	MOVQ       y+16(FP), BX
+	MOVQ       pixel+32(FP), SI
+	LEAQ       (BX)(SI*4), SI
+	MOVQ       pixel+32(FP), DI
+	MOVQ       right+48(FP), R8
+	LEAQ       (SI)(AX*1), SI
+	PREFETCHT0 (SI)
+	CMPQ       R8, $+2
+	JLT        pixels276
+	PREFETCHT0 (SI)(DI*1)
+	CMPQ       R8, $+3
+	JLT        pixels276
+	PREFETCHT0 (SI)(DI*2)
+	CMPQ       R8, $+4
+	JLT        pixels276
+	ADDQ       DI, SI
+	PREFETCHT0 (SI)(DI*2)
+
+pixels276:
+	MOVQ    pixel+32(FP), SI
+	MOVQ    right+48(FP), DI
+	LEAQ    (BX)(AX*1), BX
+	VMOVUPS Y4, (BX)
+	CMPQ    DI, $+2
+	JLT     pixels277
+	VMOVUPS Y6, (BX)(SI*1)
+	CMPQ    DI, $+3
+	JLT     pixels277
+	VMOVUPS Y24, (BX)(SI*2)
+	CMPQ    DI, $+4
+	JLT     pixels277
+	ADDQ    SI, BX
+	VMOVUPS Y20, (BX)(SI*2)
+
+pixels277:
+	CMPQ        CX, $+2
+	JLT         tile266
+	ADDQ        row+24(FP), AX
+	VADDPS      Y11, Y7, Y4
+	VSUBPS      Y11, Y7, Y7
+	VADDPS      Y19, Y15, Y11
+	VSUBPS      Y19, Y15, Y15
+	VFMADD231PS Y2, Y4, Y5
+	VFMADD231PS Y0, Y7, Y23
+	VMULPS      Y3, Y4, Y4
+	VADDPS      Y15, Y7, Y7
+	VFMADD231PS Y3, Y11, Y5
+	VFMADD231PS Y1, Y15, Y23
+	VFMADD231PS Y2, Y11, Y4
+	MOVQ        scale+72(FP), BX
+	TESTQ       BX, BX
+	JZ          noscale278
+	VMOVUPS     (BX)(DX*1), Y6
+	VMULPS      Y6, Y5, Y5
+	VMULPS      Y6, Y7, Y7
+	VMULPS      Y6, Y4, Y4
+	VMULPS      Y6, Y23, Y23
+
+noscale278:
+	MOVQ    shift+80(FP), BX
+	TESTQ   BX, BX
+	JZ      noshift279
+	VMOVUPS (BX)(DX*1), Y6
+	VADDPS  Y6, Y5, Y5
+	VADDPS  Y6, Y7, Y7
+	VADDPS  Y6, Y4, Y4
+	VADDPS  Y6, Y23, Y23
+
+noshift279:
+	MOVQ   res+88(FP), BX
+	TESTQ  BX, BX
+	JZ     nores280
+	MOVQ   pixel+32(FP), SI
+	MOVQ   right+48(FP), DI
+	LEAQ   (BX)(AX*1), BX
+	VADDPS (BX), Y5, Y5
+	CMPQ   DI, $+2
+	JLT    pixels281
+	VADDPS (BX)(SI*1), Y7, Y7
+	CMPQ   DI, $+3
+	JLT    pixels281
+	VADDPS (BX)(SI*2), Y4, Y4
+	CMPQ   DI, $+4
+	JLT    pixels281
+	ADDQ   SI, BX
+	VADDPS (BX)(SI*2), Y23, Y23
+
+pixels281:
+nores280:
+	MOVQ act+96(FP), BX
+	CMPQ BX, $+1
+	JEQ  act284
+	CMPQ BX, $+2
+	JEQ  act285
+	CMPQ BX, $+3
+	JEQ  act286
+	JMP  acted282
+
+act284:
+	VXORPS Y6, Y6, Y6
+	VMAXPS Y6, Y5, Y5
+	VMAXPS Y6, Y7, Y7
+	VMAXPS Y6, Y4, Y4
+	VMAXPS Y6, Y23, Y23
+	JMP    acted282
+
+act285:
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS splat0<>+0(SB), Y8
+	VBROADCASTSS splat1<>+0(SB), Y11
+	VBROADCASTSS splat2<>+0(SB), Y12
+	VADDPS       Y8, Y5, Y15
+	VMAXPS       Y15, Y6, Y15
+	VMINPS       Y15, Y11, Y15
+	VMULPS       Y12, Y15, Y15
+	VMULPS       Y15, Y5, Y5
+	VADDPS       Y8, Y7, Y15
+	VMAXPS       Y15, Y6, Y15
+	VMINPS       Y15, Y11, Y15
+	VMULPS       Y12, Y15, Y15
+	VMULPS       Y15, Y7, Y7
+	VADDPS       Y8, Y4, Y15
+	VMAXPS       Y15, Y6, Y15
+	VMINPS       Y15, Y11, Y15
+	VMULPS       Y12, Y15, Y15
+	VMULPS       Y15, Y4, Y4
+	VADDPS       Y8, Y23, Y8
+	VMAXPS       Y8, Y6, Y8
+	VMINPS       Y8, Y11, Y8
+	VMULPS       Y12, Y8, Y8
+	VMULPS       Y8, Y23, Y23
+	JMP          acted282
+
+act286:
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS splat0<>+0(SB), Y8
+	VBROADCASTSS splat1<>+0(SB), Y11
+	VBROADCASTSS splat2<>+0(SB), Y12
+	VADDPS       Y8, Y5, Y5
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y11, Y5
+	VMULPS       Y12, Y5, Y5
+	VMOVAPS      Y5, Y5
+	VADDPS       Y8, Y7, Y7
+	VMAXPS       Y7, Y6, Y7
+	VMINPS       Y7, Y11, Y7
+	VMULPS       Y12, Y7, Y7
+	VMOVAPS      Y7, Y7
+	VADDPS       Y8, Y4, Y4
+	VMAXPS       Y4, Y6, Y4
+	VMINPS       Y4, Y11, Y4
+	VMULPS       Y12, Y4, Y4
+	VMOVAPS      Y4, Y4
+	VADDPS       Y8, Y23, Y8
+	VMAXPS       Y8, Y6, Y8
+	VMINPS       Y8, Y11, Y8
+	VMULPS       Y12, Y8, Y8
+	VMOVAPS      Y8, Y23
+
+acted282:
+	MOVQ       y+16(FP), BX
+	MOVQ       pixel+32(FP), SI
+	LEAQ       (BX)(SI*4), SI
+	MOVQ       pixel+32(FP), DI
+	MOVQ       right+48(FP), R8
+	LEAQ       (SI)(AX*1), SI
+	PREFETCHT0 (SI)
+	CMPQ       R8, $+2
+	JLT        pixels287
+	PREFETCHT0 (SI)(DI*1)
+	CMPQ       R8, $+3
+	JLT        pixels287
+	PREFETCHT0 (SI)(DI*2)
+	CMPQ       R8, $+4
+	JLT        pixels287
+	ADDQ       DI, SI
+	PREFETCHT0 (SI)(DI*2)
+
+pixels287:
+	MOVQ    pixel+32(FP), SI
+	MOVQ    right+48(FP), DI
+	LEAQ    (BX)(AX*1), BX
+	VMOVUPS Y5, (BX)
+	CMPQ    DI, $+2
+	JLT     pixels288
+	VMOVUPS Y7, (BX)(SI*1)
+	CMPQ    DI, $+3
+	JLT     pixels288
+	VMOVUPS Y4, (BX)(SI*2)
+	CMPQ    DI, $+4
+	JLT     pixels288
+	ADDQ    SI, BX
+	VMOVUPS Y23, (BX)(SI*2)
+
+pixels288:
+	CMPQ        CX, $+3
+	JLT         tile266
+	ADDQ        row+24(FP), AX
+	VADDPS      Y18, Y14, Y4
+	VSUBPS      Y18, Y14, Y14
+	VADDPS      Y26, Y22, Y18
+	VSUBPS      Y26, Y22, Y22
+	VFMADD231PS Y2, Y4, Y10
+	VFMADD231PS Y0, Y14, Y30
+	VMULPS      Y3, Y4, Y4
+	VADDPS      Y22, Y14, Y14
+	VFMADD231PS Y3, Y18, Y10
+	VFMADD231PS Y1, Y22, Y30
+	VFMADD231PS Y2, Y18, Y4
+	MOVQ        scale+72(FP), BX
+	TESTQ       BX, BX
+	JZ          noscale289
+	VMOVUPS     (BX)(DX*1), Y5
+	VMULPS      Y5, Y10, Y10
+	VMULPS      Y5, Y14, Y14
+	VMULPS      Y5, Y4, Y4
+	VMULPS      Y5, Y30, Y30
+
+noscale289:
+	MOVQ    shift+80(FP), BX
+	TESTQ   BX, BX
+	JZ      noshift290
+	VMOVUPS (BX)(DX*1), Y5
+	VADDPS  Y5, Y10, Y10
+	VADDPS  Y5, Y14, Y14
+	VADDPS  Y5, Y4, Y4
+	VADDPS  Y5, Y30, Y30
+
+noshift290:
+	MOVQ   res+88(FP), BX
+	TESTQ  BX, BX
+	JZ     nores291
+	MOVQ   pixel+32(FP), SI
+	MOVQ   right+48(FP), DI
+	LEAQ   (BX)(AX*1), BX
+	VADDPS (BX), Y10, Y10
+	CMPQ   DI, $+2
+	JLT    pixels292
+	VADDPS (BX)(SI*1), Y14, Y14
+	CMPQ   DI, $+3
+	JLT    pixels292
+	VADDPS (BX)(SI*2), Y4, Y4
+	CMPQ   DI, $+4
+	JLT    pixels292
+	ADDQ   SI, BX
+	VADDPS (BX)(SI*2), Y30, Y30
+
+pixels292:
+nores291:
+	MOVQ act+96(FP), BX
+	CMPQ BX, $+1
+	JEQ  act295
+	CMPQ BX, $+2
+	JEQ  act296
+	CMPQ BX, $+3
+	JEQ  act297
+	JMP  acted293
+
+act295:
+	VXORPS Y5, Y5, Y5
+	VMAXPS Y5, Y10, Y10
+	VMAXPS Y5, Y14, Y14
+	VMAXPS Y5, Y4, Y4
+	VMAXPS Y5, Y30, Y30
+	JMP    acted293
+
+act296:
+	VXORPS       Y5, Y5, Y5
+	VBROADCASTSS splat0<>+0(SB), Y6
+	VBROADCASTSS splat1<>+0(SB), Y7
+	VBROADCASTSS splat2<>+0(SB), Y8
+	VADDPS       Y6, Y10, Y11
+	VMAXPS       Y11, Y5, Y11
+	VMINPS       Y11, Y7, Y11
+	VMULPS       Y8, Y11, Y11
+	VMULPS       Y11, Y10, Y10
+	VADDPS       Y6, Y14, Y11
+	VMAXPS       Y11, Y5, Y11
+	VMINPS       Y11, Y7, Y11
+	VMULPS       Y8, Y11, Y11
+	VMULPS       Y11, Y14, Y14
+	VADDPS       Y6, Y4, Y11
+	VMAXPS       Y11, Y5, Y11
+	VMINPS       Y11, Y7, Y11
+	VMULPS       Y8, Y11, Y11
+	VMULPS       Y11, Y4, Y4
+	VADDPS       Y6, Y30, Y6
+	VMAXPS       Y6, Y5, Y6
+	VMINPS       Y6, Y7, Y6
+	VMULPS       Y8, Y6, Y6
+	VMULPS       Y6, Y30, Y30
+	JMP          acted293
+
+act297:
+	VXORPS       Y5, Y5, Y5
+	VBROADCASTSS splat0<>+0(SB), Y6
+	VBROADCASTSS splat1<>+0(SB), Y7
+	VBROADCASTSS splat2<>+0(SB), Y8
+	VADDPS       Y6, Y10, Y10
+	VMAXPS       Y10, Y5, Y10
+	VMINPS       Y10, Y7, Y10
+	VMULPS       Y8, Y10, Y10
+	VMOVAPS      Y10, Y10
+	VADDPS       Y6, Y14, Y11
+	VMAXPS       Y11, Y5, Y11
+	VMINPS       Y11, Y7, Y11
+	VMULPS       Y8, Y11, Y11
+	VMOVAPS      Y11, Y14
+	VADDPS       Y6, Y4, Y4
+	VMAXPS       Y4, Y5, Y4
+	VMINPS       Y4, Y7, Y4
+	VMULPS       Y8, Y4, Y4
+	VMOVAPS      Y4, Y4
+	VADDPS       Y6, Y30, Y6
+	VMAXPS       Y6, Y5, Y6
+	VMINPS       Y6, Y7, Y6
+	VMULPS       Y8, Y6, Y6
+	VMOVAPS      Y6, Y30
+
+acted293:
+	MOVQ       y+16(FP), BX
+	MOVQ       pixel+32(FP), SI
+	LEAQ       (BX)(SI*4), SI
+	MOVQ       pixel+32(FP), DI
+	MOVQ       right+48(FP), R8
+	LEAQ       (SI)(AX*1), SI
+	PREFETCHT0 (SI)
+	CMPQ       R8, $+2
+	JLT        pixels298
+	PREFETCHT0 (SI)(DI*1)
+	CMPQ       R8, $+3
+	JLT        pixels298
+	PREFETCHT0 (SI)(DI*2)
+	CMPQ       R8, $+4
+	JLT        pixels298
+	ADDQ       DI, SI
+	PREFETCHT0 (SI)(DI*2)
+
+pixels298:
+	MOVQ    pixel+32(FP), SI
+	MOVQ    right+48(FP), DI
+	LEAQ    (BX)(AX*1), BX
+	VMOVUPS Y10, (BX)
+	CMPQ    DI, $+2
+	JLT     pixels299
+	VMOVUPS Y14, (BX)(SI*1)
+	CMPQ    DI, $+3
+	JLT     pixels299
+	VMOVUPS Y4, (BX)(SI*2)
+	CMPQ    DI, $+4
+	JLT     pixels299
+	ADDQ    SI, BX
+	VMOVUPS Y30, (BX)(SI*2)
+
+pixels299:
+	CMPQ        CX, $+4
+	JLT         tile266
+	ADDQ        row+24(FP), AX
+	VADDPS      Y17, Y13, Y4
+	VSUBPS      Y17, Y13, Y13
+	VADDPS      Y25, Y21, Y17
+	VSUBPS      Y25, Y21, Y21
+	VFMADD231PS Y2, Y4, Y9
+	VFMADD231PS Y0, Y13, Y29
+	VMULPS      Y3, Y4, Y4
+	VADDPS      Y21, Y13, Y13
+	VFMADD231PS Y3, Y17, Y9
+	VFMADD231PS Y1, Y21, Y29
+	VFMADD231PS Y2, Y17, Y4
+	MOVQ        scale+72(FP), CX
+	TESTQ       CX, CX
+	JZ          noscale300
+	VMOVUPS     (CX)(DX*1), Y0
+	VMULPS      Y0, Y9, Y9
+	VMULPS      Y0, Y13, Y13
+	VMULPS      Y0, Y4, Y4
+	VMULPS      Y0, Y29, Y29
+
+noscale300:
+	MOVQ    shift+80(FP), CX
+	TESTQ   CX, CX
+	JZ      noshift301
+	VMOVUPS (CX)(DX*1), Y0
+	VADDPS  Y0, Y9, Y9
+	VADDPS  Y0, Y13, Y13
+	VADDPS  Y0, Y4, Y4
+	VADDPS  Y0, Y29, Y29
+
+noshift301:
+	MOVQ   res+88(FP), CX
+	TESTQ  CX, CX
+	JZ     nores302
+	MOVQ   pixel+32(FP), DX
+	MOVQ   right+48(FP), BX
+	LEAQ   (CX)(AX*1), CX
+	VADDPS (CX), Y9, Y9
+	CMPQ   BX, $+2
+	JLT    pixels303
+	VADDPS (CX)(DX*1), Y13, Y13
+	CMPQ   BX, $+3
+	JLT    pixels303
+	VADDPS (CX)(DX*2), Y4, Y4
+	CMPQ   BX, $+4
+	JLT    pixels303
+	ADDQ   DX, CX
+	VADDPS (CX)(DX*2), Y29, Y29
+
+pixels303:
+nores302:
+	MOVQ act+96(FP), CX
+	CMPQ CX, $+1
+	JEQ  act306
+	CMPQ CX, $+2
+	JEQ  act307
+	CMPQ CX, $+3
+	JEQ  act308
+	JMP  acted304
+
+act306:
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y0, Y9, Y9
+	VMAXPS Y0, Y13, Y13
+	VMAXPS Y0, Y4, Y4
+	VMAXPS Y0, Y29, Y29
+	JMP    acted304
+
+act307:
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS splat0<>+0(SB), Y1
+	VBROADCASTSS splat1<>+0(SB), Y2
+	VBROADCASTSS splat2<>+0(SB), Y3
+	VADDPS       Y1, Y9, Y5
+	VMAXPS       Y5, Y0, Y5
+	VMINPS       Y5, Y2, Y5
+	VMULPS       Y3, Y5, Y5
+	VMULPS       Y5, Y9, Y9
+	VADDPS       Y1, Y13, Y5
+	VMAXPS       Y5, Y0, Y5
+	VMINPS       Y5, Y2, Y5
+	VMULPS       Y3, Y5, Y5
+	VMULPS       Y5, Y13, Y13
+	VADDPS       Y1, Y4, Y5
+	VMAXPS       Y5, Y0, Y5
+	VMINPS       Y5, Y2, Y5
+	VMULPS       Y3, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VADDPS       Y1, Y29, Y1
+	VMAXPS       Y1, Y0, Y1
+	VMINPS       Y1, Y2, Y1
+	VMULPS       Y3, Y1, Y1
+	VMULPS       Y1, Y29, Y29
+	JMP          acted304
+
+act308:
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS splat0<>+0(SB), Y1
+	VBROADCASTSS splat1<>+0(SB), Y2
+	VBROADCASTSS splat2<>+0(SB), Y3
+	VADDPS       Y1, Y9, Y5
+	VMAXPS       Y5, Y0, Y5
+	VMINPS       Y5, Y2, Y5
+	VMULPS       Y3, Y5, Y5
+	VMOVAPS      Y5, Y9
+	VADDPS       Y1, Y13, Y5
+	VMAXPS       Y5, Y0, Y5
+	VMINPS       Y5, Y2, Y5
+	VMULPS       Y3, Y5, Y5
+	VMOVAPS      Y5, Y13
+	VADDPS       Y1, Y4, Y4
+	VMAXPS       Y4, Y0, Y4
+	VMINPS       Y4, Y2, Y4
+	VMULPS       Y3, Y4, Y4
+	VMOVAPS      Y4, Y4
+	VADDPS       Y1, Y29, Y1
+	VMAXPS       Y1, Y0, Y1
+	VMINPS       Y1, Y2, Y1
+	VMULPS       Y3, Y1, Y1
+	VMOVAPS      Y1, Y29
+
+acted304:
+	MOVQ       y+16(FP), CX
+	MOVQ       pixel+32(FP), DX
+	LEAQ       (CX)(DX*4), DX
+	MOVQ       pixel+32(FP), BX
+	MOVQ       right+48(FP), SI
+	LEAQ       (DX)(AX*1), DX
+	PREFETCHT0 (DX)
+	CMPQ       SI, $+2
+	JLT        pixels309
+	PREFETCHT0 (DX)(BX*1)
+	CMPQ       SI, $+3
+	JLT        pixels309
+	PREFETCHT0 (DX)(BX*2)
+	CMPQ       SI, $+4
+	JLT        pixels309
+	ADDQ       BX, DX
+	PREFETCHT0 (DX)(BX*2)
+
+pixels309:
+	MOVQ    pixel+32(FP), DX
+	MOVQ    right+48(FP), BX
+	LEAQ    (CX)(AX*1), AX
+	VMOVUPS Y9, (AX)
+	CMPQ    BX, $+2
+	JLT     pixels310
+	VMOVUPS Y13, (AX)(DX*1)
+	CMPQ    BX, $+3
+	JLT     pixels310
+	VMOVUPS Y4, (AX)(DX*2)
+	CMPQ    BX, $+4
+	JLT     pixels310
+	ADDQ    DX, AX
+	VMOVUPS Y29, (AX)(DX*2)
+
+pixels310:
+tile266:
+done220:
 	VZEROUPPER
 	RET
 
@@ -3477,50 +6019,50 @@ done78:
 // Requires: AVX, AVX512DQ, AVX512F, FMA3, MMX+
 TEXT ·winogradProductsWide(SB), NOSPLIT, $0-112
 	CMPQ outputs+104(FP), $+8
-	JEQ  outputs169
+	JEQ  outputs311
 	CMPQ outputs+104(FP), $+16
-	JEQ  outputs170
+	JEQ  outputs312
 	CMPQ outputs+104(FP), $+24
-	JEQ  outputs171
+	JEQ  outputs313
 	CMPQ outputs+104(FP), $+32
-	JEQ  outputs172
+	JEQ  outputs314
 
-outputs169:
-position173:
+outputs311:
+position315:
 	MOVQ v+0(FP), AX
 	MOVQ m+48(FP), CX
 	XORQ DX, DX
 
-group174:
+group316:
 	CMPQ   DX, more+96(FP)
 	MOVQ   rows+88(FP), BX
 	ADCQ   $+0, BX
 	CMPQ   BX, $+14
-	JEQ    rows176
+	JEQ    rows318
 	CMPQ   BX, $+13
-	JEQ    rows177
+	JEQ    rows319
 	CMPQ   BX, $+12
-	JEQ    rows178
+	JEQ    rows320
 	CMPQ   BX, $+11
-	JEQ    rows179
+	JEQ    rows321
 	CMPQ   BX, $+10
-	JEQ    rows180
+	JEQ    rows322
 	CMPQ   BX, $+9
-	JEQ    rows181
+	JEQ    rows323
 	CMPQ   BX, $+8
-	JEQ    rows182
+	JEQ    rows324
 	CMPQ   BX, $+7
-	JEQ    rows183
+	JEQ    rows325
 	CMPQ   BX, $+6
-	JEQ    rows184
+	JEQ    rows326
 	CMPQ   BX, $+5
-	JEQ    rows185
+	JEQ    rows327
 	CMPQ   BX, $+4
-	JEQ    rows186
+	JEQ    rows328
 	CMPQ   BX, $+3
-	JEQ    rows187
+	JEQ    rows329
 	CMPQ   BX, $+2
-	JEQ    rows188
+	JEQ    rows330
 	VXORPS Y0, Y0, Y0
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), BX
@@ -3530,7 +6072,7 @@ group174:
 	SHLQ   $+7, DI
 	ADDQ   ustride+32(FP), DI
 
-inputs190:
+inputs332:
 	PREFETCHT1   (BX)(DI*1)
 	PREFETCHT1   64(BX)(DI*1)
 	VMOVUPS      (BX), Y1
@@ -3548,13 +6090,13 @@ inputs190:
 	ADDQ         $+256, BX
 	ADDQ         $+16, AX
 	SUBQ         $+16, SI
-	JNZ          inputs190
+	JNZ          inputs332
 	MOVQ         mrow+64(FP), BX
 	VMOVUPS      Y0, (CX)
 	ADDQ         BX, CX
-	JMP          groups175
+	JMP          groups317
 
-rows188:
+rows330:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   row+16(FP), BX
@@ -3565,7 +6107,7 @@ rows188:
 	SHLQ   $+7, R8
 	ADDQ   ustride+32(FP), R8
 
-inputs191:
+inputs333:
 	PREFETCHT1   (SI)(R8*1)
 	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y2
@@ -3591,16 +6133,16 @@ inputs191:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs191
+	JNZ          inputs333
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	ADDQ         SI, CX
 	VMOVUPS      Y1, (CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*1), AX
-	JMP          groups175
+	JMP          groups317
 
-rows187:
+rows329:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3612,7 +6154,7 @@ rows187:
 	SHLQ   $+7, R8
 	ADDQ   ustride+32(FP), R8
 
-inputs192:
+inputs334:
 	PREFETCHT1   (SI)(R8*1)
 	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y3
@@ -3646,7 +6188,7 @@ inputs192:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs192
+	JNZ          inputs334
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	ADDQ         SI, CX
@@ -3655,9 +6197,9 @@ inputs192:
 	VMOVUPS      Y2, (CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*2), AX
-	JMP          groups175
+	JMP          groups317
 
-rows186:
+rows328:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3672,7 +6214,7 @@ rows186:
 	SHLQ   $+7, R9
 	ADDQ   ustride+32(FP), R9
 
-inputs193:
+inputs335:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y4
@@ -3715,7 +6257,7 @@ inputs193:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs193
+	JNZ          inputs335
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -3726,9 +6268,9 @@ inputs193:
 	VMOVUPS      Y3, (CX)
 	ADDQ         AX, CX
 	MOVQ         R8, AX
-	JMP          groups175
+	JMP          groups317
 
-rows185:
+rows327:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3744,7 +6286,7 @@ rows185:
 	SHLQ   $+7, R9
 	ADDQ   ustride+32(FP), R9
 
-inputs194:
+inputs336:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y5
@@ -3795,7 +6337,7 @@ inputs194:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs194
+	JNZ          inputs336
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -3808,9 +6350,9 @@ inputs194:
 	VMOVUPS      Y4, (CX)
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*1), AX
-	JMP          groups175
+	JMP          groups317
 
-rows184:
+rows326:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3827,7 +6369,7 @@ rows184:
 	SHLQ   $+7, R9
 	ADDQ   ustride+32(FP), R9
 
-inputs195:
+inputs337:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y6
@@ -3886,7 +6428,7 @@ inputs195:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs195
+	JNZ          inputs337
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -3901,9 +6443,9 @@ inputs195:
 	VMOVUPS      Y5, (CX)
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*2), AX
-	JMP          groups175
+	JMP          groups317
 
-rows183:
+rows325:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3923,7 +6465,7 @@ rows183:
 	SHLQ   $+7, R10
 	ADDQ   ustride+32(FP), R10
 
-inputs196:
+inputs338:
 	PREFETCHT1   (SI)(R10*1)
 	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Y7
@@ -3991,7 +6533,7 @@ inputs196:
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs196
+	JNZ          inputs338
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -4008,9 +6550,9 @@ inputs196:
 	VMOVUPS      Y6, (CX)
 	ADDQ         AX, CX
 	MOVQ         R9, AX
-	JMP          groups175
+	JMP          groups317
 
-rows182:
+rows324:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4031,7 +6573,7 @@ rows182:
 	SHLQ   $+7, R10
 	ADDQ   ustride+32(FP), R10
 
-inputs197:
+inputs339:
 	PREFETCHT1   (SI)(R10*1)
 	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Y8
@@ -4107,7 +6649,7 @@ inputs197:
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs197
+	JNZ          inputs339
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -4126,9 +6668,9 @@ inputs197:
 	VMOVUPS      Y7, (CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*1), AX
-	JMP          groups175
+	JMP          groups317
 
-rows181:
+rows323:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4150,7 +6692,7 @@ rows181:
 	SHLQ   $+7, R10
 	ADDQ   ustride+32(FP), R10
 
-inputs198:
+inputs340:
 	PREFETCHT1   (SI)(R10*1)
 	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Y9
@@ -4234,7 +6776,7 @@ inputs198:
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs198
+	JNZ          inputs340
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -4255,9 +6797,9 @@ inputs198:
 	VMOVUPS      Y8, (CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*2), AX
-	JMP          groups175
+	JMP          groups317
 
-rows180:
+rows322:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4282,7 +6824,7 @@ rows180:
 	SHLQ   $+7, R11
 	ADDQ   ustride+32(FP), R11
 
-inputs199:
+inputs341:
 	PREFETCHT1   (SI)(R11*1)
 	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Y10
@@ -4375,7 +6917,7 @@ inputs199:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs199
+	JNZ          inputs341
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -4398,9 +6940,9 @@ inputs199:
 	VMOVUPS      Y9, (CX)
 	ADDQ         AX, CX
 	MOVQ         R10, AX
-	JMP          groups175
+	JMP          groups317
 
-rows179:
+rows321:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4426,7 +6968,7 @@ rows179:
 	SHLQ   $+7, R11
 	ADDQ   ustride+32(FP), R11
 
-inputs200:
+inputs342:
 	PREFETCHT1   (SI)(R11*1)
 	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Y11
@@ -4527,7 +7069,7 @@ inputs200:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs200
+	JNZ          inputs342
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -4552,9 +7094,9 @@ inputs200:
 	VMOVUPS      Y10, (CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*1), AX
-	JMP          groups175
+	JMP          groups317
 
-rows178:
+rows320:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4581,7 +7123,7 @@ rows178:
 	SHLQ   $+7, R11
 	ADDQ   ustride+32(FP), R11
 
-inputs201:
+inputs343:
 	PREFETCHT1   (SI)(R11*1)
 	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Y12
@@ -4690,7 +7232,7 @@ inputs201:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs201
+	JNZ          inputs343
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -4717,9 +7259,9 @@ inputs201:
 	VMOVUPS      Y11, (CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*2), AX
-	JMP          groups175
+	JMP          groups317
 
-rows177:
+rows319:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4749,7 +7291,7 @@ rows177:
 	SHLQ   $+7, R12
 	ADDQ   ustride+32(FP), R12
 
-inputs202:
+inputs344:
 	PREFETCHT1   (SI)(R12*1)
 	PREFETCHT1   64(SI)(R12*1)
 	VMOVUPS      (SI), Y13
@@ -4867,7 +7409,7 @@ inputs202:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs202
+	JNZ          inputs344
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -4896,9 +7438,9 @@ inputs202:
 	VMOVUPS      Y12, (CX)
 	ADDQ         AX, CX
 	MOVQ         R11, AX
-	JMP          groups175
+	JMP          groups317
 
-rows176:
+rows318:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4929,7 +7471,7 @@ rows176:
 	SHLQ   $+7, R12
 	ADDQ   ustride+32(FP), R12
 
-inputs203:
+inputs345:
 	PREFETCHT1   (SI)(R12*1)
 	PREFETCHT1   64(SI)(R12*1)
 	VMOVUPS      (SI), Y14
@@ -5055,7 +7597,7 @@ inputs203:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs203
+	JNZ          inputs345
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -5087,10 +7629,10 @@ inputs203:
 	ADDQ         AX, CX
 	LEAQ         (R11)(BX*1), AX
 
-groups175:
+groups317:
 	INCQ DX
 	CMPQ DX, groups+80(FP)
-	JLT  group174
+	JLT  group316
 	MOVQ vstride+8(FP), AX
 	ADDQ AX, v+0(FP)
 	MOVQ ustride+32(FP), AX
@@ -5098,46 +7640,46 @@ groups175:
 	MOVQ mstride+56(FP), AX
 	ADDQ AX, m+48(FP)
 	DECQ positions+72(FP)
-	JNZ  position173
+	JNZ  position315
 	VZEROUPPER
 	RET
 
-outputs170:
-position204:
+outputs312:
+position346:
 	MOVQ v+0(FP), AX
 	MOVQ m+48(FP), CX
 	XORQ DX, DX
 
-group205:
+group347:
 	CMPQ   DX, more+96(FP)
 	MOVQ   rows+88(FP), BX
 	ADCQ   $+0, BX
 	CMPQ   BX, $+14
-	JEQ    rows207
+	JEQ    rows349
 	CMPQ   BX, $+13
-	JEQ    rows208
+	JEQ    rows350
 	CMPQ   BX, $+12
-	JEQ    rows209
+	JEQ    rows351
 	CMPQ   BX, $+11
-	JEQ    rows210
+	JEQ    rows352
 	CMPQ   BX, $+10
-	JEQ    rows211
+	JEQ    rows353
 	CMPQ   BX, $+9
-	JEQ    rows212
+	JEQ    rows354
 	CMPQ   BX, $+8
-	JEQ    rows213
+	JEQ    rows355
 	CMPQ   BX, $+7
-	JEQ    rows214
+	JEQ    rows356
 	CMPQ   BX, $+6
-	JEQ    rows215
+	JEQ    rows357
 	CMPQ   BX, $+5
-	JEQ    rows216
+	JEQ    rows358
 	CMPQ   BX, $+4
-	JEQ    rows217
+	JEQ    rows359
 	CMPQ   BX, $+3
-	JEQ    rows218
+	JEQ    rows360
 	CMPQ   BX, $+2
-	JEQ    rows219
+	JEQ    rows361
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   row+16(FP), BX
@@ -5148,7 +7690,7 @@ group205:
 	SHLQ   $+7, DI
 	ADDQ   ustride+32(FP), DI
 
-inputs221:
+inputs363:
 	PREFETCHT1   (BX)(DI*1)
 	PREFETCHT1   64(BX)(DI*1)
 	VMOVUPS      (BX), Y2
@@ -5174,14 +7716,14 @@ inputs221:
 	ADDQ         $+256, BX
 	ADDQ         $+16, AX
 	SUBQ         $+16, SI
-	JNZ          inputs221
+	JNZ          inputs363
 	MOVQ         mrow+64(FP), BX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
 	ADDQ         BX, CX
-	JMP          groups206
+	JMP          groups348
 
-rows219:
+rows361:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5194,7 +7736,7 @@ rows219:
 	SHLQ   $+7, R8
 	ADDQ   ustride+32(FP), R8
 
-inputs222:
+inputs364:
 	PREFETCHT1   (SI)(R8*1)
 	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y4
@@ -5232,7 +7774,7 @@ inputs222:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs222
+	JNZ          inputs364
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -5241,9 +7783,9 @@ inputs222:
 	VMOVUPS      Y3, 32(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*1), AX
-	JMP          groups206
+	JMP          groups348
 
-rows218:
+rows360:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5258,7 +7800,7 @@ rows218:
 	SHLQ   $+7, R8
 	ADDQ   ustride+32(FP), R8
 
-inputs223:
+inputs365:
 	PREFETCHT1   (SI)(R8*1)
 	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y6
@@ -5308,7 +7850,7 @@ inputs223:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs223
+	JNZ          inputs365
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -5320,9 +7862,9 @@ inputs223:
 	VMOVUPS      Y5, 32(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*2), AX
-	JMP          groups206
+	JMP          groups348
 
-rows217:
+rows359:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5341,7 +7883,7 @@ rows217:
 	SHLQ   $+7, R9
 	ADDQ   ustride+32(FP), R9
 
-inputs224:
+inputs366:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y8
@@ -5404,7 +7946,7 @@ inputs224:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs224
+	JNZ          inputs366
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -5419,9 +7961,9 @@ inputs224:
 	VMOVUPS      Y7, 32(CX)
 	ADDQ         AX, CX
 	MOVQ         R8, AX
-	JMP          groups206
+	JMP          groups348
 
-rows216:
+rows358:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5442,7 +7984,7 @@ rows216:
 	SHLQ   $+7, R9
 	ADDQ   ustride+32(FP), R9
 
-inputs225:
+inputs367:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y10
@@ -5517,7 +8059,7 @@ inputs225:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs225
+	JNZ          inputs367
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -5535,9 +8077,9 @@ inputs225:
 	VMOVUPS      Y9, 32(CX)
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*1), AX
-	JMP          groups206
+	JMP          groups348
 
-rows215:
+rows357:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5560,7 +8102,7 @@ rows215:
 	SHLQ   $+7, R9
 	ADDQ   ustride+32(FP), R9
 
-inputs226:
+inputs368:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y12
@@ -5647,7 +8189,7 @@ inputs226:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs226
+	JNZ          inputs368
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -5668,9 +8210,9 @@ inputs226:
 	VMOVUPS      Y11, 32(CX)
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*2), AX
-	JMP          groups206
+	JMP          groups348
 
-rows214:
+rows356:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5697,7 +8239,7 @@ rows214:
 	SHLQ   $+7, R10
 	ADDQ   ustride+32(FP), R10
 
-inputs227:
+inputs369:
 	PREFETCHT1   (SI)(R10*1)
 	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Y14
@@ -5797,7 +8339,7 @@ inputs227:
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs227
+	JNZ          inputs369
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -5821,9 +8363,9 @@ inputs227:
 	VMOVUPS      Y13, 32(CX)
 	ADDQ         AX, CX
 	MOVQ         R9, AX
-	JMP          groups206
+	JMP          groups348
 
-rows213:
+rows355:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5852,7 +8394,7 @@ rows213:
 	SHLQ   $+7, R10
 	ADDQ   ustride+32(FP), R10
 
-inputs228:
+inputs370:
 	PREFETCHT1   (SI)(R10*1)
 	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Y16
@@ -5964,7 +8506,7 @@ inputs228:
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs228
+	JNZ          inputs370
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -5991,9 +8533,9 @@ inputs228:
 	VMOVUPS      Y15, 32(CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*1), AX
-	JMP          groups206
+	JMP          groups348
 
-rows212:
+rows354:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6024,7 +8566,7 @@ rows212:
 	SHLQ   $+7, R10
 	ADDQ   ustride+32(FP), R10
 
-inputs229:
+inputs371:
 	PREFETCHT1   (SI)(R10*1)
 	PREFETCHT1   64(SI)(R10*1)
 	VMOVUPS      (SI), Y18
@@ -6148,7 +8690,7 @@ inputs229:
 	ADDQ         $+16, R8
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs229
+	JNZ          inputs371
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -6178,9 +8720,9 @@ inputs229:
 	VMOVUPS      Y17, 32(CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*2), AX
-	JMP          groups206
+	JMP          groups348
 
-rows211:
+rows353:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6215,7 +8757,7 @@ rows211:
 	SHLQ   $+7, R11
 	ADDQ   ustride+32(FP), R11
 
-inputs230:
+inputs372:
 	PREFETCHT1   (SI)(R11*1)
 	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Y20
@@ -6352,7 +8894,7 @@ inputs230:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs230
+	JNZ          inputs372
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -6385,9 +8927,9 @@ inputs230:
 	VMOVUPS      Y19, 32(CX)
 	ADDQ         AX, CX
 	MOVQ         R10, AX
-	JMP          groups206
+	JMP          groups348
 
-rows210:
+rows352:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6424,7 +8966,7 @@ rows210:
 	SHLQ   $+7, R11
 	ADDQ   ustride+32(FP), R11
 
-inputs231:
+inputs373:
 	PREFETCHT1   (SI)(R11*1)
 	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Y22
@@ -6573,7 +9115,7 @@ inputs231:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs231
+	JNZ          inputs373
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -6609,9 +9151,9 @@ inputs231:
 	VMOVUPS      Y21, 32(CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*1), AX
-	JMP          groups206
+	JMP          groups348
 
-rows209:
+rows351:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6650,7 +9192,7 @@ rows209:
 	SHLQ   $+7, R11
 	ADDQ   ustride+32(FP), R11
 
-inputs232:
+inputs374:
 	PREFETCHT1   (SI)(R11*1)
 	PREFETCHT1   64(SI)(R11*1)
 	VMOVUPS      (SI), Y24
@@ -6811,7 +9353,7 @@ inputs232:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs232
+	JNZ          inputs374
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -6850,9 +9392,9 @@ inputs232:
 	VMOVUPS      Y23, 32(CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*2), AX
-	JMP          groups206
+	JMP          groups348
 
-rows208:
+rows350:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6895,7 +9437,7 @@ rows208:
 	SHLQ   $+7, R12
 	ADDQ   ustride+32(FP), R12
 
-inputs233:
+inputs375:
 	PREFETCHT1   (SI)(R12*1)
 	PREFETCHT1   64(SI)(R12*1)
 	VMOVUPS      (SI), Y26
@@ -7069,7 +9611,7 @@ inputs233:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs233
+	JNZ          inputs375
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -7111,9 +9653,9 @@ inputs233:
 	VMOVUPS      Y25, 32(CX)
 	ADDQ         AX, CX
 	MOVQ         R11, AX
-	JMP          groups206
+	JMP          groups348
 
-rows207:
+rows349:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -7158,7 +9700,7 @@ rows207:
 	SHLQ   $+7, R12
 	ADDQ   ustride+32(FP), R12
 
-inputs234:
+inputs376:
 	PREFETCHT1   (SI)(R12*1)
 	PREFETCHT1   64(SI)(R12*1)
 	VMOVUPS      (SI), Y28
@@ -7344,7 +9886,7 @@ inputs234:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs234
+	JNZ          inputs376
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -7390,10 +9932,10 @@ inputs234:
 	ADDQ         AX, CX
 	LEAQ         (R11)(BX*1), AX
 
-groups206:
+groups348:
 	INCQ DX
 	CMPQ DX, groups+80(FP)
-	JLT  group205
+	JLT  group347
 	MOVQ vstride+8(FP), AX
 	ADDQ AX, v+0(FP)
 	MOVQ ustride+32(FP), AX
@@ -7401,46 +9943,46 @@ groups206:
 	MOVQ mstride+56(FP), AX
 	ADDQ AX, m+48(FP)
 	DECQ positions+72(FP)
-	JNZ  position204
+	JNZ  position346
 	VZEROUPPER
 	RET
 
-outputs171:
-position235:
+outputs313:
+position377:
 	MOVQ v+0(FP), AX
 	MOVQ m+48(FP), CX
 	XORQ DX, DX
 
-group236:
+group378:
 	CMPQ   DX, more+96(FP)
 	MOVQ   rows+88(FP), BX
 	ADCQ   $+0, BX
 	CMPQ   BX, $+14
-	JEQ    rows238
+	JEQ    rows380
 	CMPQ   BX, $+13
-	JEQ    rows239
+	JEQ    rows381
 	CMPQ   BX, $+12
-	JEQ    rows240
+	JEQ    rows382
 	CMPQ   BX, $+11
-	JEQ    rows241
+	JEQ    rows383
 	CMPQ   BX, $+10
-	JEQ    rows242
+	JEQ    rows384
 	CMPQ   BX, $+9
-	JEQ    rows243
+	JEQ    rows385
 	CMPQ   BX, $+8
-	JEQ    rows244
+	JEQ    rows386
 	CMPQ   BX, $+7
-	JEQ    rows245
+	JEQ    rows387
 	CMPQ   BX, $+6
-	JEQ    rows246
+	JEQ    rows388
 	CMPQ   BX, $+5
-	JEQ    rows247
+	JEQ    rows389
 	CMPQ   BX, $+4
-	JEQ    rows248
+	JEQ    rows390
 	CMPQ   BX, $+3
-	JEQ    rows249
+	JEQ    rows391
 	CMPQ   BX, $+2
-	JEQ    rows250
+	JEQ    rows392
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	MOVQ   row+16(FP), BX
@@ -7453,7 +9995,7 @@ group236:
 	ADDQ   ustride+32(FP), R8
 	LEAQ   (R8)(DI*1), R9
 
-inputs252:
+inputs394:
 	PREFETCHT1   (BX)(R8*1)
 	PREFETCHT1   64(BX)(R8*1)
 	PREFETCHT1   (BX)(R9*1)
@@ -7481,14 +10023,14 @@ inputs252:
 	ADDQ         $+256, BX
 	ADDQ         $+16, AX
 	SUBQ         $+16, SI
-	JNZ          inputs252
+	JNZ          inputs394
 	MOVQ         mrow+64(FP), BX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
 	ADDQ         BX, CX
-	JMP          groups237
+	JMP          groups379
 
-rows250:
+rows392:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -7503,7 +10045,7 @@ rows250:
 	ADDQ   ustride+32(FP), R9
 	LEAQ   (R9)(R8*1), R10
 
-inputs253:
+inputs395:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	PREFETCHT1   (SI)(R10*1)
@@ -7543,7 +10085,7 @@ inputs253:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs253
+	JNZ          inputs395
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -7552,9 +10094,9 @@ inputs253:
 	VMOVUPS      Y3, 64(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*1), AX
-	JMP          groups237
+	JMP          groups379
 
-rows249:
+rows391:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -7571,7 +10113,7 @@ rows249:
 	ADDQ   ustride+32(FP), R9
 	LEAQ   (R9)(R8*1), R10
 
-inputs254:
+inputs396:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	PREFETCHT1   (SI)(R10*1)
@@ -7623,7 +10165,7 @@ inputs254:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs254
+	JNZ          inputs396
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -7635,9 +10177,9 @@ inputs254:
 	VMOVUPS      Y5, 64(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*2), AX
-	JMP          groups237
+	JMP          groups379
 
-rows248:
+rows390:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -7658,7 +10200,7 @@ rows248:
 	ADDQ   ustride+32(FP), R10
 	LEAQ   (R10)(R8*1), R11
 
-inputs255:
+inputs397:
 	PREFETCHT1   (SI)(R10*1)
 	PREFETCHT1   64(SI)(R10*1)
 	PREFETCHT1   (SI)(R11*1)
@@ -7723,7 +10265,7 @@ inputs255:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs255
+	JNZ          inputs397
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -7738,9 +10280,9 @@ inputs255:
 	VMOVUPS      Y7, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R9, AX
-	JMP          groups237
+	JMP          groups379
 
-rows247:
+rows389:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -7763,7 +10305,7 @@ rows247:
 	ADDQ   ustride+32(FP), R10
 	LEAQ   (R10)(R8*1), R11
 
-inputs256:
+inputs398:
 	PREFETCHT1   (SI)(R10*1)
 	PREFETCHT1   64(SI)(R10*1)
 	PREFETCHT1   (SI)(R11*1)
@@ -7840,7 +10382,7 @@ inputs256:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs256
+	JNZ          inputs398
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -7858,9 +10400,9 @@ inputs256:
 	VMOVUPS      Y9, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*1), AX
-	JMP          groups237
+	JMP          groups379
 
-rows246:
+rows388:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -7885,7 +10427,7 @@ rows246:
 	ADDQ   ustride+32(FP), R10
 	LEAQ   (R10)(R8*1), R11
 
-inputs257:
+inputs399:
 	PREFETCHT1   (SI)(R10*1)
 	PREFETCHT1   64(SI)(R10*1)
 	PREFETCHT1   (SI)(R11*1)
@@ -7974,7 +10516,7 @@ inputs257:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs257
+	JNZ          inputs399
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -7995,9 +10537,9 @@ inputs257:
 	VMOVUPS      Y11, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*2), AX
-	JMP          groups237
+	JMP          groups379
 
-rows245:
+rows387:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -8026,7 +10568,7 @@ rows245:
 	ADDQ   ustride+32(FP), R11
 	LEAQ   (R11)(R8*1), R12
 
-inputs258:
+inputs400:
 	PREFETCHT1   (SI)(R11*1)
 	PREFETCHT1   64(SI)(R11*1)
 	PREFETCHT1   (SI)(R12*1)
@@ -8128,7 +10670,7 @@ inputs258:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs258
+	JNZ          inputs400
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -8152,9 +10694,9 @@ inputs258:
 	VMOVUPS      Y13, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R10, AX
-	JMP          groups237
+	JMP          groups379
 
-rows244:
+rows386:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -8185,7 +10727,7 @@ rows244:
 	ADDQ   ustride+32(FP), R11
 	LEAQ   (R11)(R8*1), R12
 
-inputs259:
+inputs401:
 	PREFETCHT1   (SI)(R11*1)
 	PREFETCHT1   64(SI)(R11*1)
 	PREFETCHT1   (SI)(R12*1)
@@ -8299,7 +10841,7 @@ inputs259:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs259
+	JNZ          inputs401
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -8326,9 +10868,9 @@ inputs259:
 	VMOVUPS      Y15, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*1), AX
-	JMP          groups237
+	JMP          groups379
 
-rows243:
+rows385:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -8361,7 +10903,7 @@ rows243:
 	ADDQ   ustride+32(FP), R11
 	LEAQ   (R11)(R8*1), R12
 
-inputs260:
+inputs402:
 	PREFETCHT1   (SI)(R11*1)
 	PREFETCHT1   64(SI)(R11*1)
 	PREFETCHT1   (SI)(R12*1)
@@ -8487,7 +11029,7 @@ inputs260:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs260
+	JNZ          inputs402
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -8517,9 +11059,9 @@ inputs260:
 	VMOVUPS      Y17, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*2), AX
-	JMP          groups237
+	JMP          groups379
 
-rows242:
+rows384:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -8556,7 +11098,7 @@ rows242:
 	ADDQ   ustride+32(FP), R12
 	LEAQ   (R12)(R8*1), R13
 
-inputs261:
+inputs403:
 	PREFETCHT1   (SI)(R12*1)
 	PREFETCHT1   64(SI)(R12*1)
 	PREFETCHT1   (SI)(R13*1)
@@ -8695,7 +11237,7 @@ inputs261:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs261
+	JNZ          inputs403
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -8728,9 +11270,9 @@ inputs261:
 	VMOVUPS      Y19, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R11, AX
-	JMP          groups237
+	JMP          groups379
 
-rows241:
+rows383:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -8769,7 +11311,7 @@ rows241:
 	ADDQ   ustride+32(FP), R12
 	LEAQ   (R12)(R8*1), R13
 
-inputs262:
+inputs404:
 	PREFETCHT1   (SI)(R12*1)
 	PREFETCHT1   64(SI)(R12*1)
 	PREFETCHT1   (SI)(R13*1)
@@ -8920,7 +11462,7 @@ inputs262:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs262
+	JNZ          inputs404
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -8956,9 +11498,9 @@ inputs262:
 	VMOVUPS      Y21, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R11)(BX*1), AX
-	JMP          groups237
+	JMP          groups379
 
-rows240:
+rows382:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -8999,7 +11541,7 @@ rows240:
 	ADDQ   ustride+32(FP), R12
 	LEAQ   (R12)(R8*1), R13
 
-inputs263:
+inputs405:
 	PREFETCHT1   (SI)(R12*1)
 	PREFETCHT1   64(SI)(R12*1)
 	PREFETCHT1   (SI)(R13*1)
@@ -9162,7 +11704,7 @@ inputs263:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs263
+	JNZ          inputs405
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -9201,9 +11743,9 @@ inputs263:
 	VMOVUPS      Y23, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R11)(BX*2), AX
-	JMP          groups237
+	JMP          groups379
 
-rows239:
+rows381:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -9248,7 +11790,7 @@ rows239:
 	ADDQ   ustride+32(FP), R13
 	LEAQ   (R13)(R8*1), R14
 
-inputs264:
+inputs406:
 	PREFETCHT1   (SI)(R13*1)
 	PREFETCHT1   64(SI)(R13*1)
 	PREFETCHT1   (SI)(R14*1)
@@ -9424,7 +11966,7 @@ inputs264:
 	ADDQ         $+16, R11
 	ADDQ         $+16, R12
 	SUBQ         $+16, DI
-	JNZ          inputs264
+	JNZ          inputs406
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -9466,9 +12008,9 @@ inputs264:
 	VMOVUPS      Y25, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R12, AX
-	JMP          groups237
+	JMP          groups379
 
-rows238:
+rows380:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -9515,7 +12057,7 @@ rows238:
 	ADDQ   ustride+32(FP), R13
 	LEAQ   (R13)(R8*1), R14
 
-inputs265:
+inputs407:
 	PREFETCHT1   (SI)(R13*1)
 	PREFETCHT1   64(SI)(R13*1)
 	PREFETCHT1   (SI)(R14*1)
@@ -9703,7 +12245,7 @@ inputs265:
 	ADDQ         $+16, R11
 	ADDQ         $+16, R12
 	SUBQ         $+16, DI
-	JNZ          inputs265
+	JNZ          inputs407
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Y1, 64(CX)
@@ -9749,10 +12291,10 @@ inputs265:
 	ADDQ         AX, CX
 	LEAQ         (R12)(BX*1), AX
 
-groups237:
+groups379:
 	INCQ DX
 	CMPQ DX, groups+80(FP)
-	JLT  group236
+	JLT  group378
 	MOVQ vstride+8(FP), AX
 	ADDQ AX, v+0(FP)
 	MOVQ ustride+32(FP), AX
@@ -9760,46 +12302,46 @@ groups237:
 	MOVQ mstride+56(FP), AX
 	ADDQ AX, m+48(FP)
 	DECQ positions+72(FP)
-	JNZ  position235
+	JNZ  position377
 	VZEROUPPER
 	RET
 
-outputs172:
-position266:
+outputs314:
+position408:
 	MOVQ v+0(FP), AX
 	MOVQ m+48(FP), CX
 	XORQ DX, DX
 
-group267:
+group409:
 	CMPQ   DX, more+96(FP)
 	MOVQ   rows+88(FP), BX
 	ADCQ   $+0, BX
 	CMPQ   BX, $+14
-	JEQ    rows269
+	JEQ    rows411
 	CMPQ   BX, $+13
-	JEQ    rows270
+	JEQ    rows412
 	CMPQ   BX, $+12
-	JEQ    rows271
+	JEQ    rows413
 	CMPQ   BX, $+11
-	JEQ    rows272
+	JEQ    rows414
 	CMPQ   BX, $+10
-	JEQ    rows273
+	JEQ    rows415
 	CMPQ   BX, $+9
-	JEQ    rows274
+	JEQ    rows416
 	CMPQ   BX, $+8
-	JEQ    rows275
+	JEQ    rows417
 	CMPQ   BX, $+7
-	JEQ    rows276
+	JEQ    rows418
 	CMPQ   BX, $+6
-	JEQ    rows277
+	JEQ    rows419
 	CMPQ   BX, $+5
-	JEQ    rows278
+	JEQ    rows420
 	CMPQ   BX, $+4
-	JEQ    rows279
+	JEQ    rows421
 	CMPQ   BX, $+3
-	JEQ    rows280
+	JEQ    rows422
 	CMPQ   BX, $+2
-	JEQ    rows281
+	JEQ    rows423
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	MOVQ   row+16(FP), BX
@@ -9812,7 +12354,7 @@ group267:
 	ADDQ   ustride+32(FP), R8
 	LEAQ   (R8)(DI*1), R9
 
-inputs283:
+inputs425:
 	PREFETCHT1   (BX)(R8*1)
 	PREFETCHT1   64(BX)(R8*1)
 	PREFETCHT1   (BX)(R9*1)
@@ -9840,14 +12382,14 @@ inputs283:
 	ADDQ         $+256, BX
 	ADDQ         $+16, AX
 	SUBQ         $+16, SI
-	JNZ          inputs283
+	JNZ          inputs425
 	MOVQ         mrow+64(FP), BX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
 	ADDQ         BX, CX
-	JMP          groups268
+	JMP          groups410
 
-rows281:
+rows423:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -9862,7 +12404,7 @@ rows281:
 	ADDQ   ustride+32(FP), R9
 	LEAQ   (R9)(R8*1), R10
 
-inputs284:
+inputs426:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	PREFETCHT1   (SI)(R10*1)
@@ -9902,7 +12444,7 @@ inputs284:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs284
+	JNZ          inputs426
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -9911,9 +12453,9 @@ inputs284:
 	VMOVUPS      Z3, 64(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*1), AX
-	JMP          groups268
+	JMP          groups410
 
-rows280:
+rows422:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -9930,7 +12472,7 @@ rows280:
 	ADDQ   ustride+32(FP), R9
 	LEAQ   (R9)(R8*1), R10
 
-inputs285:
+inputs427:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	PREFETCHT1   (SI)(R10*1)
@@ -9982,7 +12524,7 @@ inputs285:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs285
+	JNZ          inputs427
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -9994,9 +12536,9 @@ inputs285:
 	VMOVUPS      Z5, 64(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*2), AX
-	JMP          groups268
+	JMP          groups410
 
-rows279:
+rows421:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10017,7 +12559,7 @@ rows279:
 	ADDQ   ustride+32(FP), R10
 	LEAQ   (R10)(R8*1), R11
 
-inputs286:
+inputs428:
 	PREFETCHT1   (SI)(R10*1)
 	PREFETCHT1   64(SI)(R10*1)
 	PREFETCHT1   (SI)(R11*1)
@@ -10082,7 +12624,7 @@ inputs286:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs286
+	JNZ          inputs428
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -10097,9 +12639,9 @@ inputs286:
 	VMOVUPS      Z7, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R9, AX
-	JMP          groups268
+	JMP          groups410
 
-rows278:
+rows420:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10122,7 +12664,7 @@ rows278:
 	ADDQ   ustride+32(FP), R10
 	LEAQ   (R10)(R8*1), R11
 
-inputs287:
+inputs429:
 	PREFETCHT1   (SI)(R10*1)
 	PREFETCHT1   64(SI)(R10*1)
 	PREFETCHT1   (SI)(R11*1)
@@ -10199,7 +12741,7 @@ inputs287:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs287
+	JNZ          inputs429
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -10217,9 +12759,9 @@ inputs287:
 	VMOVUPS      Z9, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*1), AX
-	JMP          groups268
+	JMP          groups410
 
-rows277:
+rows419:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10244,7 +12786,7 @@ rows277:
 	ADDQ   ustride+32(FP), R10
 	LEAQ   (R10)(R8*1), R11
 
-inputs288:
+inputs430:
 	PREFETCHT1   (SI)(R10*1)
 	PREFETCHT1   64(SI)(R10*1)
 	PREFETCHT1   (SI)(R11*1)
@@ -10333,7 +12875,7 @@ inputs288:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R9
 	SUBQ         $+16, DI
-	JNZ          inputs288
+	JNZ          inputs430
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -10354,9 +12896,9 @@ inputs288:
 	VMOVUPS      Z11, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R9)(BX*2), AX
-	JMP          groups268
+	JMP          groups410
 
-rows276:
+rows418:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10385,7 +12927,7 @@ rows276:
 	ADDQ   ustride+32(FP), R11
 	LEAQ   (R11)(R8*1), R12
 
-inputs289:
+inputs431:
 	PREFETCHT1   (SI)(R11*1)
 	PREFETCHT1   64(SI)(R11*1)
 	PREFETCHT1   (SI)(R12*1)
@@ -10487,7 +13029,7 @@ inputs289:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs289
+	JNZ          inputs431
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -10511,9 +13053,9 @@ inputs289:
 	VMOVUPS      Z13, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R10, AX
-	JMP          groups268
+	JMP          groups410
 
-rows275:
+rows417:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10544,7 +13086,7 @@ rows275:
 	ADDQ   ustride+32(FP), R11
 	LEAQ   (R11)(R8*1), R12
 
-inputs290:
+inputs432:
 	PREFETCHT1   (SI)(R11*1)
 	PREFETCHT1   64(SI)(R11*1)
 	PREFETCHT1   (SI)(R12*1)
@@ -10658,7 +13200,7 @@ inputs290:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs290
+	JNZ          inputs432
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -10685,9 +13227,9 @@ inputs290:
 	VMOVUPS      Z15, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*1), AX
-	JMP          groups268
+	JMP          groups410
 
-rows274:
+rows416:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10720,7 +13262,7 @@ rows274:
 	ADDQ   ustride+32(FP), R11
 	LEAQ   (R11)(R8*1), R12
 
-inputs291:
+inputs433:
 	PREFETCHT1   (SI)(R11*1)
 	PREFETCHT1   64(SI)(R11*1)
 	PREFETCHT1   (SI)(R12*1)
@@ -10846,7 +13388,7 @@ inputs291:
 	ADDQ         $+16, R9
 	ADDQ         $+16, R10
 	SUBQ         $+16, DI
-	JNZ          inputs291
+	JNZ          inputs433
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -10876,9 +13418,9 @@ inputs291:
 	VMOVUPS      Z17, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R10)(BX*2), AX
-	JMP          groups268
+	JMP          groups410
 
-rows273:
+rows415:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10915,7 +13457,7 @@ rows273:
 	ADDQ   ustride+32(FP), R12
 	LEAQ   (R12)(R8*1), R13
 
-inputs292:
+inputs434:
 	PREFETCHT1   (SI)(R12*1)
 	PREFETCHT1   64(SI)(R12*1)
 	PREFETCHT1   (SI)(R13*1)
@@ -11054,7 +13596,7 @@ inputs292:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs292
+	JNZ          inputs434
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -11087,9 +13629,9 @@ inputs292:
 	VMOVUPS      Z19, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R11, AX
-	JMP          groups268
+	JMP          groups410
 
-rows272:
+rows414:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -11128,7 +13670,7 @@ rows272:
 	ADDQ   ustride+32(FP), R12
 	LEAQ   (R12)(R8*1), R13
 
-inputs293:
+inputs435:
 	PREFETCHT1   (SI)(R12*1)
 	PREFETCHT1   64(SI)(R12*1)
 	PREFETCHT1   (SI)(R13*1)
@@ -11279,7 +13821,7 @@ inputs293:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs293
+	JNZ          inputs435
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -11315,9 +13857,9 @@ inputs293:
 	VMOVUPS      Z21, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R11)(BX*1), AX
-	JMP          groups268
+	JMP          groups410
 
-rows271:
+rows413:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -11358,7 +13900,7 @@ rows271:
 	ADDQ   ustride+32(FP), R12
 	LEAQ   (R12)(R8*1), R13
 
-inputs294:
+inputs436:
 	PREFETCHT1   (SI)(R12*1)
 	PREFETCHT1   64(SI)(R12*1)
 	PREFETCHT1   (SI)(R13*1)
@@ -11521,7 +14063,7 @@ inputs294:
 	ADDQ         $+16, R10
 	ADDQ         $+16, R11
 	SUBQ         $+16, DI
-	JNZ          inputs294
+	JNZ          inputs436
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -11560,9 +14102,9 @@ inputs294:
 	VMOVUPS      Z23, 64(CX)
 	ADDQ         AX, CX
 	LEAQ         (R11)(BX*2), AX
-	JMP          groups268
+	JMP          groups410
 
-rows270:
+rows412:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -11607,7 +14149,7 @@ rows270:
 	ADDQ   ustride+32(FP), R13
 	LEAQ   (R13)(R8*1), R14
 
-inputs295:
+inputs437:
 	PREFETCHT1   (SI)(R13*1)
 	PREFETCHT1   64(SI)(R13*1)
 	PREFETCHT1   (SI)(R14*1)
@@ -11783,7 +14325,7 @@ inputs295:
 	ADDQ         $+16, R11
 	ADDQ         $+16, R12
 	SUBQ         $+16, DI
-	JNZ          inputs295
+	JNZ          inputs437
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -11825,9 +14367,9 @@ inputs295:
 	VMOVUPS      Z25, 64(CX)
 	ADDQ         AX, CX
 	MOVQ         R12, AX
-	JMP          groups268
+	JMP          groups410
 
-rows269:
+rows411:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -11874,7 +14416,7 @@ rows269:
 	ADDQ   ustride+32(FP), R13
 	LEAQ   (R13)(R8*1), R14
 
-inputs296:
+inputs438:
 	PREFETCHT1   (SI)(R13*1)
 	PREFETCHT1   64(SI)(R13*1)
 	PREFETCHT1   (SI)(R14*1)
@@ -12062,7 +14604,7 @@ inputs296:
 	ADDQ         $+16, R11
 	ADDQ         $+16, R12
 	SUBQ         $+16, DI
-	JNZ          inputs296
+	JNZ          inputs438
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Z0, (CX)
 	VMOVUPS      Z1, 64(CX)
@@ -12108,10 +14650,10 @@ inputs296:
 	ADDQ         AX, CX
 	LEAQ         (R12)(BX*1), AX
 
-groups268:
+groups410:
 	INCQ DX
 	CMPQ DX, groups+80(FP)
-	JLT  group267
+	JLT  group409
 	MOVQ vstride+8(FP), AX
 	ADDQ AX, v+0(FP)
 	MOVQ ustride+32(FP), AX
@@ -12119,6 +14661,6 @@ groups268:
 	MOVQ mstride+56(FP), AX
 	ADDQ AX, m+48(FP)
 	DECQ positions+72(FP)
-	JNZ  position266
+	JNZ  position408
 	VZEROUPPER
 	RET

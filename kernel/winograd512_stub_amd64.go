@@ -19,6 +19,12 @@ func winogradInput2Wide(v *float32, stride int, x *float32, offset int, row int,
 //go:noescape
 func winogradOutput2Wide(m *float32, stride int, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
 
+// winogradOutputFew2Wide is winogradOutput for up to 16 outputs, of products that it computes itself from the three transformed
+// inputs at v and weights at u.
+//
+//go:noescape
+func winogradOutputFew2Wide(v *float32, u *float32, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
+
 // winogradInput4Wide transforms the inputs of one tile, channels/4 channels, to positions stride bytes apart.
 // Its first pixel stands offset bytes behind x; row and pixel are the bytes of those. Above and left
 // are 1 where row and column 0 are padding, as are those from down and from right on; zero is what
@@ -33,6 +39,12 @@ func winogradInput4Wide(v *float32, stride int, x *float32, offset int, row int,
 //
 //go:noescape
 func winogradOutput4Wide(m *float32, stride int, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
+
+// winogradOutputFew4Wide is winogradOutput for up to 16 outputs, of products that it computes itself from the three transformed
+// inputs at v and weights at u.
+//
+//go:noescape
+func winogradOutputFew4Wide(v *float32, u *float32, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
 
 // winogradProductsWide multiplies, at each of so many positions, the inputs of tiles by weights: groups of so many rows of
 // tiles, the first more of which have one row more. row is the bytes of a tile's inputs, a multiple

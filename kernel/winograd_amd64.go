@@ -19,9 +19,15 @@ type winogradCode struct {
 	input    [winogradM + 1]winogradInput
 	products winogradProduct
 	output   [winogradM + 1]winogradOutput
+	few      [winogradM + 1]winogradOutputFews
 }
 
+var winogradInputFew = [...]winogradInputFews{2: winogradInputFew2, 4: winogradInputFew4}
+
 type (
+	winogradInputFews  func(v, x *float32, offset, row, pixel, above, left, down, right int, zero, tmp *float32)
+	winogradOutputFews func(v, u, y *float32, row, pixel, down, right int, tmp *float32, channels int,
+		scale, shift, res *float32, act int)
 	winogradInput func(v *float32, stride int, x *float32, offset, row, pixel, above, left, down, right int,
 		zero, tmp *float32, channels int)
 	winogradProduct func(v *float32, vstride, row int, u *float32, ustride, upanel int, m *float32, mstride, mrow int,
@@ -36,12 +42,14 @@ var (
 		input:    [...]winogradInput{2: winogradInput2, 4: winogradInput4},
 		products: winogradProducts,
 		output:   [...]winogradOutput{2: winogradOutput2, 4: winogradOutput4},
+		few:      [...]winogradOutputFews{2: winogradOutputFew2, 4: winogradOutputFew4},
 	}
 	winogradZMM = winogradCode{
 		outputs: 2 * Panel, rows: 14,
 		input:    [...]winogradInput{2: winogradInput2Wide, 4: winogradInput4Wide},
 		products: winogradProductsWide,
 		output:   [...]winogradOutput{2: winogradOutput2Wide, 4: winogradOutput4Wide},
+		few:      [...]winogradOutputFews{2: winogradOutputFew2Wide, 4: winogradOutputFew4Wide},
 	}
 )
 
@@ -73,10 +81,14 @@ func (w *Winograd) blocks(code *winogradCode, lo, hi int, scratch []float32) {
 		b.vStride = b.tiles*w.Cin + winogradLine
 		b.mStride = b.tiles*code.outputs + winogradLine
 		b.m = &v[positions*b.vStride]
-		w.inputs(&b)
-		for co := 0; co < w.Cout; co += code.outputs {
-			w.products(&b, co)
-			w.outputs(&b, co)
+		if w.Cin == WinogradFew {
+			w.few(&b)
+		} else {
+			w.inputs(&b)
+			for co := 0; co < w.Cout; co += code.outputs {
+				w.products(&b, co)
+				w.outputs(&b, co)
+			}
 		}
 		lo += b.tiles
 	}
@@ -90,6 +102,29 @@ func (w *Winograd) inputs(b *winogradBlock) {
 		b.input[w.M](ahead(b.v, i*w.Cin), float*b.vStride, &w.X[t.image*w.H*row], float*((t.row-1)*row+(t.col-1)*pixel),
 			float*row, float*pixel, isZero(t.row), isZero(t.col), w.H-t.row+1, w.W-t.col+1, &zeros[0], b.tmp, float*w.Cin)
 		w.next(&t)
+	}
+}
+
+// few computes a block of few inputs, which stand at [tile][position][4].
+func (w *Winograd) few(b *winogradBlock) {
+	row, pixel := w.W*w.XPitch, w.XPitch
+	positions := w.positions()
+	t := b.first
+	for i := range b.tiles {
+		winogradInputFew[w.M](ahead(b.v, 4*positions*i), &w.X[t.image*w.H*row], float*((t.row-1)*row+(t.col-1)*pixel),
+			float*row, float*pixel, isZero(t.row), isZero(t.col), w.H-t.row+1, w.W-t.col+1, &zeros[0], b.tmp)
+		w.next(&t)
+	}
+	row, pixel = w.W*w.YPitch, w.YPitch
+	for co := 0; co < w.Cout; co += Panel {
+		u, n := &w.U[PackedIndex(positions, w.InMax, co, 0, 0)], min(Panel, w.Cout-co)
+		t := b.first
+		for i := range b.tiles {
+			y := (t.image*w.H+t.row)*row + t.col*pixel + co
+			b.winogradCode.few[w.M](ahead(b.v, 4*positions*i), u, &w.Y[y], float*row, float*pixel, w.H-t.row, w.W-t.col,
+				b.tmp, float*n, first(w.Scale, co), first(w.Shift, co), first(w.Res, y), int(w.Act))
+			w.next(&t)
+		}
 	}
 }
 

@@ -197,8 +197,6 @@ loop9:
 	VMOVUPS    Y4, 736(AX)
 	VMOVUPS    Y2, 768(AX)
 	VMOVUPS    Y1, 800(AX)
-	LEAQ       (CX)(R8*1), DX
-	LEAQ       (DX)(DI*1), BX
 	VMOVUPS    320(AX), Y0
 	VMOVUPS    448(AX), Y1
 	VMOVUPS    576(AX), Y2
@@ -207,12 +205,12 @@ loop9:
 	VSUBPS     Y2, Y0, Y0
 	VSUBPS     Y1, Y2, Y2
 	VSUBPS     Y3, Y1, Y1
+	LEAQ       (CX)(R8*1), DX
+	LEAQ       (DX)(DI*1), BX
 	VMOVUPS    Y0, (DX)
 	VMOVUPS    Y4, (DX)(DI*1)
 	VMOVUPS    Y2, (DX)(DI*2)
 	VMOVUPS    Y1, (BX)(DI*2)
-	ADDQ       SI, DX
-	LEAQ       (DX)(DI*1), BX
 	VMOVUPS    352(AX), Y0
 	VMOVUPS    480(AX), Y1
 	VMOVUPS    608(AX), Y2
@@ -221,12 +219,12 @@ loop9:
 	VSUBPS     Y2, Y0, Y0
 	VSUBPS     Y1, Y2, Y2
 	VSUBPS     Y3, Y1, Y1
+	ADDQ       SI, DX
+	LEAQ       (DX)(DI*1), BX
 	VMOVUPS    Y0, (DX)
 	VMOVUPS    Y4, (DX)(DI*1)
 	VMOVUPS    Y2, (DX)(DI*2)
 	VMOVUPS    Y1, (BX)(DI*2)
-	ADDQ       SI, DX
-	LEAQ       (DX)(DI*1), BX
 	VMOVUPS    384(AX), Y0
 	VMOVUPS    512(AX), Y1
 	VMOVUPS    640(AX), Y2
@@ -235,12 +233,12 @@ loop9:
 	VSUBPS     Y2, Y0, Y0
 	VSUBPS     Y1, Y2, Y2
 	VSUBPS     Y3, Y1, Y1
+	ADDQ       SI, DX
+	LEAQ       (DX)(DI*1), BX
 	VMOVUPS    Y0, (DX)
 	VMOVUPS    Y4, (DX)(DI*1)
 	VMOVUPS    Y2, (DX)(DI*2)
 	VMOVUPS    Y1, (BX)(DI*2)
-	ADDQ       SI, DX
-	LEAQ       (DX)(DI*1), BX
 	VMOVUPS    416(AX), Y0
 	VMOVUPS    544(AX), Y1
 	VMOVUPS    672(AX), Y2
@@ -249,6 +247,8 @@ loop9:
 	VSUBPS     Y2, Y0, Y0
 	VSUBPS     Y1, Y2, Y2
 	VSUBPS     Y3, Y1, Y1
+	ADDQ       SI, DX
+	LEAQ       (DX)(DI*1), BX
 	VMOVUPS    Y0, (DX)
 	VMOVUPS    Y4, (DX)(DI*1)
 	VMOVUPS    Y2, (DX)(DI*2)
@@ -580,6 +580,366 @@ DATA splat2<>+24(SB)/4, $(0.16666667)
 DATA splat2<>+28(SB)/4, $(0.16666667)
 GLOBL splat2<>(SB), RODATA|NOPTR, $32
 
+// func winogradOutputFew2(v *float32, u *float32, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·winogradOutputFew2(SB), NOSPLIT, $0-104
+	MOVQ v+0(FP), AX
+	MOVQ u+8(FP), CX
+	MOVQ channels+64(FP), BX
+	XORQ DX, DX
+	SUBQ $+32, BX
+	JLT  half39
+
+loop38:
+	MOVQ         tmp+56(FP), SI
+	VBROADCASTSS (AX), Y0
+	VMULPS       (CX)(DX*1), Y0, Y0
+	VBROADCASTSS 4(AX), Y1
+	VFMADD231PS  64(CX)(DX*1), Y1, Y0
+	VBROADCASTSS 8(AX), Y1
+	VFMADD231PS  128(CX)(DX*1), Y1, Y0
+	VBROADCASTSS 64(AX), Y1
+	VMULPS       768(CX)(DX*1), Y1, Y1
+	VBROADCASTSS 68(AX), Y2
+	VFMADD231PS  832(CX)(DX*1), Y2, Y1
+	VBROADCASTSS 72(AX), Y2
+	VFMADD231PS  896(CX)(DX*1), Y2, Y1
+	VBROADCASTSS 128(AX), Y2
+	VMULPS       1536(CX)(DX*1), Y2, Y2
+	VBROADCASTSS 132(AX), Y3
+	VFMADD231PS  1600(CX)(DX*1), Y3, Y2
+	VBROADCASTSS 136(AX), Y3
+	VFMADD231PS  1664(CX)(DX*1), Y3, Y2
+	VBROADCASTSS 192(AX), Y3
+	VMULPS       2304(CX)(DX*1), Y3, Y3
+	VBROADCASTSS 196(AX), Y4
+	VFMADD231PS  2368(CX)(DX*1), Y4, Y3
+	VBROADCASTSS 200(AX), Y4
+	VFMADD231PS  2432(CX)(DX*1), Y4, Y3
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
+	VSUBPS       Y2, Y1, Y1
+	VSUBPS       Y3, Y1, Y1
+	VMOVUPS      Y0, 320(SI)
+	VMOVUPS      Y1, 448(SI)
+	VBROADCASTSS 16(AX), Y0
+	VMULPS       192(CX)(DX*1), Y0, Y0
+	VBROADCASTSS 20(AX), Y1
+	VFMADD231PS  256(CX)(DX*1), Y1, Y0
+	VBROADCASTSS 24(AX), Y1
+	VFMADD231PS  320(CX)(DX*1), Y1, Y0
+	VBROADCASTSS 80(AX), Y1
+	VMULPS       960(CX)(DX*1), Y1, Y1
+	VBROADCASTSS 84(AX), Y2
+	VFMADD231PS  1024(CX)(DX*1), Y2, Y1
+	VBROADCASTSS 88(AX), Y2
+	VFMADD231PS  1088(CX)(DX*1), Y2, Y1
+	VBROADCASTSS 144(AX), Y2
+	VMULPS       1728(CX)(DX*1), Y2, Y2
+	VBROADCASTSS 148(AX), Y3
+	VFMADD231PS  1792(CX)(DX*1), Y3, Y2
+	VBROADCASTSS 152(AX), Y3
+	VFMADD231PS  1856(CX)(DX*1), Y3, Y2
+	VBROADCASTSS 208(AX), Y3
+	VMULPS       2496(CX)(DX*1), Y3, Y3
+	VBROADCASTSS 212(AX), Y4
+	VFMADD231PS  2560(CX)(DX*1), Y4, Y3
+	VBROADCASTSS 216(AX), Y4
+	VFMADD231PS  2624(CX)(DX*1), Y4, Y3
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
+	VSUBPS       Y2, Y1, Y1
+	VSUBPS       Y3, Y1, Y1
+	VMOVUPS      Y0, 352(SI)
+	VMOVUPS      Y1, 480(SI)
+	VBROADCASTSS 32(AX), Y0
+	VMULPS       384(CX)(DX*1), Y0, Y0
+	VBROADCASTSS 36(AX), Y1
+	VFMADD231PS  448(CX)(DX*1), Y1, Y0
+	VBROADCASTSS 40(AX), Y1
+	VFMADD231PS  512(CX)(DX*1), Y1, Y0
+	VBROADCASTSS 96(AX), Y1
+	VMULPS       1152(CX)(DX*1), Y1, Y1
+	VBROADCASTSS 100(AX), Y2
+	VFMADD231PS  1216(CX)(DX*1), Y2, Y1
+	VBROADCASTSS 104(AX), Y2
+	VFMADD231PS  1280(CX)(DX*1), Y2, Y1
+	VBROADCASTSS 160(AX), Y2
+	VMULPS       1920(CX)(DX*1), Y2, Y2
+	VBROADCASTSS 164(AX), Y3
+	VFMADD231PS  1984(CX)(DX*1), Y3, Y2
+	VBROADCASTSS 168(AX), Y3
+	VFMADD231PS  2048(CX)(DX*1), Y3, Y2
+	VBROADCASTSS 224(AX), Y3
+	VMULPS       2688(CX)(DX*1), Y3, Y3
+	VBROADCASTSS 228(AX), Y4
+	VFMADD231PS  2752(CX)(DX*1), Y4, Y3
+	VBROADCASTSS 232(AX), Y4
+	VFMADD231PS  2816(CX)(DX*1), Y4, Y3
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
+	VSUBPS       Y2, Y1, Y1
+	VSUBPS       Y3, Y1, Y1
+	VMOVUPS      Y0, 384(SI)
+	VMOVUPS      Y1, 512(SI)
+	VBROADCASTSS 48(AX), Y0
+	VMULPS       576(CX)(DX*1), Y0, Y0
+	VBROADCASTSS 52(AX), Y1
+	VFMADD231PS  640(CX)(DX*1), Y1, Y0
+	VBROADCASTSS 56(AX), Y1
+	VFMADD231PS  704(CX)(DX*1), Y1, Y0
+	VBROADCASTSS 112(AX), Y1
+	VMULPS       1344(CX)(DX*1), Y1, Y1
+	VBROADCASTSS 116(AX), Y2
+	VFMADD231PS  1408(CX)(DX*1), Y2, Y1
+	VBROADCASTSS 120(AX), Y2
+	VFMADD231PS  1472(CX)(DX*1), Y2, Y1
+	VBROADCASTSS 176(AX), Y2
+	VMULPS       2112(CX)(DX*1), Y2, Y2
+	VBROADCASTSS 180(AX), Y3
+	VFMADD231PS  2176(CX)(DX*1), Y3, Y2
+	VBROADCASTSS 184(AX), Y3
+	VFMADD231PS  2240(CX)(DX*1), Y3, Y2
+	VBROADCASTSS 240(AX), Y3
+	VMULPS       2880(CX)(DX*1), Y3, Y3
+	VBROADCASTSS 244(AX), Y4
+	VFMADD231PS  2944(CX)(DX*1), Y4, Y3
+	VBROADCASTSS 248(AX), Y4
+	VFMADD231PS  3008(CX)(DX*1), Y4, Y3
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
+	VSUBPS       Y2, Y1, Y1
+	VSUBPS       Y3, Y1, Y1
+	VMOVUPS      Y0, 416(SI)
+	VMOVUPS      Y1, 544(SI)
+	MOVQ         down+40(FP), R8
+	MOVQ         DX, DI
+	VMOVUPS      320(SI), Y0
+	VMOVUPS      352(SI), Y1
+	VMOVUPS      384(SI), Y2
+	VMOVUPS      416(SI), Y3
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
+	VSUBPS       Y2, Y1, Y1
+	VSUBPS       Y3, Y1, Y1
+	MOVQ         scale+72(FP), R9
+	TESTQ        R9, R9
+	JZ           noscale42
+	VMOVUPS      (R9)(DX*1), Y2
+	VMULPS       Y2, Y0, Y0
+	VMULPS       Y2, Y1, Y1
+
+noscale42:
+	MOVQ    shift+80(FP), R9
+	TESTQ   R9, R9
+	JZ      noshift43
+	VMOVUPS (R9)(DX*1), Y2
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y1
+
+noshift43:
+	MOVQ   res+88(FP), R9
+	TESTQ  R9, R9
+	JZ     nores44
+	MOVQ   pixel+32(FP), R10
+	MOVQ   right+48(FP), R11
+	LEAQ   (R9)(DI*1), R9
+	VADDPS (R9), Y0, Y0
+	CMPQ   R11, $+2
+	JLT    pixels45
+	VADDPS (R9)(R10*1), Y1, Y1
+
+pixels45:
+nores44:
+	MOVQ act+96(FP), R9
+	CMPQ R9, $+1
+	JEQ  act48
+	CMPQ R9, $+2
+	JEQ  act49
+	CMPQ R9, $+3
+	JEQ  act50
+	JMP  acted46
+
+act48:
+	VXORPS Y2, Y2, Y2
+	VMAXPS Y2, Y0, Y0
+	VMAXPS Y2, Y1, Y1
+	JMP    acted46
+
+act49:
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS splat0<>+0(SB), Y3
+	VBROADCASTSS splat1<>+0(SB), Y4
+	VBROADCASTSS splat2<>+0(SB), Y5
+	VADDPS       Y3, Y0, Y6
+	VMAXPS       Y6, Y2, Y6
+	VMINPS       Y6, Y4, Y6
+	VMULPS       Y5, Y6, Y6
+	VMULPS       Y6, Y0, Y0
+	VADDPS       Y3, Y1, Y3
+	VMAXPS       Y3, Y2, Y3
+	VMINPS       Y3, Y4, Y3
+	VMULPS       Y5, Y3, Y3
+	VMULPS       Y3, Y1, Y1
+	JMP          acted46
+
+act50:
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS splat0<>+0(SB), Y3
+	VBROADCASTSS splat1<>+0(SB), Y4
+	VBROADCASTSS splat2<>+0(SB), Y5
+	VADDPS       Y3, Y0, Y0
+	VMAXPS       Y0, Y2, Y0
+	VMINPS       Y0, Y4, Y0
+	VMULPS       Y5, Y0, Y0
+	VMOVAPS      Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VMAXPS       Y1, Y2, Y1
+	VMINPS       Y1, Y4, Y1
+	VMULPS       Y5, Y1, Y1
+	VMOVAPS      Y1, Y1
+
+acted46:
+	MOVQ       y+16(FP), R9
+	MOVQ       pixel+32(FP), R10
+	LEAQ       (R9)(R10*2), R10
+	MOVQ       pixel+32(FP), R11
+	MOVQ       right+48(FP), R12
+	LEAQ       (R10)(DI*1), R10
+	PREFETCHT0 (R10)
+	CMPQ       R12, $+2
+	JLT        pixels51
+	PREFETCHT0 (R10)(R11*1)
+
+pixels51:
+	MOVQ    pixel+32(FP), R10
+	MOVQ    right+48(FP), R11
+	LEAQ    (R9)(DI*1), R9
+	VMOVUPS Y0, (R9)
+	CMPQ    R11, $+2
+	JLT     pixels52
+	VMOVUPS Y1, (R9)(R10*1)
+
+pixels52:
+	CMPQ    R8, $+2
+	JLT     tile41
+	ADDQ    row+24(FP), DI
+	VMOVUPS 448(SI), Y0
+	VMOVUPS 480(SI), Y1
+	VMOVUPS 512(SI), Y2
+	VMOVUPS 544(SI), Y3
+	VADDPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VSUBPS  Y2, Y1, Y1
+	VSUBPS  Y3, Y1, Y1
+	MOVQ    scale+72(FP), SI
+	TESTQ   SI, SI
+	JZ      noscale53
+	VMOVUPS (SI)(DX*1), Y2
+	VMULPS  Y2, Y0, Y0
+	VMULPS  Y2, Y1, Y1
+
+noscale53:
+	MOVQ    shift+80(FP), SI
+	TESTQ   SI, SI
+	JZ      noshift54
+	VMOVUPS (SI)(DX*1), Y2
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y1
+
+noshift54:
+	MOVQ   res+88(FP), SI
+	TESTQ  SI, SI
+	JZ     nores55
+	MOVQ   pixel+32(FP), R8
+	MOVQ   right+48(FP), R9
+	LEAQ   (SI)(DI*1), SI
+	VADDPS (SI), Y0, Y0
+	CMPQ   R9, $+2
+	JLT    pixels56
+	VADDPS (SI)(R8*1), Y1, Y1
+
+pixels56:
+nores55:
+	MOVQ act+96(FP), SI
+	CMPQ SI, $+1
+	JEQ  act59
+	CMPQ SI, $+2
+	JEQ  act60
+	CMPQ SI, $+3
+	JEQ  act61
+	JMP  acted57
+
+act59:
+	VXORPS Y2, Y2, Y2
+	VMAXPS Y2, Y0, Y0
+	VMAXPS Y2, Y1, Y1
+	JMP    acted57
+
+act60:
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS splat0<>+0(SB), Y3
+	VBROADCASTSS splat1<>+0(SB), Y4
+	VBROADCASTSS splat2<>+0(SB), Y5
+	VADDPS       Y3, Y0, Y6
+	VMAXPS       Y6, Y2, Y6
+	VMINPS       Y6, Y4, Y6
+	VMULPS       Y5, Y6, Y6
+	VMULPS       Y6, Y0, Y0
+	VADDPS       Y3, Y1, Y3
+	VMAXPS       Y3, Y2, Y3
+	VMINPS       Y3, Y4, Y3
+	VMULPS       Y5, Y3, Y3
+	VMULPS       Y3, Y1, Y1
+	JMP          acted57
+
+act61:
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS splat0<>+0(SB), Y3
+	VBROADCASTSS splat1<>+0(SB), Y4
+	VBROADCASTSS splat2<>+0(SB), Y5
+	VADDPS       Y3, Y0, Y0
+	VMAXPS       Y0, Y2, Y0
+	VMINPS       Y0, Y4, Y0
+	VMULPS       Y5, Y0, Y0
+	VMOVAPS      Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VMAXPS       Y1, Y2, Y1
+	VMINPS       Y1, Y4, Y1
+	VMULPS       Y5, Y1, Y1
+	VMOVAPS      Y1, Y1
+
+acted57:
+	MOVQ       y+16(FP), SI
+	MOVQ       pixel+32(FP), R8
+	LEAQ       (SI)(R8*2), R8
+	MOVQ       pixel+32(FP), R9
+	MOVQ       right+48(FP), R10
+	LEAQ       (R8)(DI*1), R8
+	PREFETCHT0 (R8)
+	CMPQ       R10, $+2
+	JLT        pixels62
+	PREFETCHT0 (R8)(R9*1)
+
+pixels62:
+	MOVQ    pixel+32(FP), R8
+	MOVQ    right+48(FP), R9
+	LEAQ    (SI)(DI*1), SI
+	VMOVUPS Y0, (SI)
+	CMPQ    R9, $+2
+	JLT     pixels63
+	VMOVUPS Y1, (SI)(R8*1)
+
+pixels63:
+tile41:
+	ADDQ $+32, DX
+	CMPQ DX, BX
+	JLE  loop38
+
+half39:
+	VZEROUPPER
+	RET
+
 // func winogradInput4(v *float32, stride int, x *float32, offset int, row int, pixel int, above int, left int, down int, right int, zero *float32, tmp *float32, channels int)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·winogradInput4(SB), NOSPLIT, $0-104
@@ -591,7 +951,7 @@ TEXT ·winogradInput4(SB), NOSPLIT, $0-104
 	MOVQ    right+72(FP), DI
 	ADDQ    offset+24(FP), CX
 	CMPQ    above+48(FP), $+0
-	JNE     padding38
+	JNE     padding64
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -619,9 +979,9 @@ TEXT ·winogradInput4(SB), NOSPLIT, $0-104
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 40(AX)
-	JMP     row39
+	JMP     row65
 
-padding38:
+padding64:
 	MOVQ DX, (AX)
 	MOVQ DX, 8(AX)
 	MOVQ DX, 16(AX)
@@ -629,7 +989,7 @@ padding38:
 	MOVQ DX, 32(AX)
 	MOVQ DX, 40(AX)
 
-row39:
+row65:
 	ADDQ    row+32(FP), CX
 	MOVQ    CX, R8
 	MOVQ    R8, R9
@@ -660,7 +1020,7 @@ row39:
 	MOVQ    R8, 88(AX)
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+2
-	JLE     padding42
+	JLE     padding68
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -688,9 +1048,9 @@ row39:
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 136(AX)
-	JMP     row43
+	JMP     row69
 
-padding42:
+padding68:
 	MOVQ DX, 96(AX)
 	MOVQ DX, 104(AX)
 	MOVQ DX, 112(AX)
@@ -698,10 +1058,10 @@ padding42:
 	MOVQ DX, 128(AX)
 	MOVQ DX, 136(AX)
 
-row43:
+row69:
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+3
-	JLE     padding44
+	JLE     padding70
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -729,9 +1089,9 @@ row43:
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 184(AX)
-	JMP     row45
+	JMP     row71
 
-padding44:
+padding70:
 	MOVQ DX, 144(AX)
 	MOVQ DX, 152(AX)
 	MOVQ DX, 160(AX)
@@ -739,10 +1099,10 @@ padding44:
 	MOVQ DX, 176(AX)
 	MOVQ DX, 184(AX)
 
-row45:
+row71:
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+4
-	JLE     padding46
+	JLE     padding72
 	MOVQ    CX, R8
 	MOVQ    R8, R9
 	TESTQ   SI, SI
@@ -770,9 +1130,9 @@ row45:
 	CMPQ    DI, $+5
 	CMOVQLE DX, R8
 	MOVQ    R8, 232(AX)
-	JMP     row47
+	JMP     row73
 
-padding46:
+padding72:
 	MOVQ DX, 192(AX)
 	MOVQ DX, 200(AX)
 	MOVQ DX, 208(AX)
@@ -780,10 +1140,10 @@ padding46:
 	MOVQ DX, 224(AX)
 	MOVQ DX, 232(AX)
 
-row47:
+row73:
 	ADDQ    row+32(FP), CX
 	CMPQ    down+64(FP), $+5
-	JLE     padding48
+	JLE     padding74
 	MOVQ    CX, R8
 	TESTQ   SI, SI
 	CMOVQNE DX, R8
@@ -810,9 +1170,9 @@ row47:
 	CMPQ    DI, $+5
 	CMOVQLE DX, CX
 	MOVQ    CX, 280(AX)
-	JMP     row49
+	JMP     row75
 
-padding48:
+padding74:
 	MOVQ DX, 240(AX)
 	MOVQ DX, 248(AX)
 	MOVQ DX, 256(AX)
@@ -820,7 +1180,7 @@ padding48:
 	MOVQ DX, 272(AX)
 	MOVQ DX, 280(AX)
 
-row49:
+row75:
 	VBROADCASTSS splat3<>+0(SB), Y0
 	VBROADCASTSS splat4<>+0(SB), Y1
 	VBROADCASTSS splat5<>+0(SB), Y2
@@ -833,9 +1193,9 @@ row49:
 	MOVQ         channels+96(FP), R9
 	XORQ         R8, R8
 	SUBQ         $+32, R9
-	JLT          half51
+	JLT          half77
 
-loop50:
+loop76:
 	MOVQ         pixel+40(FP), DX
 	LEAQ         (R8)(DX*4), DX
 	MOVQ         (AX), BX
@@ -1058,8 +1418,6 @@ loop50:
 	VMOVUPS      Y8, 1376(AX)
 	VMOVUPS      Y7, 1408(AX)
 	VMOVUPS      Y10, 1440(AX)
-	LEAQ         (CX)(R8*1), DX
-	LEAQ         (DX)(DI*1), BX
 	VMOVUPS      320(AX), Y5
 	VMOVUPS      512(AX), Y6
 	VMOVUPS      704(AX), Y7
@@ -1082,14 +1440,14 @@ loop50:
 	VSUBPS       Y12, Y11, Y11
 	VADDPS       Y6, Y7, Y8
 	VSUBPS       Y6, Y7, Y7
+	LEAQ         (CX)(R8*1), DX
+	LEAQ         (DX)(DI*1), BX
 	VMOVUPS      Y5, (DX)
 	VMOVUPS      Y9, (DX)(DI*1)
 	VMOVUPS      Y11, (DX)(DI*2)
 	VMOVUPS      Y8, (BX)(DI*2)
 	VMOVUPS      Y7, (DX)(DI*4)
 	VMOVUPS      Y10, (BX)(DI*4)
-	ADDQ         SI, DX
-	LEAQ         (DX)(DI*1), BX
 	VMOVUPS      352(AX), Y5
 	VMOVUPS      544(AX), Y6
 	VMOVUPS      736(AX), Y7
@@ -1112,14 +1470,14 @@ loop50:
 	VSUBPS       Y12, Y11, Y11
 	VADDPS       Y6, Y7, Y8
 	VSUBPS       Y6, Y7, Y7
+	ADDQ         SI, DX
+	LEAQ         (DX)(DI*1), BX
 	VMOVUPS      Y5, (DX)
 	VMOVUPS      Y9, (DX)(DI*1)
 	VMOVUPS      Y11, (DX)(DI*2)
 	VMOVUPS      Y8, (BX)(DI*2)
 	VMOVUPS      Y7, (DX)(DI*4)
 	VMOVUPS      Y10, (BX)(DI*4)
-	ADDQ         SI, DX
-	LEAQ         (DX)(DI*1), BX
 	VMOVUPS      384(AX), Y5
 	VMOVUPS      576(AX), Y6
 	VMOVUPS      768(AX), Y7
@@ -1142,14 +1500,14 @@ loop50:
 	VSUBPS       Y12, Y11, Y11
 	VADDPS       Y6, Y7, Y8
 	VSUBPS       Y6, Y7, Y7
+	ADDQ         SI, DX
+	LEAQ         (DX)(DI*1), BX
 	VMOVUPS      Y5, (DX)
 	VMOVUPS      Y9, (DX)(DI*1)
 	VMOVUPS      Y11, (DX)(DI*2)
 	VMOVUPS      Y8, (BX)(DI*2)
 	VMOVUPS      Y7, (DX)(DI*4)
 	VMOVUPS      Y10, (BX)(DI*4)
-	ADDQ         SI, DX
-	LEAQ         (DX)(DI*1), BX
 	VMOVUPS      416(AX), Y5
 	VMOVUPS      608(AX), Y6
 	VMOVUPS      800(AX), Y7
@@ -1172,14 +1530,14 @@ loop50:
 	VSUBPS       Y12, Y11, Y11
 	VADDPS       Y6, Y7, Y8
 	VSUBPS       Y6, Y7, Y7
+	ADDQ         SI, DX
+	LEAQ         (DX)(DI*1), BX
 	VMOVUPS      Y5, (DX)
 	VMOVUPS      Y9, (DX)(DI*1)
 	VMOVUPS      Y11, (DX)(DI*2)
 	VMOVUPS      Y8, (BX)(DI*2)
 	VMOVUPS      Y7, (DX)(DI*4)
 	VMOVUPS      Y10, (BX)(DI*4)
-	ADDQ         SI, DX
-	LEAQ         (DX)(DI*1), BX
 	VMOVUPS      448(AX), Y5
 	VMOVUPS      640(AX), Y6
 	VMOVUPS      832(AX), Y7
@@ -1202,14 +1560,14 @@ loop50:
 	VSUBPS       Y12, Y11, Y11
 	VADDPS       Y6, Y7, Y8
 	VSUBPS       Y6, Y7, Y7
+	ADDQ         SI, DX
+	LEAQ         (DX)(DI*1), BX
 	VMOVUPS      Y5, (DX)
 	VMOVUPS      Y9, (DX)(DI*1)
 	VMOVUPS      Y11, (DX)(DI*2)
 	VMOVUPS      Y8, (BX)(DI*2)
 	VMOVUPS      Y7, (DX)(DI*4)
 	VMOVUPS      Y10, (BX)(DI*4)
-	ADDQ         SI, DX
-	LEAQ         (DX)(DI*1), BX
 	VMOVUPS      480(AX), Y5
 	VMOVUPS      672(AX), Y6
 	VMOVUPS      864(AX), Y7
@@ -1232,6 +1590,8 @@ loop50:
 	VSUBPS       Y12, Y11, Y11
 	VADDPS       Y6, Y7, Y8
 	VSUBPS       Y6, Y7, Y7
+	ADDQ         SI, DX
+	LEAQ         (DX)(DI*1), BX
 	VMOVUPS      Y5, (DX)
 	VMOVUPS      Y9, (DX)(DI*1)
 	VMOVUPS      Y11, (DX)(DI*2)
@@ -1240,9 +1600,9 @@ loop50:
 	VMOVUPS      Y10, (BX)(DI*4)
 	ADDQ         $+32, R8
 	CMPQ         R8, R9
-	JLE          loop50
+	JLE          loop76
 
-half51:
+half77:
 	VZEROUPPER
 	RET
 
@@ -1309,9 +1669,9 @@ TEXT ·winogradOutput4(SB), NOSPLIT, $0-104
 	MOVQ         channels+64(FP), R8
 	XORQ         DI, DI
 	SUBQ         $+32, R8
-	JLT          half54
+	JLT          half80
 
-loop53:
+loop79:
 	MOVQ        tmp+56(FP), R9
 	LEAQ        (AX)(DI*1), CX
 	LEAQ        (CX)(SI*1), DX
@@ -1472,62 +1832,62 @@ loop53:
 	VFMADD231PS Y2, Y6, Y10
 	MOVQ        scale+72(FP), R10
 	TESTQ       R10, R10
-	JZ          noscale57
+	JZ          noscale83
 	VMOVUPS     (R10)(DI*1), Y6
 	VMULPS      Y6, Y4, Y4
 	VMULPS      Y6, Y5, Y5
 	VMULPS      Y6, Y10, Y10
 	VMULPS      Y6, Y9, Y9
 
-noscale57:
+noscale83:
 	MOVQ    shift+80(FP), R10
 	TESTQ   R10, R10
-	JZ      noshift58
+	JZ      noshift84
 	VMOVUPS (R10)(DI*1), Y6
 	VADDPS  Y6, Y4, Y4
 	VADDPS  Y6, Y5, Y5
 	VADDPS  Y6, Y10, Y10
 	VADDPS  Y6, Y9, Y9
 
-noshift58:
+noshift84:
 	MOVQ   res+88(FP), R10
 	TESTQ  R10, R10
-	JZ     nores59
+	JZ     nores85
 	MOVQ   pixel+32(FP), R11
 	MOVQ   right+48(FP), R12
 	LEAQ   (R10)(CX*1), R10
 	VADDPS (R10), Y4, Y4
 	CMPQ   R12, $+2
-	JLT    pixels60
+	JLT    pixels86
 	VADDPS (R10)(R11*1), Y5, Y5
 	CMPQ   R12, $+3
-	JLT    pixels60
+	JLT    pixels86
 	VADDPS (R10)(R11*2), Y10, Y10
 	CMPQ   R12, $+4
-	JLT    pixels60
+	JLT    pixels86
 	ADDQ   R11, R10
 	VADDPS (R10)(R11*2), Y9, Y9
 
-pixels60:
-nores59:
+pixels86:
+nores85:
 	MOVQ act+96(FP), R10
 	CMPQ R10, $+1
-	JEQ  act63
+	JEQ  act89
 	CMPQ R10, $+2
-	JEQ  act64
+	JEQ  act90
 	CMPQ R10, $+3
-	JEQ  act65
-	JMP  acted61
+	JEQ  act91
+	JMP  acted87
 
-act63:
+act89:
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
 	VMAXPS Y6, Y10, Y10
 	VMAXPS Y6, Y9, Y9
-	JMP    acted61
+	JMP    acted87
 
-act64:
+act90:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -1552,9 +1912,9 @@ act64:
 	VMINPS       Y7, Y8, Y7
 	VMULPS       Y11, Y7, Y7
 	VMULPS       Y7, Y9, Y9
-	JMP          acted61
+	JMP          acted87
 
-act65:
+act91:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -1580,7 +1940,7 @@ act65:
 	VMULPS       Y11, Y7, Y7
 	VMOVAPS      Y7, Y9
 
-acted61:
+acted87:
 	MOVQ       y+16(FP), R10
 	MOVQ       pixel+32(FP), R11
 	LEAQ       (R10)(R11*4), R11
@@ -1589,35 +1949,35 @@ acted61:
 	LEAQ       (R11)(CX*1), R11
 	PREFETCHT0 (R11)
 	CMPQ       R13, $+2
-	JLT        pixels66
+	JLT        pixels92
 	PREFETCHT0 (R11)(R12*1)
 	CMPQ       R13, $+3
-	JLT        pixels66
+	JLT        pixels92
 	PREFETCHT0 (R11)(R12*2)
 	CMPQ       R13, $+4
-	JLT        pixels66
+	JLT        pixels92
 	ADDQ       R12, R11
 	PREFETCHT0 (R11)(R12*2)
 
-pixels66:
+pixels92:
 	MOVQ    pixel+32(FP), R11
 	MOVQ    right+48(FP), R12
 	LEAQ    (R10)(CX*1), R10
 	VMOVUPS Y4, (R10)
 	CMPQ    R12, $+2
-	JLT     pixels67
+	JLT     pixels93
 	VMOVUPS Y5, (R10)(R11*1)
 	CMPQ    R12, $+3
-	JLT     pixels67
+	JLT     pixels93
 	VMOVUPS Y10, (R10)(R11*2)
 	CMPQ    R12, $+4
-	JLT     pixels67
+	JLT     pixels93
 	ADDQ    R11, R10
 	VMOVUPS Y9, (R10)(R11*2)
 
-pixels67:
+pixels93:
 	CMPQ        DX, $+2
-	JLT         tile56
+	JLT         tile82
 	ADDQ        row+24(FP), CX
 	VMOVUPS     512(R9), Y4
 	VMOVUPS     544(R9), Y5
@@ -1638,62 +1998,62 @@ pixels67:
 	VFMADD231PS Y2, Y6, Y10
 	MOVQ        scale+72(FP), R10
 	TESTQ       R10, R10
-	JZ          noscale68
+	JZ          noscale94
 	VMOVUPS     (R10)(DI*1), Y6
 	VMULPS      Y6, Y4, Y4
 	VMULPS      Y6, Y5, Y5
 	VMULPS      Y6, Y10, Y10
 	VMULPS      Y6, Y9, Y9
 
-noscale68:
+noscale94:
 	MOVQ    shift+80(FP), R10
 	TESTQ   R10, R10
-	JZ      noshift69
+	JZ      noshift95
 	VMOVUPS (R10)(DI*1), Y6
 	VADDPS  Y6, Y4, Y4
 	VADDPS  Y6, Y5, Y5
 	VADDPS  Y6, Y10, Y10
 	VADDPS  Y6, Y9, Y9
 
-noshift69:
+noshift95:
 	MOVQ   res+88(FP), R10
 	TESTQ  R10, R10
-	JZ     nores70
+	JZ     nores96
 	MOVQ   pixel+32(FP), R11
 	MOVQ   right+48(FP), R12
 	LEAQ   (R10)(CX*1), R10
 	VADDPS (R10), Y4, Y4
 	CMPQ   R12, $+2
-	JLT    pixels71
+	JLT    pixels97
 	VADDPS (R10)(R11*1), Y5, Y5
 	CMPQ   R12, $+3
-	JLT    pixels71
+	JLT    pixels97
 	VADDPS (R10)(R11*2), Y10, Y10
 	CMPQ   R12, $+4
-	JLT    pixels71
+	JLT    pixels97
 	ADDQ   R11, R10
 	VADDPS (R10)(R11*2), Y9, Y9
 
-pixels71:
-nores70:
+pixels97:
+nores96:
 	MOVQ act+96(FP), R10
 	CMPQ R10, $+1
-	JEQ  act74
+	JEQ  act100
 	CMPQ R10, $+2
-	JEQ  act75
+	JEQ  act101
 	CMPQ R10, $+3
-	JEQ  act76
-	JMP  acted72
+	JEQ  act102
+	JMP  acted98
 
-act74:
+act100:
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
 	VMAXPS Y6, Y10, Y10
 	VMAXPS Y6, Y9, Y9
-	JMP    acted72
+	JMP    acted98
 
-act75:
+act101:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -1718,9 +2078,9 @@ act75:
 	VMINPS       Y7, Y8, Y7
 	VMULPS       Y11, Y7, Y7
 	VMULPS       Y7, Y9, Y9
-	JMP          acted72
+	JMP          acted98
 
-act76:
+act102:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -1746,7 +2106,7 @@ act76:
 	VMULPS       Y11, Y7, Y7
 	VMOVAPS      Y7, Y9
 
-acted72:
+acted98:
 	MOVQ       y+16(FP), R10
 	MOVQ       pixel+32(FP), R11
 	LEAQ       (R10)(R11*4), R11
@@ -1755,35 +2115,35 @@ acted72:
 	LEAQ       (R11)(CX*1), R11
 	PREFETCHT0 (R11)
 	CMPQ       R13, $+2
-	JLT        pixels77
+	JLT        pixels103
 	PREFETCHT0 (R11)(R12*1)
 	CMPQ       R13, $+3
-	JLT        pixels77
+	JLT        pixels103
 	PREFETCHT0 (R11)(R12*2)
 	CMPQ       R13, $+4
-	JLT        pixels77
+	JLT        pixels103
 	ADDQ       R12, R11
 	PREFETCHT0 (R11)(R12*2)
 
-pixels77:
+pixels103:
 	MOVQ    pixel+32(FP), R11
 	MOVQ    right+48(FP), R12
 	LEAQ    (R10)(CX*1), R10
 	VMOVUPS Y4, (R10)
 	CMPQ    R12, $+2
-	JLT     pixels78
+	JLT     pixels104
 	VMOVUPS Y5, (R10)(R11*1)
 	CMPQ    R12, $+3
-	JLT     pixels78
+	JLT     pixels104
 	VMOVUPS Y10, (R10)(R11*2)
 	CMPQ    R12, $+4
-	JLT     pixels78
+	JLT     pixels104
 	ADDQ    R11, R10
 	VMOVUPS Y9, (R10)(R11*2)
 
-pixels78:
+pixels104:
 	CMPQ        DX, $+3
-	JLT         tile56
+	JLT         tile82
 	ADDQ        row+24(FP), CX
 	VMOVUPS     704(R9), Y4
 	VMOVUPS     736(R9), Y5
@@ -1804,62 +2164,62 @@ pixels78:
 	VFMADD231PS Y2, Y6, Y10
 	MOVQ        scale+72(FP), R10
 	TESTQ       R10, R10
-	JZ          noscale79
+	JZ          noscale105
 	VMOVUPS     (R10)(DI*1), Y6
 	VMULPS      Y6, Y4, Y4
 	VMULPS      Y6, Y5, Y5
 	VMULPS      Y6, Y10, Y10
 	VMULPS      Y6, Y9, Y9
 
-noscale79:
+noscale105:
 	MOVQ    shift+80(FP), R10
 	TESTQ   R10, R10
-	JZ      noshift80
+	JZ      noshift106
 	VMOVUPS (R10)(DI*1), Y6
 	VADDPS  Y6, Y4, Y4
 	VADDPS  Y6, Y5, Y5
 	VADDPS  Y6, Y10, Y10
 	VADDPS  Y6, Y9, Y9
 
-noshift80:
+noshift106:
 	MOVQ   res+88(FP), R10
 	TESTQ  R10, R10
-	JZ     nores81
+	JZ     nores107
 	MOVQ   pixel+32(FP), R11
 	MOVQ   right+48(FP), R12
 	LEAQ   (R10)(CX*1), R10
 	VADDPS (R10), Y4, Y4
 	CMPQ   R12, $+2
-	JLT    pixels82
+	JLT    pixels108
 	VADDPS (R10)(R11*1), Y5, Y5
 	CMPQ   R12, $+3
-	JLT    pixels82
+	JLT    pixels108
 	VADDPS (R10)(R11*2), Y10, Y10
 	CMPQ   R12, $+4
-	JLT    pixels82
+	JLT    pixels108
 	ADDQ   R11, R10
 	VADDPS (R10)(R11*2), Y9, Y9
 
-pixels82:
-nores81:
+pixels108:
+nores107:
 	MOVQ act+96(FP), R10
 	CMPQ R10, $+1
-	JEQ  act85
+	JEQ  act111
 	CMPQ R10, $+2
-	JEQ  act86
+	JEQ  act112
 	CMPQ R10, $+3
-	JEQ  act87
-	JMP  acted83
+	JEQ  act113
+	JMP  acted109
 
-act85:
+act111:
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
 	VMAXPS Y6, Y10, Y10
 	VMAXPS Y6, Y9, Y9
-	JMP    acted83
+	JMP    acted109
 
-act86:
+act112:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -1884,9 +2244,9 @@ act86:
 	VMINPS       Y7, Y8, Y7
 	VMULPS       Y11, Y7, Y7
 	VMULPS       Y7, Y9, Y9
-	JMP          acted83
+	JMP          acted109
 
-act87:
+act113:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -1912,7 +2272,7 @@ act87:
 	VMULPS       Y11, Y7, Y7
 	VMOVAPS      Y7, Y9
 
-acted83:
+acted109:
 	MOVQ       y+16(FP), R10
 	MOVQ       pixel+32(FP), R11
 	LEAQ       (R10)(R11*4), R11
@@ -1921,35 +2281,35 @@ acted83:
 	LEAQ       (R11)(CX*1), R11
 	PREFETCHT0 (R11)
 	CMPQ       R13, $+2
-	JLT        pixels88
+	JLT        pixels114
 	PREFETCHT0 (R11)(R12*1)
 	CMPQ       R13, $+3
-	JLT        pixels88
+	JLT        pixels114
 	PREFETCHT0 (R11)(R12*2)
 	CMPQ       R13, $+4
-	JLT        pixels88
+	JLT        pixels114
 	ADDQ       R12, R11
 	PREFETCHT0 (R11)(R12*2)
 
-pixels88:
+pixels114:
 	MOVQ    pixel+32(FP), R11
 	MOVQ    right+48(FP), R12
 	LEAQ    (R10)(CX*1), R10
 	VMOVUPS Y4, (R10)
 	CMPQ    R12, $+2
-	JLT     pixels89
+	JLT     pixels115
 	VMOVUPS Y5, (R10)(R11*1)
 	CMPQ    R12, $+3
-	JLT     pixels89
+	JLT     pixels115
 	VMOVUPS Y10, (R10)(R11*2)
 	CMPQ    R12, $+4
-	JLT     pixels89
+	JLT     pixels115
 	ADDQ    R11, R10
 	VMOVUPS Y9, (R10)(R11*2)
 
-pixels89:
+pixels115:
 	CMPQ        DX, $+4
-	JLT         tile56
+	JLT         tile82
 	ADDQ        row+24(FP), CX
 	VMOVUPS     896(R9), Y4
 	VMOVUPS     928(R9), Y5
@@ -1970,62 +2330,62 @@ pixels89:
 	VFMADD231PS Y2, Y6, Y10
 	MOVQ        scale+72(FP), DX
 	TESTQ       DX, DX
-	JZ          noscale90
+	JZ          noscale116
 	VMOVUPS     (DX)(DI*1), Y6
 	VMULPS      Y6, Y4, Y4
 	VMULPS      Y6, Y5, Y5
 	VMULPS      Y6, Y10, Y10
 	VMULPS      Y6, Y9, Y9
 
-noscale90:
+noscale116:
 	MOVQ    shift+80(FP), DX
 	TESTQ   DX, DX
-	JZ      noshift91
+	JZ      noshift117
 	VMOVUPS (DX)(DI*1), Y6
 	VADDPS  Y6, Y4, Y4
 	VADDPS  Y6, Y5, Y5
 	VADDPS  Y6, Y10, Y10
 	VADDPS  Y6, Y9, Y9
 
-noshift91:
+noshift117:
 	MOVQ   res+88(FP), DX
 	TESTQ  DX, DX
-	JZ     nores92
+	JZ     nores118
 	MOVQ   pixel+32(FP), R9
 	MOVQ   right+48(FP), R10
 	LEAQ   (DX)(CX*1), DX
 	VADDPS (DX), Y4, Y4
 	CMPQ   R10, $+2
-	JLT    pixels93
+	JLT    pixels119
 	VADDPS (DX)(R9*1), Y5, Y5
 	CMPQ   R10, $+3
-	JLT    pixels93
+	JLT    pixels119
 	VADDPS (DX)(R9*2), Y10, Y10
 	CMPQ   R10, $+4
-	JLT    pixels93
+	JLT    pixels119
 	ADDQ   R9, DX
 	VADDPS (DX)(R9*2), Y9, Y9
 
-pixels93:
-nores92:
+pixels119:
+nores118:
 	MOVQ act+96(FP), DX
 	CMPQ DX, $+1
-	JEQ  act96
+	JEQ  act122
 	CMPQ DX, $+2
-	JEQ  act97
+	JEQ  act123
 	CMPQ DX, $+3
-	JEQ  act98
-	JMP  acted94
+	JEQ  act124
+	JMP  acted120
 
-act96:
+act122:
 	VXORPS Y6, Y6, Y6
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
 	VMAXPS Y6, Y10, Y10
 	VMAXPS Y6, Y9, Y9
-	JMP    acted94
+	JMP    acted120
 
-act97:
+act123:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -2050,9 +2410,9 @@ act97:
 	VMINPS       Y7, Y8, Y7
 	VMULPS       Y11, Y7, Y7
 	VMULPS       Y7, Y9, Y9
-	JMP          acted94
+	JMP          acted120
 
-act98:
+act124:
 	VXORPS       Y6, Y6, Y6
 	VBROADCASTSS splat0<>+0(SB), Y7
 	VBROADCASTSS splat1<>+0(SB), Y8
@@ -2078,7 +2438,7 @@ act98:
 	VMULPS       Y11, Y7, Y7
 	VMOVAPS      Y7, Y9
 
-acted94:
+acted120:
 	MOVQ       y+16(FP), DX
 	MOVQ       pixel+32(FP), R9
 	LEAQ       (DX)(R9*4), R9
@@ -2087,39 +2447,1033 @@ acted94:
 	LEAQ       (R9)(CX*1), R9
 	PREFETCHT0 (R9)
 	CMPQ       R11, $+2
-	JLT        pixels99
+	JLT        pixels125
 	PREFETCHT0 (R9)(R10*1)
 	CMPQ       R11, $+3
-	JLT        pixels99
+	JLT        pixels125
 	PREFETCHT0 (R9)(R10*2)
 	CMPQ       R11, $+4
-	JLT        pixels99
+	JLT        pixels125
 	ADDQ       R10, R9
 	PREFETCHT0 (R9)(R10*2)
 
-pixels99:
+pixels125:
 	MOVQ    pixel+32(FP), R9
 	MOVQ    right+48(FP), R10
 	LEAQ    (DX)(CX*1), CX
 	VMOVUPS Y4, (CX)
 	CMPQ    R10, $+2
-	JLT     pixels100
+	JLT     pixels126
 	VMOVUPS Y5, (CX)(R9*1)
 	CMPQ    R10, $+3
-	JLT     pixels100
+	JLT     pixels126
 	VMOVUPS Y10, (CX)(R9*2)
 	CMPQ    R10, $+4
-	JLT     pixels100
+	JLT     pixels126
 	ADDQ    R9, CX
 	VMOVUPS Y9, (CX)(R9*2)
 
-pixels100:
-tile56:
+pixels126:
+tile82:
 	ADDQ $+32, DI
 	CMPQ DI, R8
-	JLE  loop53
+	JLE  loop79
 
-half54:
+half80:
+	VZEROUPPER
+	RET
+
+// func winogradOutputFew4(v *float32, u *float32, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·winogradOutputFew4(SB), NOSPLIT, $0-104
+	VBROADCASTSS splat3<>+0(SB), Y0
+	VBROADCASTSS splat4<>+0(SB), Y1
+	VBROADCASTSS splat5<>+0(SB), Y2
+	VBROADCASTSS splat6<>+0(SB), Y3
+	MOVQ         v+0(FP), AX
+	MOVQ         u+8(FP), CX
+	MOVQ         channels+64(FP), BX
+	XORQ         DX, DX
+	SUBQ         $+32, BX
+	JLT          half128
+
+loop127:
+	MOVQ         tmp+56(FP), SI
+	VBROADCASTSS (AX), Y4
+	VMULPS       (CX)(DX*1), Y4, Y4
+	VBROADCASTSS 4(AX), Y5
+	VFMADD231PS  64(CX)(DX*1), Y5, Y4
+	VBROADCASTSS 8(AX), Y5
+	VFMADD231PS  128(CX)(DX*1), Y5, Y4
+	VBROADCASTSS 96(AX), Y5
+	VMULPS       1152(CX)(DX*1), Y5, Y5
+	VBROADCASTSS 100(AX), Y6
+	VFMADD231PS  1216(CX)(DX*1), Y6, Y5
+	VBROADCASTSS 104(AX), Y6
+	VFMADD231PS  1280(CX)(DX*1), Y6, Y5
+	VBROADCASTSS 192(AX), Y6
+	VMULPS       2304(CX)(DX*1), Y6, Y6
+	VBROADCASTSS 196(AX), Y7
+	VFMADD231PS  2368(CX)(DX*1), Y7, Y6
+	VBROADCASTSS 200(AX), Y7
+	VFMADD231PS  2432(CX)(DX*1), Y7, Y6
+	VBROADCASTSS 288(AX), Y7
+	VMULPS       3456(CX)(DX*1), Y7, Y7
+	VBROADCASTSS 292(AX), Y8
+	VFMADD231PS  3520(CX)(DX*1), Y8, Y7
+	VBROADCASTSS 296(AX), Y8
+	VFMADD231PS  3584(CX)(DX*1), Y8, Y7
+	VBROADCASTSS 384(AX), Y8
+	VMULPS       4608(CX)(DX*1), Y8, Y8
+	VBROADCASTSS 388(AX), Y9
+	VFMADD231PS  4672(CX)(DX*1), Y9, Y8
+	VBROADCASTSS 392(AX), Y9
+	VFMADD231PS  4736(CX)(DX*1), Y9, Y8
+	VBROADCASTSS 480(AX), Y9
+	VMULPS       5760(CX)(DX*1), Y9, Y9
+	VBROADCASTSS 484(AX), Y10
+	VFMADD231PS  5824(CX)(DX*1), Y10, Y9
+	VBROADCASTSS 488(AX), Y10
+	VFMADD231PS  5888(CX)(DX*1), Y10, Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y5
+	VADDPS       Y8, Y7, Y6
+	VSUBPS       Y8, Y7, Y7
+	VFMADD231PS  Y2, Y10, Y4
+	VFMADD231PS  Y0, Y5, Y9
+	VMULPS       Y3, Y10, Y10
+	VADDPS       Y7, Y5, Y5
+	VFMADD231PS  Y3, Y6, Y4
+	VFMADD231PS  Y1, Y7, Y9
+	VFMADD231PS  Y2, Y6, Y10
+	VMOVUPS      Y4, 320(SI)
+	VMOVUPS      Y5, 512(SI)
+	VMOVUPS      Y10, 704(SI)
+	VMOVUPS      Y9, 896(SI)
+	VBROADCASTSS 16(AX), Y4
+	VMULPS       192(CX)(DX*1), Y4, Y4
+	VBROADCASTSS 20(AX), Y5
+	VFMADD231PS  256(CX)(DX*1), Y5, Y4
+	VBROADCASTSS 24(AX), Y5
+	VFMADD231PS  320(CX)(DX*1), Y5, Y4
+	VBROADCASTSS 112(AX), Y5
+	VMULPS       1344(CX)(DX*1), Y5, Y5
+	VBROADCASTSS 116(AX), Y6
+	VFMADD231PS  1408(CX)(DX*1), Y6, Y5
+	VBROADCASTSS 120(AX), Y6
+	VFMADD231PS  1472(CX)(DX*1), Y6, Y5
+	VBROADCASTSS 208(AX), Y6
+	VMULPS       2496(CX)(DX*1), Y6, Y6
+	VBROADCASTSS 212(AX), Y7
+	VFMADD231PS  2560(CX)(DX*1), Y7, Y6
+	VBROADCASTSS 216(AX), Y7
+	VFMADD231PS  2624(CX)(DX*1), Y7, Y6
+	VBROADCASTSS 304(AX), Y7
+	VMULPS       3648(CX)(DX*1), Y7, Y7
+	VBROADCASTSS 308(AX), Y8
+	VFMADD231PS  3712(CX)(DX*1), Y8, Y7
+	VBROADCASTSS 312(AX), Y8
+	VFMADD231PS  3776(CX)(DX*1), Y8, Y7
+	VBROADCASTSS 400(AX), Y8
+	VMULPS       4800(CX)(DX*1), Y8, Y8
+	VBROADCASTSS 404(AX), Y9
+	VFMADD231PS  4864(CX)(DX*1), Y9, Y8
+	VBROADCASTSS 408(AX), Y9
+	VFMADD231PS  4928(CX)(DX*1), Y9, Y8
+	VBROADCASTSS 496(AX), Y9
+	VMULPS       5952(CX)(DX*1), Y9, Y9
+	VBROADCASTSS 500(AX), Y10
+	VFMADD231PS  6016(CX)(DX*1), Y10, Y9
+	VBROADCASTSS 504(AX), Y10
+	VFMADD231PS  6080(CX)(DX*1), Y10, Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y5
+	VADDPS       Y8, Y7, Y6
+	VSUBPS       Y8, Y7, Y7
+	VFMADD231PS  Y2, Y10, Y4
+	VFMADD231PS  Y0, Y5, Y9
+	VMULPS       Y3, Y10, Y10
+	VADDPS       Y7, Y5, Y5
+	VFMADD231PS  Y3, Y6, Y4
+	VFMADD231PS  Y1, Y7, Y9
+	VFMADD231PS  Y2, Y6, Y10
+	VMOVUPS      Y4, 352(SI)
+	VMOVUPS      Y5, 544(SI)
+	VMOVUPS      Y10, 736(SI)
+	VMOVUPS      Y9, 928(SI)
+	VBROADCASTSS 32(AX), Y4
+	VMULPS       384(CX)(DX*1), Y4, Y4
+	VBROADCASTSS 36(AX), Y5
+	VFMADD231PS  448(CX)(DX*1), Y5, Y4
+	VBROADCASTSS 40(AX), Y5
+	VFMADD231PS  512(CX)(DX*1), Y5, Y4
+	VBROADCASTSS 128(AX), Y5
+	VMULPS       1536(CX)(DX*1), Y5, Y5
+	VBROADCASTSS 132(AX), Y6
+	VFMADD231PS  1600(CX)(DX*1), Y6, Y5
+	VBROADCASTSS 136(AX), Y6
+	VFMADD231PS  1664(CX)(DX*1), Y6, Y5
+	VBROADCASTSS 224(AX), Y6
+	VMULPS       2688(CX)(DX*1), Y6, Y6
+	VBROADCASTSS 228(AX), Y7
+	VFMADD231PS  2752(CX)(DX*1), Y7, Y6
+	VBROADCASTSS 232(AX), Y7
+	VFMADD231PS  2816(CX)(DX*1), Y7, Y6
+	VBROADCASTSS 320(AX), Y7
+	VMULPS       3840(CX)(DX*1), Y7, Y7
+	VBROADCASTSS 324(AX), Y8
+	VFMADD231PS  3904(CX)(DX*1), Y8, Y7
+	VBROADCASTSS 328(AX), Y8
+	VFMADD231PS  3968(CX)(DX*1), Y8, Y7
+	VBROADCASTSS 416(AX), Y8
+	VMULPS       4992(CX)(DX*1), Y8, Y8
+	VBROADCASTSS 420(AX), Y9
+	VFMADD231PS  5056(CX)(DX*1), Y9, Y8
+	VBROADCASTSS 424(AX), Y9
+	VFMADD231PS  5120(CX)(DX*1), Y9, Y8
+	VBROADCASTSS 512(AX), Y9
+	VMULPS       6144(CX)(DX*1), Y9, Y9
+	VBROADCASTSS 516(AX), Y10
+	VFMADD231PS  6208(CX)(DX*1), Y10, Y9
+	VBROADCASTSS 520(AX), Y10
+	VFMADD231PS  6272(CX)(DX*1), Y10, Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y5
+	VADDPS       Y8, Y7, Y6
+	VSUBPS       Y8, Y7, Y7
+	VFMADD231PS  Y2, Y10, Y4
+	VFMADD231PS  Y0, Y5, Y9
+	VMULPS       Y3, Y10, Y10
+	VADDPS       Y7, Y5, Y5
+	VFMADD231PS  Y3, Y6, Y4
+	VFMADD231PS  Y1, Y7, Y9
+	VFMADD231PS  Y2, Y6, Y10
+	VMOVUPS      Y4, 384(SI)
+	VMOVUPS      Y5, 576(SI)
+	VMOVUPS      Y10, 768(SI)
+	VMOVUPS      Y9, 960(SI)
+	VBROADCASTSS 48(AX), Y4
+	VMULPS       576(CX)(DX*1), Y4, Y4
+	VBROADCASTSS 52(AX), Y5
+	VFMADD231PS  640(CX)(DX*1), Y5, Y4
+	VBROADCASTSS 56(AX), Y5
+	VFMADD231PS  704(CX)(DX*1), Y5, Y4
+	VBROADCASTSS 144(AX), Y5
+	VMULPS       1728(CX)(DX*1), Y5, Y5
+	VBROADCASTSS 148(AX), Y6
+	VFMADD231PS  1792(CX)(DX*1), Y6, Y5
+	VBROADCASTSS 152(AX), Y6
+	VFMADD231PS  1856(CX)(DX*1), Y6, Y5
+	VBROADCASTSS 240(AX), Y6
+	VMULPS       2880(CX)(DX*1), Y6, Y6
+	VBROADCASTSS 244(AX), Y7
+	VFMADD231PS  2944(CX)(DX*1), Y7, Y6
+	VBROADCASTSS 248(AX), Y7
+	VFMADD231PS  3008(CX)(DX*1), Y7, Y6
+	VBROADCASTSS 336(AX), Y7
+	VMULPS       4032(CX)(DX*1), Y7, Y7
+	VBROADCASTSS 340(AX), Y8
+	VFMADD231PS  4096(CX)(DX*1), Y8, Y7
+	VBROADCASTSS 344(AX), Y8
+	VFMADD231PS  4160(CX)(DX*1), Y8, Y7
+	VBROADCASTSS 432(AX), Y8
+	VMULPS       5184(CX)(DX*1), Y8, Y8
+	VBROADCASTSS 436(AX), Y9
+	VFMADD231PS  5248(CX)(DX*1), Y9, Y8
+	VBROADCASTSS 440(AX), Y9
+	VFMADD231PS  5312(CX)(DX*1), Y9, Y8
+	VBROADCASTSS 528(AX), Y9
+	VMULPS       6336(CX)(DX*1), Y9, Y9
+	VBROADCASTSS 532(AX), Y10
+	VFMADD231PS  6400(CX)(DX*1), Y10, Y9
+	VBROADCASTSS 536(AX), Y10
+	VFMADD231PS  6464(CX)(DX*1), Y10, Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y5
+	VADDPS       Y8, Y7, Y6
+	VSUBPS       Y8, Y7, Y7
+	VFMADD231PS  Y2, Y10, Y4
+	VFMADD231PS  Y0, Y5, Y9
+	VMULPS       Y3, Y10, Y10
+	VADDPS       Y7, Y5, Y5
+	VFMADD231PS  Y3, Y6, Y4
+	VFMADD231PS  Y1, Y7, Y9
+	VFMADD231PS  Y2, Y6, Y10
+	VMOVUPS      Y4, 416(SI)
+	VMOVUPS      Y5, 608(SI)
+	VMOVUPS      Y10, 800(SI)
+	VMOVUPS      Y9, 992(SI)
+	VBROADCASTSS 64(AX), Y4
+	VMULPS       768(CX)(DX*1), Y4, Y4
+	VBROADCASTSS 68(AX), Y5
+	VFMADD231PS  832(CX)(DX*1), Y5, Y4
+	VBROADCASTSS 72(AX), Y5
+	VFMADD231PS  896(CX)(DX*1), Y5, Y4
+	VBROADCASTSS 160(AX), Y5
+	VMULPS       1920(CX)(DX*1), Y5, Y5
+	VBROADCASTSS 164(AX), Y6
+	VFMADD231PS  1984(CX)(DX*1), Y6, Y5
+	VBROADCASTSS 168(AX), Y6
+	VFMADD231PS  2048(CX)(DX*1), Y6, Y5
+	VBROADCASTSS 256(AX), Y6
+	VMULPS       3072(CX)(DX*1), Y6, Y6
+	VBROADCASTSS 260(AX), Y7
+	VFMADD231PS  3136(CX)(DX*1), Y7, Y6
+	VBROADCASTSS 264(AX), Y7
+	VFMADD231PS  3200(CX)(DX*1), Y7, Y6
+	VBROADCASTSS 352(AX), Y7
+	VMULPS       4224(CX)(DX*1), Y7, Y7
+	VBROADCASTSS 356(AX), Y8
+	VFMADD231PS  4288(CX)(DX*1), Y8, Y7
+	VBROADCASTSS 360(AX), Y8
+	VFMADD231PS  4352(CX)(DX*1), Y8, Y7
+	VBROADCASTSS 448(AX), Y8
+	VMULPS       5376(CX)(DX*1), Y8, Y8
+	VBROADCASTSS 452(AX), Y9
+	VFMADD231PS  5440(CX)(DX*1), Y9, Y8
+	VBROADCASTSS 456(AX), Y9
+	VFMADD231PS  5504(CX)(DX*1), Y9, Y8
+	VBROADCASTSS 544(AX), Y9
+	VMULPS       6528(CX)(DX*1), Y9, Y9
+	VBROADCASTSS 548(AX), Y10
+	VFMADD231PS  6592(CX)(DX*1), Y10, Y9
+	VBROADCASTSS 552(AX), Y10
+	VFMADD231PS  6656(CX)(DX*1), Y10, Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y5
+	VADDPS       Y8, Y7, Y6
+	VSUBPS       Y8, Y7, Y7
+	VFMADD231PS  Y2, Y10, Y4
+	VFMADD231PS  Y0, Y5, Y9
+	VMULPS       Y3, Y10, Y10
+	VADDPS       Y7, Y5, Y5
+	VFMADD231PS  Y3, Y6, Y4
+	VFMADD231PS  Y1, Y7, Y9
+	VFMADD231PS  Y2, Y6, Y10
+	VMOVUPS      Y4, 448(SI)
+	VMOVUPS      Y5, 640(SI)
+	VMOVUPS      Y10, 832(SI)
+	VMOVUPS      Y9, 1024(SI)
+	VBROADCASTSS 80(AX), Y4
+	VMULPS       960(CX)(DX*1), Y4, Y4
+	VBROADCASTSS 84(AX), Y5
+	VFMADD231PS  1024(CX)(DX*1), Y5, Y4
+	VBROADCASTSS 88(AX), Y5
+	VFMADD231PS  1088(CX)(DX*1), Y5, Y4
+	VBROADCASTSS 176(AX), Y5
+	VMULPS       2112(CX)(DX*1), Y5, Y5
+	VBROADCASTSS 180(AX), Y6
+	VFMADD231PS  2176(CX)(DX*1), Y6, Y5
+	VBROADCASTSS 184(AX), Y6
+	VFMADD231PS  2240(CX)(DX*1), Y6, Y5
+	VBROADCASTSS 272(AX), Y6
+	VMULPS       3264(CX)(DX*1), Y6, Y6
+	VBROADCASTSS 276(AX), Y7
+	VFMADD231PS  3328(CX)(DX*1), Y7, Y6
+	VBROADCASTSS 280(AX), Y7
+	VFMADD231PS  3392(CX)(DX*1), Y7, Y6
+	VBROADCASTSS 368(AX), Y7
+	VMULPS       4416(CX)(DX*1), Y7, Y7
+	VBROADCASTSS 372(AX), Y8
+	VFMADD231PS  4480(CX)(DX*1), Y8, Y7
+	VBROADCASTSS 376(AX), Y8
+	VFMADD231PS  4544(CX)(DX*1), Y8, Y7
+	VBROADCASTSS 464(AX), Y8
+	VMULPS       5568(CX)(DX*1), Y8, Y8
+	VBROADCASTSS 468(AX), Y9
+	VFMADD231PS  5632(CX)(DX*1), Y9, Y8
+	VBROADCASTSS 472(AX), Y9
+	VFMADD231PS  5696(CX)(DX*1), Y9, Y8
+	VBROADCASTSS 560(AX), Y9
+	VMULPS       6720(CX)(DX*1), Y9, Y9
+	VBROADCASTSS 564(AX), Y10
+	VFMADD231PS  6784(CX)(DX*1), Y10, Y9
+	VBROADCASTSS 568(AX), Y10
+	VFMADD231PS  6848(CX)(DX*1), Y10, Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y5
+	VADDPS       Y8, Y7, Y6
+	VSUBPS       Y8, Y7, Y7
+	VFMADD231PS  Y2, Y10, Y4
+	VFMADD231PS  Y0, Y5, Y9
+	VMULPS       Y3, Y10, Y10
+	VADDPS       Y7, Y5, Y5
+	VFMADD231PS  Y3, Y6, Y4
+	VFMADD231PS  Y1, Y7, Y9
+	VFMADD231PS  Y2, Y6, Y10
+	VMOVUPS      Y4, 480(SI)
+	VMOVUPS      Y5, 672(SI)
+	VMOVUPS      Y10, 864(SI)
+	VMOVUPS      Y9, 1056(SI)
+	MOVQ         down+40(FP), R8
+	MOVQ         DX, DI
+	VMOVUPS      320(SI), Y4
+	VMOVUPS      352(SI), Y5
+	VMOVUPS      384(SI), Y6
+	VMOVUPS      416(SI), Y7
+	VMOVUPS      448(SI), Y8
+	VMOVUPS      480(SI), Y9
+	VADDPS       Y6, Y5, Y10
+	VSUBPS       Y6, Y5, Y5
+	VADDPS       Y8, Y7, Y6
+	VSUBPS       Y8, Y7, Y7
+	VFMADD231PS  Y2, Y10, Y4
+	VFMADD231PS  Y0, Y5, Y9
+	VMULPS       Y3, Y10, Y10
+	VADDPS       Y7, Y5, Y5
+	VFMADD231PS  Y3, Y6, Y4
+	VFMADD231PS  Y1, Y7, Y9
+	VFMADD231PS  Y2, Y6, Y10
+	MOVQ         scale+72(FP), R9
+	TESTQ        R9, R9
+	JZ           noscale131
+	VMOVUPS      (R9)(DX*1), Y6
+	VMULPS       Y6, Y4, Y4
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y6, Y10, Y10
+	VMULPS       Y6, Y9, Y9
+
+noscale131:
+	MOVQ    shift+80(FP), R9
+	TESTQ   R9, R9
+	JZ      noshift132
+	VMOVUPS (R9)(DX*1), Y6
+	VADDPS  Y6, Y4, Y4
+	VADDPS  Y6, Y5, Y5
+	VADDPS  Y6, Y10, Y10
+	VADDPS  Y6, Y9, Y9
+
+noshift132:
+	MOVQ   res+88(FP), R9
+	TESTQ  R9, R9
+	JZ     nores133
+	MOVQ   pixel+32(FP), R10
+	MOVQ   right+48(FP), R11
+	LEAQ   (R9)(DI*1), R9
+	VADDPS (R9), Y4, Y4
+	CMPQ   R11, $+2
+	JLT    pixels134
+	VADDPS (R9)(R10*1), Y5, Y5
+	CMPQ   R11, $+3
+	JLT    pixels134
+	VADDPS (R9)(R10*2), Y10, Y10
+	CMPQ   R11, $+4
+	JLT    pixels134
+	ADDQ   R10, R9
+	VADDPS (R9)(R10*2), Y9, Y9
+
+pixels134:
+nores133:
+	MOVQ act+96(FP), R9
+	CMPQ R9, $+1
+	JEQ  act137
+	CMPQ R9, $+2
+	JEQ  act138
+	CMPQ R9, $+3
+	JEQ  act139
+	JMP  acted135
+
+act137:
+	VXORPS Y6, Y6, Y6
+	VMAXPS Y6, Y4, Y4
+	VMAXPS Y6, Y5, Y5
+	VMAXPS Y6, Y10, Y10
+	VMAXPS Y6, Y9, Y9
+	JMP    acted135
+
+act138:
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS splat0<>+0(SB), Y7
+	VBROADCASTSS splat1<>+0(SB), Y8
+	VBROADCASTSS splat2<>+0(SB), Y11
+	VADDPS       Y7, Y4, Y12
+	VMAXPS       Y12, Y6, Y12
+	VMINPS       Y12, Y8, Y12
+	VMULPS       Y11, Y12, Y12
+	VMULPS       Y12, Y4, Y4
+	VADDPS       Y7, Y5, Y12
+	VMAXPS       Y12, Y6, Y12
+	VMINPS       Y12, Y8, Y12
+	VMULPS       Y11, Y12, Y12
+	VMULPS       Y12, Y5, Y5
+	VADDPS       Y7, Y10, Y12
+	VMAXPS       Y12, Y6, Y12
+	VMINPS       Y12, Y8, Y12
+	VMULPS       Y11, Y12, Y12
+	VMULPS       Y12, Y10, Y10
+	VADDPS       Y7, Y9, Y7
+	VMAXPS       Y7, Y6, Y7
+	VMINPS       Y7, Y8, Y7
+	VMULPS       Y11, Y7, Y7
+	VMULPS       Y7, Y9, Y9
+	JMP          acted135
+
+act139:
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS splat0<>+0(SB), Y7
+	VBROADCASTSS splat1<>+0(SB), Y8
+	VBROADCASTSS splat2<>+0(SB), Y11
+	VADDPS       Y7, Y4, Y4
+	VMAXPS       Y4, Y6, Y4
+	VMINPS       Y4, Y8, Y4
+	VMULPS       Y11, Y4, Y4
+	VMOVAPS      Y4, Y4
+	VADDPS       Y7, Y5, Y5
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y8, Y5
+	VMULPS       Y11, Y5, Y5
+	VMOVAPS      Y5, Y5
+	VADDPS       Y7, Y10, Y10
+	VMAXPS       Y10, Y6, Y10
+	VMINPS       Y10, Y8, Y10
+	VMULPS       Y11, Y10, Y10
+	VMOVAPS      Y10, Y10
+	VADDPS       Y7, Y9, Y7
+	VMAXPS       Y7, Y6, Y7
+	VMINPS       Y7, Y8, Y7
+	VMULPS       Y11, Y7, Y7
+	VMOVAPS      Y7, Y9
+
+acted135:
+	MOVQ       y+16(FP), R9
+	MOVQ       pixel+32(FP), R10
+	LEAQ       (R9)(R10*4), R10
+	MOVQ       pixel+32(FP), R11
+	MOVQ       right+48(FP), R12
+	LEAQ       (R10)(DI*1), R10
+	PREFETCHT0 (R10)
+	CMPQ       R12, $+2
+	JLT        pixels140
+	PREFETCHT0 (R10)(R11*1)
+	CMPQ       R12, $+3
+	JLT        pixels140
+	PREFETCHT0 (R10)(R11*2)
+	CMPQ       R12, $+4
+	JLT        pixels140
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)(R11*2)
+
+pixels140:
+	MOVQ    pixel+32(FP), R10
+	MOVQ    right+48(FP), R11
+	LEAQ    (R9)(DI*1), R9
+	VMOVUPS Y4, (R9)
+	CMPQ    R11, $+2
+	JLT     pixels141
+	VMOVUPS Y5, (R9)(R10*1)
+	CMPQ    R11, $+3
+	JLT     pixels141
+	VMOVUPS Y10, (R9)(R10*2)
+	CMPQ    R11, $+4
+	JLT     pixels141
+	ADDQ    R10, R9
+	VMOVUPS Y9, (R9)(R10*2)
+
+pixels141:
+	CMPQ        R8, $+2
+	JLT         tile130
+	ADDQ        row+24(FP), DI
+	VMOVUPS     512(SI), Y4
+	VMOVUPS     544(SI), Y5
+	VMOVUPS     576(SI), Y6
+	VMOVUPS     608(SI), Y7
+	VMOVUPS     640(SI), Y8
+	VMOVUPS     672(SI), Y9
+	VADDPS      Y6, Y5, Y10
+	VSUBPS      Y6, Y5, Y5
+	VADDPS      Y8, Y7, Y6
+	VSUBPS      Y8, Y7, Y7
+	VFMADD231PS Y2, Y10, Y4
+	VFMADD231PS Y0, Y5, Y9
+	VMULPS      Y3, Y10, Y10
+	VADDPS      Y7, Y5, Y5
+	VFMADD231PS Y3, Y6, Y4
+	VFMADD231PS Y1, Y7, Y9
+	VFMADD231PS Y2, Y6, Y10
+	MOVQ        scale+72(FP), R9
+	TESTQ       R9, R9
+	JZ          noscale142
+	VMOVUPS     (R9)(DX*1), Y6
+	VMULPS      Y6, Y4, Y4
+	VMULPS      Y6, Y5, Y5
+	VMULPS      Y6, Y10, Y10
+	VMULPS      Y6, Y9, Y9
+
+noscale142:
+	MOVQ    shift+80(FP), R9
+	TESTQ   R9, R9
+	JZ      noshift143
+	VMOVUPS (R9)(DX*1), Y6
+	VADDPS  Y6, Y4, Y4
+	VADDPS  Y6, Y5, Y5
+	VADDPS  Y6, Y10, Y10
+	VADDPS  Y6, Y9, Y9
+
+noshift143:
+	MOVQ   res+88(FP), R9
+	TESTQ  R9, R9
+	JZ     nores144
+	MOVQ   pixel+32(FP), R10
+	MOVQ   right+48(FP), R11
+	LEAQ   (R9)(DI*1), R9
+	VADDPS (R9), Y4, Y4
+	CMPQ   R11, $+2
+	JLT    pixels145
+	VADDPS (R9)(R10*1), Y5, Y5
+	CMPQ   R11, $+3
+	JLT    pixels145
+	VADDPS (R9)(R10*2), Y10, Y10
+	CMPQ   R11, $+4
+	JLT    pixels145
+	ADDQ   R10, R9
+	VADDPS (R9)(R10*2), Y9, Y9
+
+pixels145:
+nores144:
+	MOVQ act+96(FP), R9
+	CMPQ R9, $+1
+	JEQ  act148
+	CMPQ R9, $+2
+	JEQ  act149
+	CMPQ R9, $+3
+	JEQ  act150
+	JMP  acted146
+
+act148:
+	VXORPS Y6, Y6, Y6
+	VMAXPS Y6, Y4, Y4
+	VMAXPS Y6, Y5, Y5
+	VMAXPS Y6, Y10, Y10
+	VMAXPS Y6, Y9, Y9
+	JMP    acted146
+
+act149:
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS splat0<>+0(SB), Y7
+	VBROADCASTSS splat1<>+0(SB), Y8
+	VBROADCASTSS splat2<>+0(SB), Y11
+	VADDPS       Y7, Y4, Y12
+	VMAXPS       Y12, Y6, Y12
+	VMINPS       Y12, Y8, Y12
+	VMULPS       Y11, Y12, Y12
+	VMULPS       Y12, Y4, Y4
+	VADDPS       Y7, Y5, Y12
+	VMAXPS       Y12, Y6, Y12
+	VMINPS       Y12, Y8, Y12
+	VMULPS       Y11, Y12, Y12
+	VMULPS       Y12, Y5, Y5
+	VADDPS       Y7, Y10, Y12
+	VMAXPS       Y12, Y6, Y12
+	VMINPS       Y12, Y8, Y12
+	VMULPS       Y11, Y12, Y12
+	VMULPS       Y12, Y10, Y10
+	VADDPS       Y7, Y9, Y7
+	VMAXPS       Y7, Y6, Y7
+	VMINPS       Y7, Y8, Y7
+	VMULPS       Y11, Y7, Y7
+	VMULPS       Y7, Y9, Y9
+	JMP          acted146
+
+act150:
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS splat0<>+0(SB), Y7
+	VBROADCASTSS splat1<>+0(SB), Y8
+	VBROADCASTSS splat2<>+0(SB), Y11
+	VADDPS       Y7, Y4, Y4
+	VMAXPS       Y4, Y6, Y4
+	VMINPS       Y4, Y8, Y4
+	VMULPS       Y11, Y4, Y4
+	VMOVAPS      Y4, Y4
+	VADDPS       Y7, Y5, Y5
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y8, Y5
+	VMULPS       Y11, Y5, Y5
+	VMOVAPS      Y5, Y5
+	VADDPS       Y7, Y10, Y10
+	VMAXPS       Y10, Y6, Y10
+	VMINPS       Y10, Y8, Y10
+	VMULPS       Y11, Y10, Y10
+	VMOVAPS      Y10, Y10
+	VADDPS       Y7, Y9, Y7
+	VMAXPS       Y7, Y6, Y7
+	VMINPS       Y7, Y8, Y7
+	VMULPS       Y11, Y7, Y7
+	VMOVAPS      Y7, Y9
+
+acted146:
+	MOVQ       y+16(FP), R9
+	MOVQ       pixel+32(FP), R10
+	LEAQ       (R9)(R10*4), R10
+	MOVQ       pixel+32(FP), R11
+	MOVQ       right+48(FP), R12
+	LEAQ       (R10)(DI*1), R10
+	PREFETCHT0 (R10)
+	CMPQ       R12, $+2
+	JLT        pixels151
+	PREFETCHT0 (R10)(R11*1)
+	CMPQ       R12, $+3
+	JLT        pixels151
+	PREFETCHT0 (R10)(R11*2)
+	CMPQ       R12, $+4
+	JLT        pixels151
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)(R11*2)
+
+pixels151:
+	MOVQ    pixel+32(FP), R10
+	MOVQ    right+48(FP), R11
+	LEAQ    (R9)(DI*1), R9
+	VMOVUPS Y4, (R9)
+	CMPQ    R11, $+2
+	JLT     pixels152
+	VMOVUPS Y5, (R9)(R10*1)
+	CMPQ    R11, $+3
+	JLT     pixels152
+	VMOVUPS Y10, (R9)(R10*2)
+	CMPQ    R11, $+4
+	JLT     pixels152
+	ADDQ    R10, R9
+	VMOVUPS Y9, (R9)(R10*2)
+
+pixels152:
+	CMPQ        R8, $+3
+	JLT         tile130
+	ADDQ        row+24(FP), DI
+	VMOVUPS     704(SI), Y4
+	VMOVUPS     736(SI), Y5
+	VMOVUPS     768(SI), Y6
+	VMOVUPS     800(SI), Y7
+	VMOVUPS     832(SI), Y8
+	VMOVUPS     864(SI), Y9
+	VADDPS      Y6, Y5, Y10
+	VSUBPS      Y6, Y5, Y5
+	VADDPS      Y8, Y7, Y6
+	VSUBPS      Y8, Y7, Y7
+	VFMADD231PS Y2, Y10, Y4
+	VFMADD231PS Y0, Y5, Y9
+	VMULPS      Y3, Y10, Y10
+	VADDPS      Y7, Y5, Y5
+	VFMADD231PS Y3, Y6, Y4
+	VFMADD231PS Y1, Y7, Y9
+	VFMADD231PS Y2, Y6, Y10
+	MOVQ        scale+72(FP), R9
+	TESTQ       R9, R9
+	JZ          noscale153
+	VMOVUPS     (R9)(DX*1), Y6
+	VMULPS      Y6, Y4, Y4
+	VMULPS      Y6, Y5, Y5
+	VMULPS      Y6, Y10, Y10
+	VMULPS      Y6, Y9, Y9
+
+noscale153:
+	MOVQ    shift+80(FP), R9
+	TESTQ   R9, R9
+	JZ      noshift154
+	VMOVUPS (R9)(DX*1), Y6
+	VADDPS  Y6, Y4, Y4
+	VADDPS  Y6, Y5, Y5
+	VADDPS  Y6, Y10, Y10
+	VADDPS  Y6, Y9, Y9
+
+noshift154:
+	MOVQ   res+88(FP), R9
+	TESTQ  R9, R9
+	JZ     nores155
+	MOVQ   pixel+32(FP), R10
+	MOVQ   right+48(FP), R11
+	LEAQ   (R9)(DI*1), R9
+	VADDPS (R9), Y4, Y4
+	CMPQ   R11, $+2
+	JLT    pixels156
+	VADDPS (R9)(R10*1), Y5, Y5
+	CMPQ   R11, $+3
+	JLT    pixels156
+	VADDPS (R9)(R10*2), Y10, Y10
+	CMPQ   R11, $+4
+	JLT    pixels156
+	ADDQ   R10, R9
+	VADDPS (R9)(R10*2), Y9, Y9
+
+pixels156:
+nores155:
+	MOVQ act+96(FP), R9
+	CMPQ R9, $+1
+	JEQ  act159
+	CMPQ R9, $+2
+	JEQ  act160
+	CMPQ R9, $+3
+	JEQ  act161
+	JMP  acted157
+
+act159:
+	VXORPS Y6, Y6, Y6
+	VMAXPS Y6, Y4, Y4
+	VMAXPS Y6, Y5, Y5
+	VMAXPS Y6, Y10, Y10
+	VMAXPS Y6, Y9, Y9
+	JMP    acted157
+
+act160:
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS splat0<>+0(SB), Y7
+	VBROADCASTSS splat1<>+0(SB), Y8
+	VBROADCASTSS splat2<>+0(SB), Y11
+	VADDPS       Y7, Y4, Y12
+	VMAXPS       Y12, Y6, Y12
+	VMINPS       Y12, Y8, Y12
+	VMULPS       Y11, Y12, Y12
+	VMULPS       Y12, Y4, Y4
+	VADDPS       Y7, Y5, Y12
+	VMAXPS       Y12, Y6, Y12
+	VMINPS       Y12, Y8, Y12
+	VMULPS       Y11, Y12, Y12
+	VMULPS       Y12, Y5, Y5
+	VADDPS       Y7, Y10, Y12
+	VMAXPS       Y12, Y6, Y12
+	VMINPS       Y12, Y8, Y12
+	VMULPS       Y11, Y12, Y12
+	VMULPS       Y12, Y10, Y10
+	VADDPS       Y7, Y9, Y7
+	VMAXPS       Y7, Y6, Y7
+	VMINPS       Y7, Y8, Y7
+	VMULPS       Y11, Y7, Y7
+	VMULPS       Y7, Y9, Y9
+	JMP          acted157
+
+act161:
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS splat0<>+0(SB), Y7
+	VBROADCASTSS splat1<>+0(SB), Y8
+	VBROADCASTSS splat2<>+0(SB), Y11
+	VADDPS       Y7, Y4, Y4
+	VMAXPS       Y4, Y6, Y4
+	VMINPS       Y4, Y8, Y4
+	VMULPS       Y11, Y4, Y4
+	VMOVAPS      Y4, Y4
+	VADDPS       Y7, Y5, Y5
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y8, Y5
+	VMULPS       Y11, Y5, Y5
+	VMOVAPS      Y5, Y5
+	VADDPS       Y7, Y10, Y10
+	VMAXPS       Y10, Y6, Y10
+	VMINPS       Y10, Y8, Y10
+	VMULPS       Y11, Y10, Y10
+	VMOVAPS      Y10, Y10
+	VADDPS       Y7, Y9, Y7
+	VMAXPS       Y7, Y6, Y7
+	VMINPS       Y7, Y8, Y7
+	VMULPS       Y11, Y7, Y7
+	VMOVAPS      Y7, Y9
+
+acted157:
+	MOVQ       y+16(FP), R9
+	MOVQ       pixel+32(FP), R10
+	LEAQ       (R9)(R10*4), R10
+	MOVQ       pixel+32(FP), R11
+	MOVQ       right+48(FP), R12
+	LEAQ       (R10)(DI*1), R10
+	PREFETCHT0 (R10)
+	CMPQ       R12, $+2
+	JLT        pixels162
+	PREFETCHT0 (R10)(R11*1)
+	CMPQ       R12, $+3
+	JLT        pixels162
+	PREFETCHT0 (R10)(R11*2)
+	CMPQ       R12, $+4
+	JLT        pixels162
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)(R11*2)
+
+pixels162:
+	MOVQ    pixel+32(FP), R10
+	MOVQ    right+48(FP), R11
+	LEAQ    (R9)(DI*1), R9
+	VMOVUPS Y4, (R9)
+	CMPQ    R11, $+2
+	JLT     pixels163
+	VMOVUPS Y5, (R9)(R10*1)
+	CMPQ    R11, $+3
+	JLT     pixels163
+	VMOVUPS Y10, (R9)(R10*2)
+	CMPQ    R11, $+4
+	JLT     pixels163
+	ADDQ    R10, R9
+	VMOVUPS Y9, (R9)(R10*2)
+
+pixels163:
+	CMPQ        R8, $+4
+	JLT         tile130
+	ADDQ        row+24(FP), DI
+	VMOVUPS     896(SI), Y4
+	VMOVUPS     928(SI), Y5
+	VMOVUPS     960(SI), Y6
+	VMOVUPS     992(SI), Y7
+	VMOVUPS     1024(SI), Y8
+	VMOVUPS     1056(SI), Y9
+	VADDPS      Y6, Y5, Y10
+	VSUBPS      Y6, Y5, Y5
+	VADDPS      Y8, Y7, Y6
+	VSUBPS      Y8, Y7, Y7
+	VFMADD231PS Y2, Y10, Y4
+	VFMADD231PS Y0, Y5, Y9
+	VMULPS      Y3, Y10, Y10
+	VADDPS      Y7, Y5, Y5
+	VFMADD231PS Y3, Y6, Y4
+	VFMADD231PS Y1, Y7, Y9
+	VFMADD231PS Y2, Y6, Y10
+	MOVQ        scale+72(FP), SI
+	TESTQ       SI, SI
+	JZ          noscale164
+	VMOVUPS     (SI)(DX*1), Y6
+	VMULPS      Y6, Y4, Y4
+	VMULPS      Y6, Y5, Y5
+	VMULPS      Y6, Y10, Y10
+	VMULPS      Y6, Y9, Y9
+
+noscale164:
+	MOVQ    shift+80(FP), SI
+	TESTQ   SI, SI
+	JZ      noshift165
+	VMOVUPS (SI)(DX*1), Y6
+	VADDPS  Y6, Y4, Y4
+	VADDPS  Y6, Y5, Y5
+	VADDPS  Y6, Y10, Y10
+	VADDPS  Y6, Y9, Y9
+
+noshift165:
+	MOVQ   res+88(FP), SI
+	TESTQ  SI, SI
+	JZ     nores166
+	MOVQ   pixel+32(FP), R8
+	MOVQ   right+48(FP), R9
+	LEAQ   (SI)(DI*1), SI
+	VADDPS (SI), Y4, Y4
+	CMPQ   R9, $+2
+	JLT    pixels167
+	VADDPS (SI)(R8*1), Y5, Y5
+	CMPQ   R9, $+3
+	JLT    pixels167
+	VADDPS (SI)(R8*2), Y10, Y10
+	CMPQ   R9, $+4
+	JLT    pixels167
+	ADDQ   R8, SI
+	VADDPS (SI)(R8*2), Y9, Y9
+
+pixels167:
+nores166:
+	MOVQ act+96(FP), SI
+	CMPQ SI, $+1
+	JEQ  act170
+	CMPQ SI, $+2
+	JEQ  act171
+	CMPQ SI, $+3
+	JEQ  act172
+	JMP  acted168
+
+act170:
+	VXORPS Y6, Y6, Y6
+	VMAXPS Y6, Y4, Y4
+	VMAXPS Y6, Y5, Y5
+	VMAXPS Y6, Y10, Y10
+	VMAXPS Y6, Y9, Y9
+	JMP    acted168
+
+act171:
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS splat0<>+0(SB), Y7
+	VBROADCASTSS splat1<>+0(SB), Y8
+	VBROADCASTSS splat2<>+0(SB), Y11
+	VADDPS       Y7, Y4, Y12
+	VMAXPS       Y12, Y6, Y12
+	VMINPS       Y12, Y8, Y12
+	VMULPS       Y11, Y12, Y12
+	VMULPS       Y12, Y4, Y4
+	VADDPS       Y7, Y5, Y12
+	VMAXPS       Y12, Y6, Y12
+	VMINPS       Y12, Y8, Y12
+	VMULPS       Y11, Y12, Y12
+	VMULPS       Y12, Y5, Y5
+	VADDPS       Y7, Y10, Y12
+	VMAXPS       Y12, Y6, Y12
+	VMINPS       Y12, Y8, Y12
+	VMULPS       Y11, Y12, Y12
+	VMULPS       Y12, Y10, Y10
+	VADDPS       Y7, Y9, Y7
+	VMAXPS       Y7, Y6, Y7
+	VMINPS       Y7, Y8, Y7
+	VMULPS       Y11, Y7, Y7
+	VMULPS       Y7, Y9, Y9
+	JMP          acted168
+
+act172:
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS splat0<>+0(SB), Y7
+	VBROADCASTSS splat1<>+0(SB), Y8
+	VBROADCASTSS splat2<>+0(SB), Y11
+	VADDPS       Y7, Y4, Y4
+	VMAXPS       Y4, Y6, Y4
+	VMINPS       Y4, Y8, Y4
+	VMULPS       Y11, Y4, Y4
+	VMOVAPS      Y4, Y4
+	VADDPS       Y7, Y5, Y5
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y8, Y5
+	VMULPS       Y11, Y5, Y5
+	VMOVAPS      Y5, Y5
+	VADDPS       Y7, Y10, Y10
+	VMAXPS       Y10, Y6, Y10
+	VMINPS       Y10, Y8, Y10
+	VMULPS       Y11, Y10, Y10
+	VMOVAPS      Y10, Y10
+	VADDPS       Y7, Y9, Y7
+	VMAXPS       Y7, Y6, Y7
+	VMINPS       Y7, Y8, Y7
+	VMULPS       Y11, Y7, Y7
+	VMOVAPS      Y7, Y9
+
+acted168:
+	MOVQ       y+16(FP), SI
+	MOVQ       pixel+32(FP), R8
+	LEAQ       (SI)(R8*4), R8
+	MOVQ       pixel+32(FP), R9
+	MOVQ       right+48(FP), R10
+	LEAQ       (R8)(DI*1), R8
+	PREFETCHT0 (R8)
+	CMPQ       R10, $+2
+	JLT        pixels173
+	PREFETCHT0 (R8)(R9*1)
+	CMPQ       R10, $+3
+	JLT        pixels173
+	PREFETCHT0 (R8)(R9*2)
+	CMPQ       R10, $+4
+	JLT        pixels173
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)(R9*2)
+
+pixels173:
+	MOVQ    pixel+32(FP), R8
+	MOVQ    right+48(FP), R9
+	LEAQ    (SI)(DI*1), SI
+	VMOVUPS Y4, (SI)
+	CMPQ    R9, $+2
+	JLT     pixels174
+	VMOVUPS Y5, (SI)(R8*1)
+	CMPQ    R9, $+3
+	JLT     pixels174
+	VMOVUPS Y10, (SI)(R8*2)
+	CMPQ    R9, $+4
+	JLT     pixels174
+	ADDQ    R8, SI
+	VMOVUPS Y9, (SI)(R8*2)
+
+pixels174:
+tile130:
+	ADDQ $+32, DX
+	CMPQ DX, BX
+	JLE  loop127
+
+half128:
 	VZEROUPPER
 	RET
 
@@ -2127,30 +3481,30 @@ half54:
 // Requires: AVX, FMA3, MMX+
 TEXT ·winogradProducts(SB), NOSPLIT, $0-112
 	CMPQ outputs+104(FP), $+8
-	JEQ  outputs101
+	JEQ  outputs175
 	CMPQ outputs+104(FP), $+16
-	JEQ  outputs102
+	JEQ  outputs176
 
-outputs101:
-position103:
+outputs175:
+position177:
 	MOVQ v+0(FP), AX
 	MOVQ m+48(FP), CX
 	XORQ DX, DX
 
-group104:
+group178:
 	CMPQ   DX, more+96(FP)
 	MOVQ   rows+88(FP), BX
 	ADCQ   $+0, BX
 	CMPQ   BX, $+6
-	JEQ    rows106
+	JEQ    rows180
 	CMPQ   BX, $+5
-	JEQ    rows107
+	JEQ    rows181
 	CMPQ   BX, $+4
-	JEQ    rows108
+	JEQ    rows182
 	CMPQ   BX, $+3
-	JEQ    rows109
+	JEQ    rows183
 	CMPQ   BX, $+2
-	JEQ    rows110
+	JEQ    rows184
 	VXORPS Y0, Y0, Y0
 	MOVQ   row+16(FP), BX
 	MOVQ   u+24(FP), BX
@@ -2160,7 +3514,7 @@ group104:
 	SHLQ   $+7, DI
 	ADDQ   ustride+32(FP), DI
 
-inputs112:
+inputs186:
 	PREFETCHT1   (BX)(DI*1)
 	PREFETCHT1   64(BX)(DI*1)
 	VMOVUPS      (BX), Y1
@@ -2178,13 +3532,13 @@ inputs112:
 	ADDQ         $+256, BX
 	ADDQ         $+16, AX
 	SUBQ         $+16, SI
-	JNZ          inputs112
+	JNZ          inputs186
 	MOVQ         mrow+64(FP), BX
 	VMOVUPS      Y0, (CX)
 	ADDQ         BX, CX
-	JMP          groups105
+	JMP          groups179
 
-rows110:
+rows184:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   row+16(FP), BX
@@ -2195,7 +3549,7 @@ rows110:
 	SHLQ   $+7, R8
 	ADDQ   ustride+32(FP), R8
 
-inputs113:
+inputs187:
 	PREFETCHT1   (SI)(R8*1)
 	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y2
@@ -2221,16 +3575,16 @@ inputs113:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs113
+	JNZ          inputs187
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	ADDQ         SI, CX
 	VMOVUPS      Y1, (CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*1), AX
-	JMP          groups105
+	JMP          groups179
 
-rows109:
+rows183:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2242,7 +3596,7 @@ rows109:
 	SHLQ   $+7, R8
 	ADDQ   ustride+32(FP), R8
 
-inputs114:
+inputs188:
 	PREFETCHT1   (SI)(R8*1)
 	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y3
@@ -2276,7 +3630,7 @@ inputs114:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs114
+	JNZ          inputs188
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	ADDQ         SI, CX
@@ -2285,9 +3639,9 @@ inputs114:
 	VMOVUPS      Y2, (CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*2), AX
-	JMP          groups105
+	JMP          groups179
 
-rows108:
+rows182:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2302,7 +3656,7 @@ rows108:
 	SHLQ   $+7, R9
 	ADDQ   ustride+32(FP), R9
 
-inputs115:
+inputs189:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y4
@@ -2345,7 +3699,7 @@ inputs115:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs115
+	JNZ          inputs189
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -2356,9 +3710,9 @@ inputs115:
 	VMOVUPS      Y3, (CX)
 	ADDQ         AX, CX
 	MOVQ         R8, AX
-	JMP          groups105
+	JMP          groups179
 
-rows107:
+rows181:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2374,7 +3728,7 @@ rows107:
 	SHLQ   $+7, R9
 	ADDQ   ustride+32(FP), R9
 
-inputs116:
+inputs190:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y5
@@ -2425,7 +3779,7 @@ inputs116:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs116
+	JNZ          inputs190
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -2438,9 +3792,9 @@ inputs116:
 	VMOVUPS      Y4, (CX)
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*1), AX
-	JMP          groups105
+	JMP          groups179
 
-rows106:
+rows180:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2457,7 +3811,7 @@ rows106:
 	SHLQ   $+7, R9
 	ADDQ   ustride+32(FP), R9
 
-inputs117:
+inputs191:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y6
@@ -2516,7 +3870,7 @@ inputs117:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs117
+	JNZ          inputs191
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	ADDQ         AX, CX
@@ -2532,10 +3886,10 @@ inputs117:
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*2), AX
 
-groups105:
+groups179:
 	INCQ DX
 	CMPQ DX, groups+80(FP)
-	JLT  group104
+	JLT  group178
 	MOVQ vstride+8(FP), AX
 	ADDQ AX, v+0(FP)
 	MOVQ ustride+32(FP), AX
@@ -2543,30 +3897,30 @@ groups105:
 	MOVQ mstride+56(FP), AX
 	ADDQ AX, m+48(FP)
 	DECQ positions+72(FP)
-	JNZ  position103
+	JNZ  position177
 	VZEROUPPER
 	RET
 
-outputs102:
-position118:
+outputs176:
+position192:
 	MOVQ v+0(FP), AX
 	MOVQ m+48(FP), CX
 	XORQ DX, DX
 
-group119:
+group193:
 	CMPQ   DX, more+96(FP)
 	MOVQ   rows+88(FP), BX
 	ADCQ   $+0, BX
 	CMPQ   BX, $+6
-	JEQ    rows121
+	JEQ    rows195
 	CMPQ   BX, $+5
-	JEQ    rows122
+	JEQ    rows196
 	CMPQ   BX, $+4
-	JEQ    rows123
+	JEQ    rows197
 	CMPQ   BX, $+3
-	JEQ    rows124
+	JEQ    rows198
 	CMPQ   BX, $+2
-	JEQ    rows125
+	JEQ    rows199
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   row+16(FP), BX
@@ -2577,7 +3931,7 @@ group119:
 	SHLQ   $+7, DI
 	ADDQ   ustride+32(FP), DI
 
-inputs127:
+inputs201:
 	PREFETCHT1   (BX)(DI*1)
 	PREFETCHT1   64(BX)(DI*1)
 	VMOVUPS      (BX), Y2
@@ -2603,14 +3957,14 @@ inputs127:
 	ADDQ         $+256, BX
 	ADDQ         $+16, AX
 	SUBQ         $+16, SI
-	JNZ          inputs127
+	JNZ          inputs201
 	MOVQ         mrow+64(FP), BX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
 	ADDQ         BX, CX
-	JMP          groups120
+	JMP          groups194
 
-rows125:
+rows199:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2623,7 +3977,7 @@ rows125:
 	SHLQ   $+7, R8
 	ADDQ   ustride+32(FP), R8
 
-inputs128:
+inputs202:
 	PREFETCHT1   (SI)(R8*1)
 	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y4
@@ -2661,7 +4015,7 @@ inputs128:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs128
+	JNZ          inputs202
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -2670,9 +4024,9 @@ inputs128:
 	VMOVUPS      Y3, 32(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*1), AX
-	JMP          groups120
+	JMP          groups194
 
-rows124:
+rows198:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2687,7 +4041,7 @@ rows124:
 	SHLQ   $+7, R8
 	ADDQ   ustride+32(FP), R8
 
-inputs129:
+inputs203:
 	PREFETCHT1   (SI)(R8*1)
 	PREFETCHT1   64(SI)(R8*1)
 	VMOVUPS      (SI), Y6
@@ -2737,7 +4091,7 @@ inputs129:
 	ADDQ         $+256, SI
 	ADDQ         $+16, AX
 	SUBQ         $+16, DI
-	JNZ          inputs129
+	JNZ          inputs203
 	MOVQ         mrow+64(FP), SI
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -2749,9 +4103,9 @@ inputs129:
 	VMOVUPS      Y5, 32(CX)
 	ADDQ         SI, CX
 	LEAQ         (AX)(BX*2), AX
-	JMP          groups120
+	JMP          groups194
 
-rows123:
+rows197:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2770,7 +4124,7 @@ rows123:
 	SHLQ   $+7, R9
 	ADDQ   ustride+32(FP), R9
 
-inputs130:
+inputs204:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y8
@@ -2833,7 +4187,7 @@ inputs130:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs130
+	JNZ          inputs204
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -2848,9 +4202,9 @@ inputs130:
 	VMOVUPS      Y7, 32(CX)
 	ADDQ         AX, CX
 	MOVQ         R8, AX
-	JMP          groups120
+	JMP          groups194
 
-rows122:
+rows196:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2871,7 +4225,7 @@ rows122:
 	SHLQ   $+7, R9
 	ADDQ   ustride+32(FP), R9
 
-inputs131:
+inputs205:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y10
@@ -2946,7 +4300,7 @@ inputs131:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs131
+	JNZ          inputs205
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -2964,9 +4318,9 @@ inputs131:
 	VMOVUPS      Y9, 32(CX)
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*1), AX
-	JMP          groups120
+	JMP          groups194
 
-rows121:
+rows195:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2989,7 +4343,7 @@ rows121:
 	SHLQ   $+7, R9
 	ADDQ   ustride+32(FP), R9
 
-inputs132:
+inputs206:
 	PREFETCHT1   (SI)(R9*1)
 	PREFETCHT1   64(SI)(R9*1)
 	VMOVUPS      (SI), Y12
@@ -3076,7 +4430,7 @@ inputs132:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R8
 	SUBQ         $+16, DI
-	JNZ          inputs132
+	JNZ          inputs206
 	MOVQ         mrow+64(FP), AX
 	VMOVUPS      Y0, (CX)
 	VMOVUPS      Y1, 32(CX)
@@ -3098,10 +4452,10 @@ inputs132:
 	ADDQ         AX, CX
 	LEAQ         (R8)(BX*2), AX
 
-groups120:
+groups194:
 	INCQ DX
 	CMPQ DX, groups+80(FP)
-	JLT  group119
+	JLT  group193
 	MOVQ vstride+8(FP), AX
 	ADDQ AX, v+0(FP)
 	MOVQ ustride+32(FP), AX
@@ -3109,6 +4463,911 @@ groups120:
 	MOVQ mstride+56(FP), AX
 	ADDQ AX, m+48(FP)
 	DECQ positions+72(FP)
-	JNZ  position118
+	JNZ  position192
+	VZEROUPPER
+	RET
+
+// func winogradInputFew2(v *float32, x *float32, offset int, row int, pixel int, above int, left int, down int, right int, zero *float32, tmp *float32)
+// Requires: AVX, CMOV
+TEXT ·winogradInputFew2(SB), NOSPLIT, $0-88
+	MOVQ    tmp+80(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    zero+72(FP), DX
+	MOVQ    pixel+32(FP), BX
+	MOVQ    left+48(FP), SI
+	MOVQ    right+64(FP), DI
+	ADDQ    offset+16(FP), CX
+	CMPQ    above+40(FP), $+0
+	JNE     padding207
+	MOVQ    CX, R8
+	MOVQ    R8, R9
+	TESTQ   SI, SI
+	CMOVQNE DX, R9
+	MOVQ    R9, (AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	MOVQ    R9, 8(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+2
+	CMOVQLE DX, R9
+	MOVQ    R9, 16(AX)
+	ADDQ    BX, R8
+	CMPQ    DI, $+3
+	CMOVQLE DX, R8
+	MOVQ    R8, 24(AX)
+	JMP     row208
+
+padding207:
+	MOVQ DX, (AX)
+	MOVQ DX, 8(AX)
+	MOVQ DX, 16(AX)
+	MOVQ DX, 24(AX)
+
+row208:
+	ADDQ    row+24(FP), CX
+	MOVQ    CX, R8
+	MOVQ    R8, R9
+	TESTQ   SI, SI
+	CMOVQNE DX, R9
+	MOVQ    R9, 32(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	MOVQ    R9, 40(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+2
+	CMOVQLE DX, R9
+	MOVQ    R9, 48(AX)
+	ADDQ    BX, R8
+	CMPQ    DI, $+3
+	CMOVQLE DX, R8
+	MOVQ    R8, 56(AX)
+	ADDQ    row+24(FP), CX
+	CMPQ    down+56(FP), $+2
+	JLE     padding211
+	MOVQ    CX, R8
+	MOVQ    R8, R9
+	TESTQ   SI, SI
+	CMOVQNE DX, R9
+	MOVQ    R9, 64(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	MOVQ    R9, 72(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+2
+	CMOVQLE DX, R9
+	MOVQ    R9, 80(AX)
+	ADDQ    BX, R8
+	CMPQ    DI, $+3
+	CMOVQLE DX, R8
+	MOVQ    R8, 88(AX)
+	JMP     row212
+
+padding211:
+	MOVQ DX, 64(AX)
+	MOVQ DX, 72(AX)
+	MOVQ DX, 80(AX)
+	MOVQ DX, 88(AX)
+
+row212:
+	ADDQ    row+24(FP), CX
+	CMPQ    down+56(FP), $+3
+	JLE     padding213
+	MOVQ    CX, R8
+	TESTQ   SI, SI
+	CMOVQNE DX, R8
+	MOVQ    R8, 96(AX)
+	ADDQ    BX, CX
+	MOVQ    CX, SI
+	MOVQ    SI, 104(AX)
+	ADDQ    BX, CX
+	MOVQ    CX, SI
+	CMPQ    DI, $+2
+	CMOVQLE DX, SI
+	MOVQ    SI, 112(AX)
+	ADDQ    BX, CX
+	CMPQ    DI, $+3
+	CMOVQLE DX, CX
+	MOVQ    CX, 120(AX)
+	JMP     row214
+
+padding213:
+	MOVQ DX, 96(AX)
+	MOVQ DX, 104(AX)
+	MOVQ DX, 112(AX)
+	MOVQ DX, 120(AX)
+
+row214:
+	MOVQ      v+0(FP), AX
+	MOVQ      tmp+80(FP), CX
+	MOVQ      (CX), DX
+	VMOVSD    (DX), X0
+	VINSERTPS $+32, 8(DX), X0, X0
+	MOVQ      8(CX), DX
+	VMOVSD    (DX), X1
+	VINSERTPS $+32, 8(DX), X1, X1
+	MOVQ      16(CX), DX
+	VMOVSD    (DX), X2
+	VINSERTPS $+32, 8(DX), X2, X2
+	MOVQ      24(CX), DX
+	VMOVSD    (DX), X3
+	VINSERTPS $+32, 8(DX), X3, X3
+	VADDPS    X2, X1, X4
+	VSUBPS    X2, X0, X0
+	VSUBPS    X1, X2, X2
+	VSUBPS    X3, X1, X1
+	VMOVUPS   X0, 320(CX)
+	VMOVUPS   X4, 352(CX)
+	VMOVUPS   X2, 384(CX)
+	VMOVUPS   X1, 416(CX)
+	MOVQ      32(CX), DX
+	VMOVSD    (DX), X0
+	VINSERTPS $+32, 8(DX), X0, X0
+	MOVQ      40(CX), DX
+	VMOVSD    (DX), X1
+	VINSERTPS $+32, 8(DX), X1, X1
+	MOVQ      48(CX), DX
+	VMOVSD    (DX), X2
+	VINSERTPS $+32, 8(DX), X2, X2
+	MOVQ      56(CX), DX
+	VMOVSD    (DX), X3
+	VINSERTPS $+32, 8(DX), X3, X3
+	VADDPS    X2, X1, X4
+	VSUBPS    X2, X0, X0
+	VSUBPS    X1, X2, X2
+	VSUBPS    X3, X1, X1
+	VMOVUPS   X0, 448(CX)
+	VMOVUPS   X4, 480(CX)
+	VMOVUPS   X2, 512(CX)
+	VMOVUPS   X1, 544(CX)
+	MOVQ      64(CX), DX
+	VMOVSD    (DX), X0
+	VINSERTPS $+32, 8(DX), X0, X0
+	MOVQ      72(CX), DX
+	VMOVSD    (DX), X1
+	VINSERTPS $+32, 8(DX), X1, X1
+	MOVQ      80(CX), DX
+	VMOVSD    (DX), X2
+	VINSERTPS $+32, 8(DX), X2, X2
+	MOVQ      88(CX), DX
+	VMOVSD    (DX), X3
+	VINSERTPS $+32, 8(DX), X3, X3
+	VADDPS    X2, X1, X4
+	VSUBPS    X2, X0, X0
+	VSUBPS    X1, X2, X2
+	VSUBPS    X3, X1, X1
+	VMOVUPS   X0, 576(CX)
+	VMOVUPS   X4, 608(CX)
+	VMOVUPS   X2, 640(CX)
+	VMOVUPS   X1, 672(CX)
+	MOVQ      96(CX), DX
+	VMOVSD    (DX), X0
+	VINSERTPS $+32, 8(DX), X0, X0
+	MOVQ      104(CX), DX
+	VMOVSD    (DX), X1
+	VINSERTPS $+32, 8(DX), X1, X1
+	MOVQ      112(CX), DX
+	VMOVSD    (DX), X2
+	VINSERTPS $+32, 8(DX), X2, X2
+	MOVQ      120(CX), DX
+	VMOVSD    (DX), X3
+	VINSERTPS $+32, 8(DX), X3, X3
+	VADDPS    X2, X1, X4
+	VSUBPS    X2, X0, X0
+	VSUBPS    X1, X2, X2
+	VSUBPS    X3, X1, X1
+	VMOVUPS   X0, 704(CX)
+	VMOVUPS   X4, 736(CX)
+	VMOVUPS   X2, 768(CX)
+	VMOVUPS   X1, 800(CX)
+	VMOVUPS   320(CX), X0
+	VMOVUPS   448(CX), X1
+	VMOVUPS   576(CX), X2
+	VMOVUPS   704(CX), X3
+	VADDPS    X2, X1, X4
+	VSUBPS    X2, X0, X0
+	VSUBPS    X1, X2, X2
+	VSUBPS    X3, X1, X1
+	VMOVUPS   X0, (AX)
+	VMOVUPS   X4, 64(AX)
+	VMOVUPS   X2, 128(AX)
+	VMOVUPS   X1, 192(AX)
+	VMOVUPS   352(CX), X0
+	VMOVUPS   480(CX), X1
+	VMOVUPS   608(CX), X2
+	VMOVUPS   736(CX), X3
+	VADDPS    X2, X1, X4
+	VSUBPS    X2, X0, X0
+	VSUBPS    X1, X2, X2
+	VSUBPS    X3, X1, X1
+	VMOVUPS   X0, 16(AX)
+	VMOVUPS   X4, 80(AX)
+	VMOVUPS   X2, 144(AX)
+	VMOVUPS   X1, 208(AX)
+	VMOVUPS   384(CX), X0
+	VMOVUPS   512(CX), X1
+	VMOVUPS   640(CX), X2
+	VMOVUPS   768(CX), X3
+	VADDPS    X2, X1, X4
+	VSUBPS    X2, X0, X0
+	VSUBPS    X1, X2, X2
+	VSUBPS    X3, X1, X1
+	VMOVUPS   X0, 32(AX)
+	VMOVUPS   X4, 96(AX)
+	VMOVUPS   X2, 160(AX)
+	VMOVUPS   X1, 224(AX)
+	VMOVUPS   416(CX), X0
+	VMOVUPS   544(CX), X1
+	VMOVUPS   672(CX), X2
+	VMOVUPS   800(CX), X3
+	VADDPS    X2, X1, X4
+	VSUBPS    X2, X0, X0
+	VSUBPS    X1, X2, X2
+	VSUBPS    X3, X1, X1
+	VMOVUPS   X0, 48(AX)
+	VMOVUPS   X4, 112(AX)
+	VMOVUPS   X2, 176(AX)
+	VMOVUPS   X1, 240(AX)
+	VZEROUPPER
+	RET
+
+// func winogradInputFew4(v *float32, x *float32, offset int, row int, pixel int, above int, left int, down int, right int, zero *float32, tmp *float32)
+// Requires: AVX, CMOV, FMA3
+TEXT ·winogradInputFew4(SB), NOSPLIT, $0-88
+	MOVQ    tmp+80(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    zero+72(FP), DX
+	MOVQ    pixel+32(FP), BX
+	MOVQ    left+48(FP), SI
+	MOVQ    right+64(FP), DI
+	ADDQ    offset+16(FP), CX
+	CMPQ    above+40(FP), $+0
+	JNE     padding215
+	MOVQ    CX, R8
+	MOVQ    R8, R9
+	TESTQ   SI, SI
+	CMOVQNE DX, R9
+	MOVQ    R9, (AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	MOVQ    R9, 8(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+2
+	CMOVQLE DX, R9
+	MOVQ    R9, 16(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+3
+	CMOVQLE DX, R9
+	MOVQ    R9, 24(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+4
+	CMOVQLE DX, R9
+	MOVQ    R9, 32(AX)
+	ADDQ    BX, R8
+	CMPQ    DI, $+5
+	CMOVQLE DX, R8
+	MOVQ    R8, 40(AX)
+	JMP     row216
+
+padding215:
+	MOVQ DX, (AX)
+	MOVQ DX, 8(AX)
+	MOVQ DX, 16(AX)
+	MOVQ DX, 24(AX)
+	MOVQ DX, 32(AX)
+	MOVQ DX, 40(AX)
+
+row216:
+	ADDQ    row+24(FP), CX
+	MOVQ    CX, R8
+	MOVQ    R8, R9
+	TESTQ   SI, SI
+	CMOVQNE DX, R9
+	MOVQ    R9, 48(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	MOVQ    R9, 56(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+2
+	CMOVQLE DX, R9
+	MOVQ    R9, 64(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+3
+	CMOVQLE DX, R9
+	MOVQ    R9, 72(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+4
+	CMOVQLE DX, R9
+	MOVQ    R9, 80(AX)
+	ADDQ    BX, R8
+	CMPQ    DI, $+5
+	CMOVQLE DX, R8
+	MOVQ    R8, 88(AX)
+	ADDQ    row+24(FP), CX
+	CMPQ    down+56(FP), $+2
+	JLE     padding219
+	MOVQ    CX, R8
+	MOVQ    R8, R9
+	TESTQ   SI, SI
+	CMOVQNE DX, R9
+	MOVQ    R9, 96(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	MOVQ    R9, 104(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+2
+	CMOVQLE DX, R9
+	MOVQ    R9, 112(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+3
+	CMOVQLE DX, R9
+	MOVQ    R9, 120(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+4
+	CMOVQLE DX, R9
+	MOVQ    R9, 128(AX)
+	ADDQ    BX, R8
+	CMPQ    DI, $+5
+	CMOVQLE DX, R8
+	MOVQ    R8, 136(AX)
+	JMP     row220
+
+padding219:
+	MOVQ DX, 96(AX)
+	MOVQ DX, 104(AX)
+	MOVQ DX, 112(AX)
+	MOVQ DX, 120(AX)
+	MOVQ DX, 128(AX)
+	MOVQ DX, 136(AX)
+
+row220:
+	ADDQ    row+24(FP), CX
+	CMPQ    down+56(FP), $+3
+	JLE     padding221
+	MOVQ    CX, R8
+	MOVQ    R8, R9
+	TESTQ   SI, SI
+	CMOVQNE DX, R9
+	MOVQ    R9, 144(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	MOVQ    R9, 152(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+2
+	CMOVQLE DX, R9
+	MOVQ    R9, 160(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+3
+	CMOVQLE DX, R9
+	MOVQ    R9, 168(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+4
+	CMOVQLE DX, R9
+	MOVQ    R9, 176(AX)
+	ADDQ    BX, R8
+	CMPQ    DI, $+5
+	CMOVQLE DX, R8
+	MOVQ    R8, 184(AX)
+	JMP     row222
+
+padding221:
+	MOVQ DX, 144(AX)
+	MOVQ DX, 152(AX)
+	MOVQ DX, 160(AX)
+	MOVQ DX, 168(AX)
+	MOVQ DX, 176(AX)
+	MOVQ DX, 184(AX)
+
+row222:
+	ADDQ    row+24(FP), CX
+	CMPQ    down+56(FP), $+4
+	JLE     padding223
+	MOVQ    CX, R8
+	MOVQ    R8, R9
+	TESTQ   SI, SI
+	CMOVQNE DX, R9
+	MOVQ    R9, 192(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	MOVQ    R9, 200(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+2
+	CMOVQLE DX, R9
+	MOVQ    R9, 208(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+3
+	CMOVQLE DX, R9
+	MOVQ    R9, 216(AX)
+	ADDQ    BX, R8
+	MOVQ    R8, R9
+	CMPQ    DI, $+4
+	CMOVQLE DX, R9
+	MOVQ    R9, 224(AX)
+	ADDQ    BX, R8
+	CMPQ    DI, $+5
+	CMOVQLE DX, R8
+	MOVQ    R8, 232(AX)
+	JMP     row224
+
+padding223:
+	MOVQ DX, 192(AX)
+	MOVQ DX, 200(AX)
+	MOVQ DX, 208(AX)
+	MOVQ DX, 216(AX)
+	MOVQ DX, 224(AX)
+	MOVQ DX, 232(AX)
+
+row224:
+	ADDQ    row+24(FP), CX
+	CMPQ    down+56(FP), $+5
+	JLE     padding225
+	MOVQ    CX, R8
+	TESTQ   SI, SI
+	CMOVQNE DX, R8
+	MOVQ    R8, 240(AX)
+	ADDQ    BX, CX
+	MOVQ    CX, SI
+	MOVQ    SI, 248(AX)
+	ADDQ    BX, CX
+	MOVQ    CX, SI
+	CMPQ    DI, $+2
+	CMOVQLE DX, SI
+	MOVQ    SI, 256(AX)
+	ADDQ    BX, CX
+	MOVQ    CX, SI
+	CMPQ    DI, $+3
+	CMOVQLE DX, SI
+	MOVQ    SI, 264(AX)
+	ADDQ    BX, CX
+	MOVQ    CX, SI
+	CMPQ    DI, $+4
+	CMOVQLE DX, SI
+	MOVQ    SI, 272(AX)
+	ADDQ    BX, CX
+	CMPQ    DI, $+5
+	CMOVQLE DX, CX
+	MOVQ    CX, 280(AX)
+	JMP     row226
+
+padding225:
+	MOVQ DX, 240(AX)
+	MOVQ DX, 248(AX)
+	MOVQ DX, 256(AX)
+	MOVQ DX, 264(AX)
+	MOVQ DX, 272(AX)
+	MOVQ DX, 280(AX)
+
+row226:
+	VBROADCASTSS splat3<>+0(SB), Y0
+	VBROADCASTSS splat4<>+0(SB), Y1
+	VBROADCASTSS splat5<>+0(SB), Y2
+	VBROADCASTSS splat6<>+0(SB), Y3
+	VBROADCASTSS splat7<>+0(SB), Y4
+	MOVQ         v+0(FP), AX
+	MOVQ         tmp+80(FP), CX
+	MOVQ         (CX), DX
+	VMOVSD       (DX), X5
+	VINSERTPS    $+32, 8(DX), X5, X5
+	MOVQ         8(CX), DX
+	VMOVSD       (DX), X6
+	VINSERTPS    $+32, 8(DX), X6, X6
+	MOVQ         16(CX), DX
+	VMOVSD       (DX), X7
+	VINSERTPS    $+32, 8(DX), X7, X7
+	MOVQ         24(CX), DX
+	VMOVSD       (DX), X8
+	VINSERTPS    $+32, 8(DX), X8, X8
+	MOVQ         32(CX), DX
+	VMOVSD       (DX), X9
+	VINSERTPS    $+32, 8(DX), X9, X9
+	MOVQ         40(CX), DX
+	VMOVSD       (DX), X10
+	VINSERTPS    $+32, 8(DX), X10, X10
+	VADDPS       X9, X5, X5
+	VFNMADD231PS X4, X7, X5
+	VADDPS       X6, X10, X10
+	VFNMADD231PS X4, X8, X10
+	VMOVAPS      X9, X11
+	VMOVAPS      X8, X12
+	VFNMADD231PS X1, X7, X11
+	VFNMADD231PS X1, X6, X12
+	VFNMADD213PS X9, X0, X7
+	VFNMADD213PS X8, X0, X6
+	VMULPS       X3, X12, X12
+	VMULPS       X2, X6, X6
+	VADDPS       X12, X11, X9
+	VSUBPS       X12, X11, X11
+	VADDPS       X6, X7, X8
+	VSUBPS       X6, X7, X7
+	VMOVUPS      X5, 320(CX)
+	VMOVUPS      X9, 352(CX)
+	VMOVUPS      X11, 384(CX)
+	VMOVUPS      X8, 416(CX)
+	VMOVUPS      X7, 448(CX)
+	VMOVUPS      X10, 480(CX)
+	MOVQ         48(CX), DX
+	VMOVSD       (DX), X5
+	VINSERTPS    $+32, 8(DX), X5, X5
+	MOVQ         56(CX), DX
+	VMOVSD       (DX), X6
+	VINSERTPS    $+32, 8(DX), X6, X6
+	MOVQ         64(CX), DX
+	VMOVSD       (DX), X7
+	VINSERTPS    $+32, 8(DX), X7, X7
+	MOVQ         72(CX), DX
+	VMOVSD       (DX), X8
+	VINSERTPS    $+32, 8(DX), X8, X8
+	MOVQ         80(CX), DX
+	VMOVSD       (DX), X9
+	VINSERTPS    $+32, 8(DX), X9, X9
+	MOVQ         88(CX), DX
+	VMOVSD       (DX), X10
+	VINSERTPS    $+32, 8(DX), X10, X10
+	VADDPS       X9, X5, X5
+	VFNMADD231PS X4, X7, X5
+	VADDPS       X6, X10, X10
+	VFNMADD231PS X4, X8, X10
+	VMOVAPS      X9, X11
+	VMOVAPS      X8, X12
+	VFNMADD231PS X1, X7, X11
+	VFNMADD231PS X1, X6, X12
+	VFNMADD213PS X9, X0, X7
+	VFNMADD213PS X8, X0, X6
+	VMULPS       X3, X12, X12
+	VMULPS       X2, X6, X6
+	VADDPS       X12, X11, X9
+	VSUBPS       X12, X11, X11
+	VADDPS       X6, X7, X8
+	VSUBPS       X6, X7, X7
+	VMOVUPS      X5, 512(CX)
+	VMOVUPS      X9, 544(CX)
+	VMOVUPS      X11, 576(CX)
+	VMOVUPS      X8, 608(CX)
+	VMOVUPS      X7, 640(CX)
+	VMOVUPS      X10, 672(CX)
+	MOVQ         96(CX), DX
+	VMOVSD       (DX), X5
+	VINSERTPS    $+32, 8(DX), X5, X5
+	MOVQ         104(CX), DX
+	VMOVSD       (DX), X6
+	VINSERTPS    $+32, 8(DX), X6, X6
+	MOVQ         112(CX), DX
+	VMOVSD       (DX), X7
+	VINSERTPS    $+32, 8(DX), X7, X7
+	MOVQ         120(CX), DX
+	VMOVSD       (DX), X8
+	VINSERTPS    $+32, 8(DX), X8, X8
+	MOVQ         128(CX), DX
+	VMOVSD       (DX), X9
+	VINSERTPS    $+32, 8(DX), X9, X9
+	MOVQ         136(CX), DX
+	VMOVSD       (DX), X10
+	VINSERTPS    $+32, 8(DX), X10, X10
+	VADDPS       X9, X5, X5
+	VFNMADD231PS X4, X7, X5
+	VADDPS       X6, X10, X10
+	VFNMADD231PS X4, X8, X10
+	VMOVAPS      X9, X11
+	VMOVAPS      X8, X12
+	VFNMADD231PS X1, X7, X11
+	VFNMADD231PS X1, X6, X12
+	VFNMADD213PS X9, X0, X7
+	VFNMADD213PS X8, X0, X6
+	VMULPS       X3, X12, X12
+	VMULPS       X2, X6, X6
+	VADDPS       X12, X11, X9
+	VSUBPS       X12, X11, X11
+	VADDPS       X6, X7, X8
+	VSUBPS       X6, X7, X7
+	VMOVUPS      X5, 704(CX)
+	VMOVUPS      X9, 736(CX)
+	VMOVUPS      X11, 768(CX)
+	VMOVUPS      X8, 800(CX)
+	VMOVUPS      X7, 832(CX)
+	VMOVUPS      X10, 864(CX)
+	MOVQ         144(CX), DX
+	VMOVSD       (DX), X5
+	VINSERTPS    $+32, 8(DX), X5, X5
+	MOVQ         152(CX), DX
+	VMOVSD       (DX), X6
+	VINSERTPS    $+32, 8(DX), X6, X6
+	MOVQ         160(CX), DX
+	VMOVSD       (DX), X7
+	VINSERTPS    $+32, 8(DX), X7, X7
+	MOVQ         168(CX), DX
+	VMOVSD       (DX), X8
+	VINSERTPS    $+32, 8(DX), X8, X8
+	MOVQ         176(CX), DX
+	VMOVSD       (DX), X9
+	VINSERTPS    $+32, 8(DX), X9, X9
+	MOVQ         184(CX), DX
+	VMOVSD       (DX), X10
+	VINSERTPS    $+32, 8(DX), X10, X10
+	VADDPS       X9, X5, X5
+	VFNMADD231PS X4, X7, X5
+	VADDPS       X6, X10, X10
+	VFNMADD231PS X4, X8, X10
+	VMOVAPS      X9, X11
+	VMOVAPS      X8, X12
+	VFNMADD231PS X1, X7, X11
+	VFNMADD231PS X1, X6, X12
+	VFNMADD213PS X9, X0, X7
+	VFNMADD213PS X8, X0, X6
+	VMULPS       X3, X12, X12
+	VMULPS       X2, X6, X6
+	VADDPS       X12, X11, X9
+	VSUBPS       X12, X11, X11
+	VADDPS       X6, X7, X8
+	VSUBPS       X6, X7, X7
+	VMOVUPS      X5, 896(CX)
+	VMOVUPS      X9, 928(CX)
+	VMOVUPS      X11, 960(CX)
+	VMOVUPS      X8, 992(CX)
+	VMOVUPS      X7, 1024(CX)
+	VMOVUPS      X10, 1056(CX)
+	MOVQ         192(CX), DX
+	VMOVSD       (DX), X5
+	VINSERTPS    $+32, 8(DX), X5, X5
+	MOVQ         200(CX), DX
+	VMOVSD       (DX), X6
+	VINSERTPS    $+32, 8(DX), X6, X6
+	MOVQ         208(CX), DX
+	VMOVSD       (DX), X7
+	VINSERTPS    $+32, 8(DX), X7, X7
+	MOVQ         216(CX), DX
+	VMOVSD       (DX), X8
+	VINSERTPS    $+32, 8(DX), X8, X8
+	MOVQ         224(CX), DX
+	VMOVSD       (DX), X9
+	VINSERTPS    $+32, 8(DX), X9, X9
+	MOVQ         232(CX), DX
+	VMOVSD       (DX), X10
+	VINSERTPS    $+32, 8(DX), X10, X10
+	VADDPS       X9, X5, X5
+	VFNMADD231PS X4, X7, X5
+	VADDPS       X6, X10, X10
+	VFNMADD231PS X4, X8, X10
+	VMOVAPS      X9, X11
+	VMOVAPS      X8, X12
+	VFNMADD231PS X1, X7, X11
+	VFNMADD231PS X1, X6, X12
+	VFNMADD213PS X9, X0, X7
+	VFNMADD213PS X8, X0, X6
+	VMULPS       X3, X12, X12
+	VMULPS       X2, X6, X6
+	VADDPS       X12, X11, X9
+	VSUBPS       X12, X11, X11
+	VADDPS       X6, X7, X8
+	VSUBPS       X6, X7, X7
+	VMOVUPS      X5, 1088(CX)
+	VMOVUPS      X9, 1120(CX)
+	VMOVUPS      X11, 1152(CX)
+	VMOVUPS      X8, 1184(CX)
+	VMOVUPS      X7, 1216(CX)
+	VMOVUPS      X10, 1248(CX)
+	MOVQ         240(CX), DX
+	VMOVSD       (DX), X5
+	VINSERTPS    $+32, 8(DX), X5, X5
+	MOVQ         248(CX), DX
+	VMOVSD       (DX), X6
+	VINSERTPS    $+32, 8(DX), X6, X6
+	MOVQ         256(CX), DX
+	VMOVSD       (DX), X7
+	VINSERTPS    $+32, 8(DX), X7, X7
+	MOVQ         264(CX), DX
+	VMOVSD       (DX), X8
+	VINSERTPS    $+32, 8(DX), X8, X8
+	MOVQ         272(CX), DX
+	VMOVSD       (DX), X9
+	VINSERTPS    $+32, 8(DX), X9, X9
+	MOVQ         280(CX), DX
+	VMOVSD       (DX), X10
+	VINSERTPS    $+32, 8(DX), X10, X10
+	VADDPS       X9, X5, X5
+	VFNMADD231PS X4, X7, X5
+	VADDPS       X6, X10, X10
+	VFNMADD231PS X4, X8, X10
+	VMOVAPS      X9, X11
+	VMOVAPS      X8, X12
+	VFNMADD231PS X1, X7, X11
+	VFNMADD231PS X1, X6, X12
+	VFNMADD213PS X9, X0, X7
+	VFNMADD213PS X8, X0, X6
+	VMULPS       X3, X12, X12
+	VMULPS       X2, X6, X6
+	VADDPS       X12, X11, X9
+	VSUBPS       X12, X11, X11
+	VADDPS       X6, X7, X8
+	VSUBPS       X6, X7, X7
+	VMOVUPS      X5, 1280(CX)
+	VMOVUPS      X9, 1312(CX)
+	VMOVUPS      X11, 1344(CX)
+	VMOVUPS      X8, 1376(CX)
+	VMOVUPS      X7, 1408(CX)
+	VMOVUPS      X10, 1440(CX)
+	VMOVUPS      320(CX), X5
+	VMOVUPS      512(CX), X6
+	VMOVUPS      704(CX), X7
+	VMOVUPS      896(CX), X8
+	VMOVUPS      1088(CX), X9
+	VMOVUPS      1280(CX), X10
+	VADDPS       X9, X5, X5
+	VFNMADD231PS X4, X7, X5
+	VADDPS       X6, X10, X10
+	VFNMADD231PS X4, X8, X10
+	VMOVAPS      X9, X11
+	VMOVAPS      X8, X12
+	VFNMADD231PS X1, X7, X11
+	VFNMADD231PS X1, X6, X12
+	VFNMADD213PS X9, X0, X7
+	VFNMADD213PS X8, X0, X6
+	VMULPS       X3, X12, X12
+	VMULPS       X2, X6, X6
+	VADDPS       X12, X11, X9
+	VSUBPS       X12, X11, X11
+	VADDPS       X6, X7, X8
+	VSUBPS       X6, X7, X7
+	VMOVUPS      X5, (AX)
+	VMOVUPS      X9, 96(AX)
+	VMOVUPS      X11, 192(AX)
+	VMOVUPS      X8, 288(AX)
+	VMOVUPS      X7, 384(AX)
+	VMOVUPS      X10, 480(AX)
+	VMOVUPS      352(CX), X5
+	VMOVUPS      544(CX), X6
+	VMOVUPS      736(CX), X7
+	VMOVUPS      928(CX), X8
+	VMOVUPS      1120(CX), X9
+	VMOVUPS      1312(CX), X10
+	VADDPS       X9, X5, X5
+	VFNMADD231PS X4, X7, X5
+	VADDPS       X6, X10, X10
+	VFNMADD231PS X4, X8, X10
+	VMOVAPS      X9, X11
+	VMOVAPS      X8, X12
+	VFNMADD231PS X1, X7, X11
+	VFNMADD231PS X1, X6, X12
+	VFNMADD213PS X9, X0, X7
+	VFNMADD213PS X8, X0, X6
+	VMULPS       X3, X12, X12
+	VMULPS       X2, X6, X6
+	VADDPS       X12, X11, X9
+	VSUBPS       X12, X11, X11
+	VADDPS       X6, X7, X8
+	VSUBPS       X6, X7, X7
+	VMOVUPS      X5, 16(AX)
+	VMOVUPS      X9, 112(AX)
+	VMOVUPS      X11, 208(AX)
+	VMOVUPS      X8, 304(AX)
+	VMOVUPS      X7, 400(AX)
+	VMOVUPS      X10, 496(AX)
+	VMOVUPS      384(CX), X5
+	VMOVUPS      576(CX), X6
+	VMOVUPS      768(CX), X7
+	VMOVUPS      960(CX), X8
+	VMOVUPS      1152(CX), X9
+	VMOVUPS      1344(CX), X10
+	VADDPS       X9, X5, X5
+	VFNMADD231PS X4, X7, X5
+	VADDPS       X6, X10, X10
+	VFNMADD231PS X4, X8, X10
+	VMOVAPS      X9, X11
+	VMOVAPS      X8, X12
+	VFNMADD231PS X1, X7, X11
+	VFNMADD231PS X1, X6, X12
+	VFNMADD213PS X9, X0, X7
+	VFNMADD213PS X8, X0, X6
+	VMULPS       X3, X12, X12
+	VMULPS       X2, X6, X6
+	VADDPS       X12, X11, X9
+	VSUBPS       X12, X11, X11
+	VADDPS       X6, X7, X8
+	VSUBPS       X6, X7, X7
+	VMOVUPS      X5, 32(AX)
+	VMOVUPS      X9, 128(AX)
+	VMOVUPS      X11, 224(AX)
+	VMOVUPS      X8, 320(AX)
+	VMOVUPS      X7, 416(AX)
+	VMOVUPS      X10, 512(AX)
+	VMOVUPS      416(CX), X5
+	VMOVUPS      608(CX), X6
+	VMOVUPS      800(CX), X7
+	VMOVUPS      992(CX), X8
+	VMOVUPS      1184(CX), X9
+	VMOVUPS      1376(CX), X10
+	VADDPS       X9, X5, X5
+	VFNMADD231PS X4, X7, X5
+	VADDPS       X6, X10, X10
+	VFNMADD231PS X4, X8, X10
+	VMOVAPS      X9, X11
+	VMOVAPS      X8, X12
+	VFNMADD231PS X1, X7, X11
+	VFNMADD231PS X1, X6, X12
+	VFNMADD213PS X9, X0, X7
+	VFNMADD213PS X8, X0, X6
+	VMULPS       X3, X12, X12
+	VMULPS       X2, X6, X6
+	VADDPS       X12, X11, X9
+	VSUBPS       X12, X11, X11
+	VADDPS       X6, X7, X8
+	VSUBPS       X6, X7, X7
+	VMOVUPS      X5, 48(AX)
+	VMOVUPS      X9, 144(AX)
+	VMOVUPS      X11, 240(AX)
+	VMOVUPS      X8, 336(AX)
+	VMOVUPS      X7, 432(AX)
+	VMOVUPS      X10, 528(AX)
+	VMOVUPS      448(CX), X5
+	VMOVUPS      640(CX), X6
+	VMOVUPS      832(CX), X7
+	VMOVUPS      1024(CX), X8
+	VMOVUPS      1216(CX), X9
+	VMOVUPS      1408(CX), X10
+	VADDPS       X9, X5, X5
+	VFNMADD231PS X4, X7, X5
+	VADDPS       X6, X10, X10
+	VFNMADD231PS X4, X8, X10
+	VMOVAPS      X9, X11
+	VMOVAPS      X8, X12
+	VFNMADD231PS X1, X7, X11
+	VFNMADD231PS X1, X6, X12
+	VFNMADD213PS X9, X0, X7
+	VFNMADD213PS X8, X0, X6
+	VMULPS       X3, X12, X12
+	VMULPS       X2, X6, X6
+	VADDPS       X12, X11, X9
+	VSUBPS       X12, X11, X11
+	VADDPS       X6, X7, X8
+	VSUBPS       X6, X7, X7
+	VMOVUPS      X5, 64(AX)
+	VMOVUPS      X9, 160(AX)
+	VMOVUPS      X11, 256(AX)
+	VMOVUPS      X8, 352(AX)
+	VMOVUPS      X7, 448(AX)
+	VMOVUPS      X10, 544(AX)
+	VMOVUPS      480(CX), X5
+	VMOVUPS      672(CX), X6
+	VMOVUPS      864(CX), X7
+	VMOVUPS      1056(CX), X8
+	VMOVUPS      1248(CX), X9
+	VMOVUPS      1440(CX), X10
+	VADDPS       X9, X5, X5
+	VFNMADD231PS X4, X7, X5
+	VADDPS       X6, X10, X10
+	VFNMADD231PS X4, X8, X10
+	VMOVAPS      X9, X4
+	VMOVAPS      X8, X11
+	VFNMADD231PS X1, X7, X4
+	VFNMADD231PS X1, X6, X11
+	VFNMADD213PS X9, X0, X7
+	VFNMADD213PS X8, X0, X6
+	VMULPS       X3, X11, X11
+	VMULPS       X2, X6, X6
+	VADDPS       X11, X4, X9
+	VSUBPS       X11, X4, X4
+	VADDPS       X6, X7, X8
+	VSUBPS       X6, X7, X7
+	VMOVUPS      X5, 80(AX)
+	VMOVUPS      X9, 176(AX)
+	VMOVUPS      X4, 272(AX)
+	VMOVUPS      X8, 368(AX)
+	VMOVUPS      X7, 464(AX)
+	VMOVUPS      X10, 560(AX)
 	VZEROUPPER
 	RET

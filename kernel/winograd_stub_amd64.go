@@ -19,6 +19,12 @@ func winogradInput2(v *float32, stride int, x *float32, offset int, row int, pix
 //go:noescape
 func winogradOutput2(m *float32, stride int, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
 
+// winogradOutputFew2 is winogradOutput for up to 16 outputs, of products that it computes itself from the three transformed
+// inputs at v and weights at u.
+//
+//go:noescape
+func winogradOutputFew2(v *float32, u *float32, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
+
 // winogradInput4 transforms the inputs of one tile, channels/4 channels, to positions stride bytes apart.
 // Its first pixel stands offset bytes behind x; row and pixel are the bytes of those. Above and left
 // are 1 where row and column 0 are padding, as are those from down and from right on; zero is what
@@ -34,6 +40,12 @@ func winogradInput4(v *float32, stride int, x *float32, offset int, row int, pix
 //go:noescape
 func winogradOutput4(m *float32, stride int, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
 
+// winogradOutputFew4 is winogradOutput for up to 16 outputs, of products that it computes itself from the three transformed
+// inputs at v and weights at u.
+//
+//go:noescape
+func winogradOutputFew4(v *float32, u *float32, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)
+
 // winogradProducts multiplies, at each of so many positions, the inputs of tiles by weights: groups of so many rows of
 // tiles, the first more of which have one row more. row is the bytes of a tile's inputs, a multiple
 // of 32, mrow of its outputs; vstride, ustride and mstride are from position to position, upanel from
@@ -41,3 +53,13 @@ func winogradOutput4(m *float32, stride int, y *float32, row int, pixel int, dow
 //
 //go:noescape
 func winogradProducts(v *float32, vstride int, row int, u *float32, ustride int, upanel int, m *float32, mstride int, mrow int, positions int, groups int, rows int, more int, outputs int)
+
+// winogradInputFew2 is winogradInput for three channels, which it writes to positions of four.
+//
+//go:noescape
+func winogradInputFew2(v *float32, x *float32, offset int, row int, pixel int, above int, left int, down int, right int, zero *float32, tmp *float32)
+
+// winogradInputFew4 is winogradInput for three channels, which it writes to positions of four.
+//
+//go:noescape
+func winogradInputFew4(v *float32, x *float32, offset int, row int, pixel int, above int, left int, down int, right int, zero *float32, tmp *float32)

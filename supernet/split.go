@@ -8,74 +8,81 @@ import (
 // parts is how a job is cut: into blocks of rows and panels. It follows from shapes alone,
 // for the last bits of what a kernel computes may depend on the range that it is given.
 type parts struct {
-	rows, panels int // of the job
-	high, wide   int // rows and panels of a part
-	across       int // parts side by side
-	n            int // parts in all
+	rows, panels stripes
+}
+
+// n returns the number of parts.
+func (p *parts) n() int { return p.rows.n * p.panels.n }
+
+// stripes are n parts of about the same size, in multiples of unit.
+type stripes struct{ size, unit, n int }
+
+// stripe returns where part i begins and ends.
+func (s *stripes) stripe(i int) (lo, hi int) {
+	units := (s.size + s.unit - 1) / s.unit
+	return i * units / s.n * s.unit, min(s.size, (i+1)*units/s.n*s.unit)
 }
 
 const (
 	// leastPart is the shortest work in ns worth handing to another thread, which costs
-	// about 0.2 µs when that thread is awake, and the transfer of what it reads and writes.
-	leastPart = 2_000
+	// about 0.1 µs when that thread is awake, and the transfer of what it reads and writes.
+	leastPart = 1_000
 	// mostParts is into how many parts a job is cut at most: several a thread, so that one
 	// that is held up leaves some to the others. Short jobs are cut less.
 	mostParts = 8
 	// manyWeights is how many weights are worth reading once rather than once a thread.
 	manyWeights = 64 << 10
-	// partRows and partPanels are what rows and panels of a part are multiples of, so that
-	// parts consist of whole tiles of the kernels.
-	partRows, partPanels = 12, 2
+	// leastRows and leastTiles are how many of them keep a kernel busy.
+	leastRows, leastTiles = 12, 6
 )
 
-// cut returns the parts of a job. Weights that outweigh the inputs are shared out rather
-// than the rows, so that each thread reads a part of them.
+// cut returns the parts of a job, a power of two. Weights that outweigh the inputs are
+// shared out rather than the rows, so that each thread reads a part of them.
 func (j *job) cut() parts {
-	p := parts{across: 1, n: 1}
-	p.rows, p.panels = j.size()
-	p.high, p.wide = p.rows, p.panels
+	rows, panels := j.size()
+	unit, least := j.units()
+	p := parts{stripes{rows, unit, 1}, stripes{panels, 1, 1}}
 	want := 1
-	for ns := j.nanoseconds(); ns >= 2*leastPart && want < mostParts; ns /= 4 {
+	for ns := j.nanoseconds(); ns >= 2*leastPart && want < mostParts; ns /= 8 {
 		want *= 2
 	}
-	if want == 1 {
-		return p
+	down := 1
+	for down < want && rows >= 2*down*least {
+		down *= 2
 	}
-	heavy := j.op.weights() > max(manyWeights, j.images*j.op.in.Size())
-	if p.panels > partPanels && (heavy || p.rows < 2*partRows) {
-		p.wide = roundUp((p.panels+want-1)/want, partPanels)
-		p.across = (p.panels + p.wide - 1) / p.wide
-		want /= p.across
+	if heavy := j.op.weights() > max(manyWeights, j.images*j.op.in.Size()); !heavy {
+		p.rows.n, want = down, want/down
 	}
-	if want > 1 {
-		p.high = (p.rows + want - 1) / want
-		if whole := j.wholeRows(); p.rows >= 2*whole {
-			p.high = roundUp(p.high, whole)
-		}
+	for want > 1 && panels >= 2*p.panels.n {
+		p.panels.n, want = 2*p.panels.n, want/2
 	}
-	p.n = p.across * ((p.rows + p.high - 1) / p.high)
+	if pairs := panels / 2; pairs%2 == 0 && pairs >= p.panels.n {
+		p.panels.unit = 2
+	}
+	p.rows.n = max(p.rows.n, min(down, want))
 	return p
 }
 
-// wholeRows is what the rows of a part should be a multiple of: tiles of the kernels, and
-// lines of an image where neighbours share inputs.
-func (j *job) wholeRows() int {
+// units returns what the rows of a part should be a multiple of, lines of an image where
+// neighbours share inputs, and how many it should have at least.
+func (j *job) units() (unit, least int) {
 	switch {
-	case j.asTiles():
-		return j.op.wino.Step() / 2
 	case j.op.kind == nn.Depthwise:
-		return j.op.out.W
+		return j.op.out.W, j.op.out.W
+	case j.isDense():
+		return 1, leastRows
+	case j.asTiles():
+		return 1, leastTiles
 	default:
-		return partRows
+		return 1, 1
 	}
 }
 
-func roundUp(n, to int) int { return (n + to - 1) / to * to }
-
 // part runs part i.
 func (j *job) part(p *parts, i int, t *tool) {
-	row, panel := i/p.across*p.high, i%p.across*p.wide
-	j.run(t, row, min(p.rows, row+p.high), panel, min(p.panels, panel+p.wide))
+	lo, hi := p.rows.stripe(i / p.panels.n)
+	from, to := p.panels.stripe(i % p.panels.n)
+	j.run(t, lo, hi, from, to)
 }
 
 // split is a job in parts, the task by which threads share one operation.
@@ -93,7 +100,7 @@ func (w *Worker) together(j *job) {
 	s := &w.job
 	s.job, s.tools = *j, w.tools
 	s.parts = j.cut()
-	w.pool.Run(s.parts.n, s)
+	w.pool.Run(s.parts.n(), s)
 }
 
 // alone runs a job on one thread: part by part if the kernel's last bits depend on the
@@ -105,7 +112,7 @@ func (w *Worker) alone(j *job, thread int) {
 		return
 	}
 	p := j.cut()
-	for i := range p.n {
+	for i := range p.n() {
 		j.part(&p, i, &w.tools[thread])
 	}
 }

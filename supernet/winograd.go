@@ -94,7 +94,7 @@ func (s *Supernet) squares() map[int]square {
 }
 
 func winogradFits(o *nn.Op, in, out tensor.Shape) bool {
-	return o.Kind == nn.Conv && o.K == 3 && o.Stride == 1 && in.C%8 == 0 && out.C%8 == 0
+	return o.Kind == nn.Conv && o.K == 3 && o.Stride == 1 && (in.C%8 == 0 || in.C == kernel.WinogradFew) && out.C%8 == 0
 }
 
 // fewest returns from how many images on a layer has enough tiles: transformed weights are

@@ -15,13 +15,21 @@ type winograd struct {
 	rows  int // tiles that the accumulators of products hold, by two vectors of outputs
 }
 
-func winogradFile(a *asm)    { (&winograd{a, 8, 6}).file() }
+func winogradFile(a *asm) {
+	w := &winograd{a, 8, 6}
+	w.file()
+	for _, m := range []int{2, 4} {
+		w.inputFew(m + 2)
+	}
+}
+
 func winograd512File(a *asm) { (&winograd{a, 16, 14}).file() }
 
 func (w *winograd) file() {
 	for _, m := range []int{2, 4} {
 		w.input(m + 2)
 		w.output(m + 2)
+		w.outputFew(m + 2)
 	}
 	w.products()
 }
@@ -39,18 +47,26 @@ func (w *winograd) name(what string, n int) string {
 
 // vec returns a new vector register of so many floats.
 func (w *winograd) vec(lanes int) reg.VecVirtual {
-	if lanes == 16 {
+	switch lanes {
+	case 16:
 		return w.ZMM()
+	case 8:
+		return w.YMM()
+	default:
+		return w.XMM()
 	}
-	return w.YMM()
 }
 
-// view returns a register, or its lower half, as a vector of so many floats.
+// view returns a register, or its lower part, as a vector of so many floats.
 func view(r reg.Vec, lanes int) reg.Register {
-	if lanes == 16 {
+	switch lanes {
+	case 16:
 		return r.AsZ()
+	case 8:
+		return r.AsY()
+	default:
+		return r.AsX()
 	}
-	return r.AsY()
 }
 
 // constant returns a register with copies of v.

@@ -35,6 +35,20 @@ func (w *winograd) input(n int) {
 	})
 }
 
+// few is how many inputs the functions for few inputs take: the colours of an image.
+const few = 3
+
+// inputFew: Bᵀ x B of one tile of few inputs.
+func (w *winograd) inputFew(n int) {
+	w.function(w.name("InputFew", n),
+		"is winogradInput for three channels, which it writes to positions of four.",
+		"v *float32, x *float32, offset, row, pixel, above, left, down, right int, zero, tmp *float32")
+	w.inputPixels(n)
+	in := &inputTile{winograd: w, few: true, n: n, lanes: 4, p: w.newPoints(n, true), v: w.load("v"), tmp: w.load("tmp")}
+	in.throughMemory()
+	w.end()
+}
+
 // inputPixels fills the list of addresses.
 func (w *winograd) inputPixels(n int) {
 	list, row, zero := w.load("tmp"), w.load("x"), w.load("zero")
@@ -85,6 +99,7 @@ func (w *winograd) inputPixels(n int) {
 // inputTile is the transform of one vector of channels.
 type inputTile struct {
 	*winograd
+	few      bool
 	n, lanes int
 	p        points
 	g        *grid
@@ -95,10 +110,16 @@ type inputTile struct {
 	seen     [6][6]bool    // that were fetched ahead
 }
 
-// pixel returns an input.
-func (t *inputTile) pixel(i, j int) operand.Mem {
+// address returns where the channels of a pixel begin.
+func (t *inputTile) address(i, j int) reg.Register {
 	q := t.GP64()
 	t.MOVQ(at(t.tmp, 8*(i*t.n+j)), q)
+	return q
+}
+
+// pixel returns an input.
+func (t *inputTile) pixel(i, j int) operand.Mem {
+	q := t.address(i, j)
 	if i > 1 && j > 1 && !t.seen[i][j] {
 		t.PREFETCHT0(idx(q, t.ahead, 1, 0))
 		t.seen[i][j] = true
@@ -108,6 +129,12 @@ func (t *inputTile) pixel(i, j int) operand.Mem {
 
 func (t *inputTile) loadPixel(i, j int) reg.Register {
 	r := t.vec(t.lanes)
+	if t.few {
+		q := t.address(i, j)
+		t.VMOVSD(at(q, 0), r)
+		t.VINSERTPS(imm(2<<4), at(q, 8), r, r)
+		return r
+	}
 	t.VMOVUPS(t.pixel(i, j), r)
 	return r
 }
@@ -162,13 +189,20 @@ func (t *inputTile) throughMemory() {
 		}
 	}
 	for j := range t.n {
-		t.column(t.g, j, t.v, t.c)
 		var d [6]reg.Register
 		for i := range t.n {
 			d[i] = t.vec(t.lanes)
 			t.VMOVUPS(at(t.tmp, tileAt+32*(i*t.n+j)), d[i])
 		}
-		t.store(t.transform(d))
+		d = t.transform(d)
+		if !t.few {
+			t.column(t.g, j, t.v, t.c)
+			t.store(d)
+			continue
+		}
+		for i := range t.n {
+			t.VMOVUPS(d[i], at(t.v, 16*(i*t.n+j)))
+		}
 	}
 }
 

@@ -16,7 +16,19 @@ func (w *winograd) output(n int) {
 	p := w.newPoints(n, false)
 	m, g := w.load("m"), w.newGrid(n)
 	w.channels("channels", func(lanes int, c reg.Register) {
-		(&outputTile{w, n, lanes, p, g, m, c}).run()
+		(&outputTile{winograd: w, n: n, lanes: lanes, p: p, g: g, m: m, c: c}).run()
+	})
+}
+
+// outputFew: the same from few inputs, whose products are soon computed.
+func (w *winograd) outputFew(n int) {
+	w.function(w.name("OutputFew", n),
+		"is winogradOutput for up to 16 outputs, of products that it computes itself from the three transformed\n"+
+			"inputs at v and weights at u.",
+		"v, u, y *float32, row, pixel, down, right int, tmp *float32, channels int, scale, shift, res *float32, act int")
+	p, v, u := w.newPoints(n, false), w.load("v"), w.load("u")
+	w.channels("channels", func(lanes int, c reg.Register) {
+		(&outputTile{winograd: w, n: n, lanes: lanes, p: p, c: c, v: v, u: u}).run()
 	})
 }
 
@@ -28,6 +40,36 @@ type outputTile struct {
 	g        *grid
 	m        reg.Register
 	c        reg.Register
+	v, u     reg.Register // of few inputs
+}
+
+// product returns what stands at a position, row i of the current column.
+func (t *outputTile) product(i, j int) reg.Register {
+	d := t.vec(t.lanes)
+	if t.u == nil {
+		t.VMOVUPS(t.g.at(i), d)
+		return d
+	}
+	for c := range few {
+		u, x := idx(t.u, t.c, 1, 64*((i*t.n+j)*few+c)), at(t.v, 16*(i*t.n+j)+4*c)
+		w := t.vec(t.lanes)
+		switch {
+		case t.winograd.lanes == 16:
+			t.VMOVUPS(u, w)
+			if c == 0 {
+				t.VMULPS_BCST(x, w, d)
+			} else {
+				t.VFMADD231PS_BCST(x, w, d)
+			}
+		case c == 0:
+			t.VBROADCASTSS(x, w)
+			t.VMULPS(u, w, d)
+		default:
+			t.VBROADCASTSS(x, w)
+			t.VFMADD231PS(u, w, d)
+		}
+	}
+	return d
 }
 
 func (t *outputTile) run() {
@@ -37,11 +79,12 @@ func (t *outputTile) run() {
 		tmp = t.winograd.load("tmp")
 	}
 	for j := range t.n {
-		t.column(t.g, j, t.m, t.c)
+		if t.u == nil {
+			t.column(t.g, j, t.m, t.c)
+		}
 		var d [6]reg.Register
 		for i := range t.n {
-			d[i] = t.vec(t.lanes)
-			t.VMOVUPS(t.g.at(i), d[i])
+			d[i] = t.product(i, j)
 		}
 		for i, r := range t.transform(d) {
 			if tmp != nil {

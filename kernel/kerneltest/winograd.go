@@ -58,6 +58,9 @@ func winogradCases() []Case {
 		{n: 3, h: 6, w: 3, cin: 48, cout: 56, yPad: 8, res: true, act: kernel.HSigmoid},
 		{n: 5, h: 4, w: 4, cin: 8, cout: 48, outMax: 56, inPlace: true, act: kernel.ReLU},
 		{n: 1, h: 2, w: 35, cin: 16, cout: 8, inPlace: true},
+		{n: 2, h: 9, w: 7, cin: 3, cout: 40, outMax: 64, yPad: 8, scale: true, shift: true, act: kernel.ReLU},
+		{n: 1, h: 1, w: 1, cin: 3, cout: 8, xPad: 1, res: true, act: kernel.HSwish},
+		{n: 3, h: 32, w: 31, cin: 3, cout: 16, shift: true},
 	} {
 		c.k, c.stride = 3, 1
 		cs = append(cs, winograd{c, 2}.forward(), winograd{c, 4}.forward())
@@ -72,6 +75,10 @@ func winogradCases() []Case {
 // winogradSpeed are the shapes that convSpeed times, and those of one image.
 func winogradSpeed() []Case {
 	var cs []Case
+	for _, out := range []int{16, 32} {
+		c := conv{n: 1, h: 32, w: 32, k: 3, stride: 1, cin: 3, cout: out, scale: true, shift: true, act: kernel.ReLU}
+		cs = append(cs, winograd{c, 2}.forward(), winograd{c, 4}.forward())
+	}
 	for _, s := range []struct{ hw, ch int }{
 		{32, 16}, {32, 32}, {32, 64}, {16, 64}, {16, 128}, {14, 64}, {14, 128}, {8, 64}, {8, 128}, {8, 256}, {7, 64}, {7, 96}, {7, 512}, {4, 96}, {4, 256},
 	} {
