@@ -7,7 +7,7 @@ import "slices"
 const (
 	blockRows    = 10      // rows that convBlocks computes together, at most
 	blockOutputs = 32      // outputs it computes together, at most
-	farLen       = 1 << 17 // activations longer than this are not in the second-level cache
+	fewRows      = 4       // rows that wait for weights rather than for multiply-adds, at most
 	partImages   = 6       // images of which equal parts are computed together
 	passWork     = 7 << 19 // multiply-adds of one call of assembly, which cannot be preempted: about 60 µs
 )
@@ -25,7 +25,7 @@ func even(n, most int) (m, tiles, less int) {
 // are slow.
 func nextOutputs(n int) int {
 	if n == blockOutputs+8 {
-		return 16
+		return Panel
 	}
 	return min(n, blockOutputs)
 }
@@ -53,7 +53,7 @@ func convAVX512(c *Conv, lo, hi int) {
 	rows, room := g.Rows(), min(tableRows, tableLen/max(1, len(g.Taps)))
 	from, to := (lo+rows-1)/rows, hi/rows // whole images
 	switch {
-	case len(g.parts) == 0 || len(g.parts) > mostSegments || rows > room && from >= to:
+	case len(g.parts) == 0 || hi-lo <= fewRows || len(g.parts) > mostSegments || rows > room && from >= to:
 		c.allTaps(&t, g, lo, hi)
 	case rows > room:
 		c.allTaps(&t, g, lo, from*rows)
@@ -158,9 +158,26 @@ func (c *Conv) blocks(t *table, s *segment, co, outputs int) {
 		convBlocks(&t.pixels[s.pixel+from*taps], &t.offsets[s.row+from], nil, 8*taps, 0, m, tiles, less,
 			outputs, first(s.g.Taps, 0), taps, 4*(c.Cin&^3), 4*c.Cin,
 			&c.W[PackedIndex(c.Taps, c.InMax, co, 0, 0)], 4*Panel*c.InMax, 4*Panel*c.InMax*c.Taps,
-			&c.Y[co], first(c.Res, co), first(c.Scale, co), first(c.Shift, co), int(c.Act), 0)
+			&c.Y[co], first(c.Res, co), first(c.Scale, co), first(c.Shift, co), int(c.Act), c.next(co, outputs, s.g.Taps))
 		from += n
 	}
+}
+
+// runBytes is how long a run of weights is at most that is over before the processor has
+// noticed that it is one.
+const runBytes = 32 << 10
+
+// next returns the distance in bytes from the weights of the last tap to those of the first
+// for the outputs that follow, 0 if they need not be asked for.
+func (c *Conv) next(co, outputs int, taps []int32) int {
+	if len(taps) == 0 || 4*Panel*c.Cin > runBytes {
+		return 0
+	}
+	next := int(taps[0]-taps[len(taps)-1]) * 4 * Panel * c.InMax
+	if co+outputs < c.Cout {
+		next += 4 * Panel * c.InMax * c.Taps * (outputs / Panel)
+	}
+	return next
 }
 
 // linear is for rows whose inputs and outputs follow each other: a 1x1 convolution with
@@ -169,7 +186,6 @@ func (c *Conv) linear(lo, hi int) {
 	size := passWork / (c.Cin * blockOutputs)
 	for lo < hi {
 		n := share(hi-lo, size)
-		ahead := 0
 		m, tiles, less := even(n, blockRows)
 		for co := 0; co < c.Cout; {
 			outputs := nextOutputs(c.Cout - co)
@@ -177,8 +193,7 @@ func (c *Conv) linear(lo, hi int) {
 			convBlocks(nil, nil, &c.X[lo*c.XPitch], 4*c.XPitch, 4*c.YPitch, m, tiles, less,
 				outputs, &c.G.Taps[0], 1, 4*(c.Cin&^3), 4*c.Cin,
 				&c.W[PackedIndex(c.Taps, c.InMax, co, 0, 0)], 4*Panel*c.InMax, 4*Panel*c.InMax*c.Taps,
-				&c.Y[y], first(c.Res, y), first(c.Scale, co), first(c.Shift, co), int(c.Act), ahead)
-			ahead = 0
+				&c.Y[y], first(c.Res, y), first(c.Scale, co), first(c.Shift, co), int(c.Act), c.next(co, outputs, c.G.Taps))
 			co += outputs
 		}
 		lo += n

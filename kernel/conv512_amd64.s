@@ -34,7 +34,7 @@ DATA splat2<>+24(SB)/4, $(0.5)
 DATA splat2<>+28(SB)/4, $(0.5)
 GLOBL splat2<>(SB), RODATA|NOPTR, $32
 
-// func convBlocks(pixels **float32, offsets *int, x *float32, row int, ypitch int, m int, tiles int, less int, outputs int, taps *int32, ntaps int, cinMain int, cinAll int, w *float32, wtap int, wpanel int, y *float32, res *float32, scale *float32, shift *float32, act int, ahead int)
+// func convBlocks(pixels **float32, offsets *int, x *float32, row int, ypitch int, m int, tiles int, less int, outputs int, taps *int32, ntaps int, cinMain int, cinAll int, w *float32, wtap int, wpanel int, y *float32, res *float32, scale *float32, shift *float32, act int, next int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, FMA3, MMX+
 TEXT ·convBlocks(SB), NOSPLIT, $16-176
 	MOVQ $+0, 8(SP)
@@ -61,22 +61,89 @@ TEXT ·convBlocks(SB), NOSPLIT, $16-176
 	JEQ  rows12
 
 rows13:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked15
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+10, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+10, AX, AX
-	ADDQ   CX, AX
+	MOVQ  offsets+8(FP), R11
+	TESTQ R11, R11
+	JZ    linear14
+	MOVQ  (R11), AX
+	MOVQ  8(R11), CX
+	MOVQ  16(R11), DX
+	MOVQ  24(R11), BX
+	MOVQ  32(R11), SI
+	MOVQ  40(R11), DI
+	MOVQ  48(R11), R8
+	MOVQ  56(R11), R9
+	MOVQ  64(R11), R10
+	MOVQ  72(R11), R11
+	JMP   outputs15
 
-ahead14:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead14
+linear14:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
+	MOVQ R10, R11
+	ADDQ ypitch+32(FP), R11
 
-asked15:
+outputs15:
+	MOVQ       y+128(FP), R12
+	PREFETCHT0 (R12)(AX*1)
+	PREFETCHT0 64(R12)(AX*1)
+	PREFETCHT0 (R12)(CX*1)
+	PREFETCHT0 64(R12)(CX*1)
+	PREFETCHT0 (R12)(DX*1)
+	PREFETCHT0 64(R12)(DX*1)
+	PREFETCHT0 (R12)(BX*1)
+	PREFETCHT0 64(R12)(BX*1)
+	PREFETCHT0 (R12)(SI*1)
+	PREFETCHT0 64(R12)(SI*1)
+	PREFETCHT0 (R12)(DI*1)
+	PREFETCHT0 64(R12)(DI*1)
+	PREFETCHT0 (R12)(R8*1)
+	PREFETCHT0 64(R12)(R8*1)
+	PREFETCHT0 (R12)(R9*1)
+	PREFETCHT0 64(R12)(R9*1)
+	PREFETCHT0 (R12)(R10*1)
+	PREFETCHT0 64(R12)(R10*1)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 64(R12)(R11*1)
+	MOVQ       res+136(FP), R12
+	TESTQ      R12, R12
+	JZ         nores16
+	PREFETCHT0 (R12)(AX*1)
+	PREFETCHT0 64(R12)(AX*1)
+	PREFETCHT0 (R12)(CX*1)
+	PREFETCHT0 64(R12)(CX*1)
+	PREFETCHT0 (R12)(DX*1)
+	PREFETCHT0 64(R12)(DX*1)
+	PREFETCHT0 (R12)(BX*1)
+	PREFETCHT0 64(R12)(BX*1)
+	PREFETCHT0 (R12)(SI*1)
+	PREFETCHT0 64(R12)(SI*1)
+	PREFETCHT0 (R12)(DI*1)
+	PREFETCHT0 64(R12)(DI*1)
+	PREFETCHT0 (R12)(R8*1)
+	PREFETCHT0 64(R12)(R8*1)
+	PREFETCHT0 (R12)(R9*1)
+	PREFETCHT0 64(R12)(R9*1)
+	PREFETCHT0 (R12)(R10*1)
+	PREFETCHT0 64(R12)(R10*1)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 64(R12)(R11*1)
+
+nores16:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -99,12 +166,12 @@ asked15:
 	VXORPS Z19, Z19, Z19
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps17
+	JEQ    taps18
 
-tap16:
+tap17:
 	MOVQ  pixels+0(FP), R11
 	TESTQ R11, R11
-	JZ    linear18
+	JZ    linear19
 	MOVQ  (SP), AX
 	LEAQ  (R11)(AX*8), R11
 	MOVQ  (R11), AX
@@ -126,9 +193,9 @@ tap16:
 	MOVQ  (R11), R10
 	ADDQ  row+24(FP), R11
 	MOVQ  (R11), R11
-	JMP   inputs19
+	JMP   inputs20
 
-linear18:
+linear19:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -149,18 +216,138 @@ linear18:
 	MOVQ R10, R11
 	ADDQ row+24(FP), R11
 
-inputs19:
+inputs20:
 	MOVQ    taps+72(FP), R12
 	MOVQ    (SP), R13
 	MOVLQSX (R12)(R13*4), R12
 	IMULQ   wtap+112(FP), R12
 	ADDQ    w+104(FP), R12
 	MOVQ    wpanel+120(FP), R14
-	XORQ    R13, R13
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest21
+	MOVQ    next+168(FP), R15
+	TESTQ   R15, R15
+	JZ      distance21
+	MOVQ    (SP), R13
+	INCQ    R13
+	CMPQ    R13, ntaps+80(FP)
+	JGE     distance21
+	MOVQ    taps+72(FP), BP
+	MOVLQSX (BP)(R13*4), R15
+	MOVLQSX -4(BP)(R13*4), R13
+	SUBQ    R13, R15
+	IMULQ   wtap+112(FP), R15
 
-main20:
+distance21:
+	XORQ  R13, R13
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest24
+	TESTQ R15, R15
+	JZ    plain23
+
+main22:
+	VMOVUPS          (R12), Z20
+	VMOVUPS          (R12)(R14*1), Z21
+	VFMADD231PS.BCST (AX)(R13*1), Z20, Z0
+	VFMADD231PS.BCST (AX)(R13*1), Z21, Z1
+	VFMADD231PS.BCST (CX)(R13*1), Z20, Z2
+	VFMADD231PS.BCST (CX)(R13*1), Z21, Z3
+	VFMADD231PS.BCST (DX)(R13*1), Z20, Z4
+	VFMADD231PS.BCST (DX)(R13*1), Z21, Z5
+	VFMADD231PS.BCST (BX)(R13*1), Z20, Z6
+	VFMADD231PS.BCST (BX)(R13*1), Z21, Z7
+	VFMADD231PS.BCST (SI)(R13*1), Z20, Z8
+	VFMADD231PS.BCST (SI)(R13*1), Z21, Z9
+	VFMADD231PS.BCST (DI)(R13*1), Z20, Z10
+	VFMADD231PS.BCST (DI)(R13*1), Z21, Z11
+	VFMADD231PS.BCST (R8)(R13*1), Z20, Z12
+	VFMADD231PS.BCST (R8)(R13*1), Z21, Z13
+	VFMADD231PS.BCST (R9)(R13*1), Z20, Z14
+	VFMADD231PS.BCST (R9)(R13*1), Z21, Z15
+	VFMADD231PS.BCST (R10)(R13*1), Z20, Z16
+	VFMADD231PS.BCST (R10)(R13*1), Z21, Z17
+	VFMADD231PS.BCST (R11)(R13*1), Z20, Z18
+	VFMADD231PS.BCST (R11)(R13*1), Z21, Z19
+	VMOVUPS          64(R12), Z20
+	VMOVUPS          64(R12)(R14*1), Z21
+	VFMADD231PS.BCST 4(AX)(R13*1), Z20, Z0
+	VFMADD231PS.BCST 4(AX)(R13*1), Z21, Z1
+	VFMADD231PS.BCST 4(CX)(R13*1), Z20, Z2
+	VFMADD231PS.BCST 4(CX)(R13*1), Z21, Z3
+	VFMADD231PS.BCST 4(DX)(R13*1), Z20, Z4
+	VFMADD231PS.BCST 4(DX)(R13*1), Z21, Z5
+	VFMADD231PS.BCST 4(BX)(R13*1), Z20, Z6
+	VFMADD231PS.BCST 4(BX)(R13*1), Z21, Z7
+	VFMADD231PS.BCST 4(SI)(R13*1), Z20, Z8
+	VFMADD231PS.BCST 4(SI)(R13*1), Z21, Z9
+	VFMADD231PS.BCST 4(DI)(R13*1), Z20, Z10
+	VFMADD231PS.BCST 4(DI)(R13*1), Z21, Z11
+	VFMADD231PS.BCST 4(R8)(R13*1), Z20, Z12
+	VFMADD231PS.BCST 4(R8)(R13*1), Z21, Z13
+	VFMADD231PS.BCST 4(R9)(R13*1), Z20, Z14
+	VFMADD231PS.BCST 4(R9)(R13*1), Z21, Z15
+	VFMADD231PS.BCST 4(R10)(R13*1), Z20, Z16
+	VFMADD231PS.BCST 4(R10)(R13*1), Z21, Z17
+	VFMADD231PS.BCST 4(R11)(R13*1), Z20, Z18
+	VFMADD231PS.BCST 4(R11)(R13*1), Z21, Z19
+	VMOVUPS          128(R12), Z20
+	VMOVUPS          128(R12)(R14*1), Z21
+	VFMADD231PS.BCST 8(AX)(R13*1), Z20, Z0
+	VFMADD231PS.BCST 8(AX)(R13*1), Z21, Z1
+	VFMADD231PS.BCST 8(CX)(R13*1), Z20, Z2
+	VFMADD231PS.BCST 8(CX)(R13*1), Z21, Z3
+	VFMADD231PS.BCST 8(DX)(R13*1), Z20, Z4
+	VFMADD231PS.BCST 8(DX)(R13*1), Z21, Z5
+	VFMADD231PS.BCST 8(BX)(R13*1), Z20, Z6
+	VFMADD231PS.BCST 8(BX)(R13*1), Z21, Z7
+	VFMADD231PS.BCST 8(SI)(R13*1), Z20, Z8
+	VFMADD231PS.BCST 8(SI)(R13*1), Z21, Z9
+	VFMADD231PS.BCST 8(DI)(R13*1), Z20, Z10
+	VFMADD231PS.BCST 8(DI)(R13*1), Z21, Z11
+	VFMADD231PS.BCST 8(R8)(R13*1), Z20, Z12
+	VFMADD231PS.BCST 8(R8)(R13*1), Z21, Z13
+	VFMADD231PS.BCST 8(R9)(R13*1), Z20, Z14
+	VFMADD231PS.BCST 8(R9)(R13*1), Z21, Z15
+	VFMADD231PS.BCST 8(R10)(R13*1), Z20, Z16
+	VFMADD231PS.BCST 8(R10)(R13*1), Z21, Z17
+	VFMADD231PS.BCST 8(R11)(R13*1), Z20, Z18
+	VFMADD231PS.BCST 8(R11)(R13*1), Z21, Z19
+	VMOVUPS          192(R12), Z20
+	VMOVUPS          192(R12)(R14*1), Z21
+	VFMADD231PS.BCST 12(AX)(R13*1), Z20, Z0
+	VFMADD231PS.BCST 12(AX)(R13*1), Z21, Z1
+	VFMADD231PS.BCST 12(CX)(R13*1), Z20, Z2
+	VFMADD231PS.BCST 12(CX)(R13*1), Z21, Z3
+	VFMADD231PS.BCST 12(DX)(R13*1), Z20, Z4
+	VFMADD231PS.BCST 12(DX)(R13*1), Z21, Z5
+	VFMADD231PS.BCST 12(BX)(R13*1), Z20, Z6
+	VFMADD231PS.BCST 12(BX)(R13*1), Z21, Z7
+	VFMADD231PS.BCST 12(SI)(R13*1), Z20, Z8
+	VFMADD231PS.BCST 12(SI)(R13*1), Z21, Z9
+	VFMADD231PS.BCST 12(DI)(R13*1), Z20, Z10
+	VFMADD231PS.BCST 12(DI)(R13*1), Z21, Z11
+	VFMADD231PS.BCST 12(R8)(R13*1), Z20, Z12
+	VFMADD231PS.BCST 12(R8)(R13*1), Z21, Z13
+	VFMADD231PS.BCST 12(R9)(R13*1), Z20, Z14
+	VFMADD231PS.BCST 12(R9)(R13*1), Z21, Z15
+	VFMADD231PS.BCST 12(R10)(R13*1), Z20, Z16
+	VFMADD231PS.BCST 12(R10)(R13*1), Z21, Z17
+	VFMADD231PS.BCST 12(R11)(R13*1), Z20, Z18
+	VFMADD231PS.BCST 12(R11)(R13*1), Z21, Z19
+	PREFETCHT1       (R12)(R15*1)
+	PREFETCHT1       64(R12)(R15*1)
+	PREFETCHT1       128(R12)(R15*1)
+	PREFETCHT1       192(R12)(R15*1)
+	LEAQ             (R12)(R14*1), BP
+	PREFETCHT1       (BP)(R15*1)
+	PREFETCHT1       64(BP)(R15*1)
+	PREFETCHT1       128(BP)(R15*1)
+	PREFETCHT1       192(BP)(R15*1)
+	ADDQ             $+256, R12
+	ADDQ             $+16, R13
+	CMPQ             R13, cinMain+88(FP)
+	JLT              main22
+	JMP              rest24
+
+plain23:
 	VMOVUPS          (R12), Z20
 	VMOVUPS          (R12)(R14*1), Z21
 	VFMADD231PS.BCST (AX)(R13*1), Z20, Z0
@@ -252,13 +439,13 @@ main20:
 	ADDQ             $+256, R12
 	ADDQ             $+16, R13
 	CMPQ             R13, cinMain+88(FP)
-	JLT              main20
+	JLT              plain23
 
-rest21:
+rest24:
 	CMPQ R13, cinAll+96(FP)
-	JGE  inputs23
+	JGE  inputs26
 
-one22:
+one25:
 	VMOVUPS          (R12), Z20
 	VMOVUPS          (R12)(R14*1), Z21
 	VFMADD231PS.BCST (AX)(R13*1), Z20, Z0
@@ -284,69 +471,60 @@ one22:
 	ADDQ             $+64, R12
 	ADDQ             $+4, R13
 	CMPQ             R13, cinAll+96(FP)
-	JLT              one22
+	JLT              one25
 
-inputs23:
+inputs26:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap16
+	JLT  tap17
 
-taps17:
-	MOVQ   offsets+8(FP), R11
-	TESTQ  R11, R11
-	JZ     linear24
-	MOVQ   (R11), AX
-	MOVQ   8(R11), CX
-	MOVQ   16(R11), DX
-	MOVQ   24(R11), BX
-	MOVQ   32(R11), SI
-	MOVQ   40(R11), DI
-	MOVQ   48(R11), R8
-	MOVQ   56(R11), R9
-	MOVQ   64(R11), R10
-	MOVQ   72(R11), R11
-	ADDQ   $+80, offsets+8(FP)
-	MOVQ   row+24(FP), R12
-	IMUL3Q $+10, R12, R12
-	ADDQ   R12, pixels+0(FP)
-	JMP    outputs25
+taps18:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), R11
+	TESTQ R11, R11
+	JZ    linear27
+	MOVQ  (R11), AX
+	MOVQ  8(R11), CX
+	MOVQ  16(R11), DX
+	MOVQ  24(R11), BX
+	MOVQ  32(R11), SI
+	MOVQ  40(R11), DI
+	MOVQ  48(R11), R8
+	MOVQ  56(R11), R9
+	MOVQ  64(R11), R10
+	MOVQ  72(R11), R11
+	JMP   outputs28
 
-linear24:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   R8, R9
-	ADDQ   ypitch+32(FP), R9
-	MOVQ   R9, R10
-	ADDQ   ypitch+32(FP), R10
-	MOVQ   R10, R11
-	ADDQ   ypitch+32(FP), R11
-	MOVQ   row+24(FP), R12
-	IMUL3Q $+10, R12, R12
-	ADDQ   R12, x+16(FP)
-	MOVQ   ypitch+32(FP), R12
-	IMUL3Q $+10, R12, R12
-	ADDQ   R12, 8(SP)
+linear27:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
+	MOVQ R10, R11
+	ADDQ ypitch+32(FP), R11
 
-outputs25:
+outputs28:
 	MOVQ        scale+144(FP), R12
 	TESTQ       R12, R12
-	JZ          noscale26
+	JZ          noscale29
 	MOVQ        shift+152(FP), R13
 	TESTQ       R13, R13
-	JZ          noshift27
+	JZ          noshift30
 	VMOVUPS     (R12), Z20
 	VMOVUPS     (R13), Z21
 	VFMADD213PS Z21, Z20, Z0
@@ -371,9 +549,9 @@ outputs25:
 	VFMADD213PS Z21, Z20, Z15
 	VFMADD213PS Z21, Z20, Z17
 	VFMADD213PS Z21, Z20, Z19
-	JMP         scaled28
+	JMP         scaled31
 
-noshift27:
+noshift30:
 	VMOVUPS (R12), Z20
 	VMULPS  Z20, Z0, Z0
 	VMULPS  Z20, Z2, Z2
@@ -396,12 +574,12 @@ noshift27:
 	VMULPS  Z20, Z15, Z15
 	VMULPS  Z20, Z17, Z17
 	VMULPS  Z20, Z19, Z19
-	JMP     scaled28
+	JMP     scaled31
 
-noscale26:
+noscale29:
 	MOVQ    shift+152(FP), R12
 	TESTQ   R12, R12
-	JZ      scaled28
+	JZ      scaled31
 	VMOVUPS (R12), Z20
 	VADDPS  Z20, Z0, Z0
 	VADDPS  Z20, Z2, Z2
@@ -425,10 +603,10 @@ noscale26:
 	VADDPS  Z20, Z17, Z17
 	VADDPS  Z20, Z19, Z19
 
-scaled28:
+scaled31:
 	MOVQ   res+136(FP), R12
 	TESTQ  R12, R12
-	JZ     nores29
+	JZ     nores32
 	VADDPS (R12)(AX*1), Z0, Z0
 	VADDPS 64(R12)(AX*1), Z1, Z1
 	VADDPS (R12)(CX*1), Z2, Z2
@@ -450,17 +628,17 @@ scaled28:
 	VADDPS (R12)(R11*1), Z18, Z18
 	VADDPS 64(R12)(R11*1), Z19, Z19
 
-nores29:
+nores32:
 	MOVQ act+160(FP), R12
 	CMPQ R12, $+1
-	JEQ  act32
+	JEQ  act35
 	CMPQ R12, $+2
-	JEQ  act33
+	JEQ  act36
 	CMPQ R12, $+3
-	JEQ  act34
-	JMP  acted30
+	JEQ  act37
+	JMP  acted33
 
-act32:
+act35:
 	VXORPS Z20, Z20, Z20
 	VMAXPS Z20, Z0, Z0
 	VMAXPS Z20, Z1, Z1
@@ -482,9 +660,9 @@ act32:
 	VMAXPS Z20, Z17, Z17
 	VMAXPS Z20, Z18, Z18
 	VMAXPS Z20, Z19, Z19
-	JMP    acted30
+	JMP    acted33
 
-act33:
+act36:
 	VXORPS       Z20, Z20, Z20
 	VBROADCASTSS splat0<>+0(SB), Z21
 	VBROADCASTSS splat1<>+0(SB), Z22
@@ -589,9 +767,9 @@ act33:
 	VMAXPS       Z24, Z20, Z24
 	VMINPS       Z24, Z21, Z24
 	VMULPS       Z24, Z19, Z19
-	JMP          acted30
+	JMP          acted33
 
-act34:
+act37:
 	VXORPS       Z20, Z20, Z20
 	VBROADCASTSS splat0<>+0(SB), Z21
 	VBROADCASTSS splat1<>+0(SB), Z22
@@ -657,7 +835,7 @@ act34:
 	VMAXPS       Z19, Z20, Z19
 	VMINPS       Z19, Z21, Z19
 
-acted30:
+acted33:
 	MOVQ    y+128(FP), R12
 	VMOVUPS Z0, (R12)(AX*1)
 	VMOVUPS Z1, 64(R12)(AX*1)
@@ -679,31 +857,109 @@ acted30:
 	VMOVUPS Z17, 64(R12)(R10*1)
 	VMOVUPS Z18, (R12)(R11*1)
 	VMOVUPS Z19, 64(R12)(R11*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows13
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear38
+	ADDQ    $+80, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+10, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced39
+
+linear38:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+10, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+10, AX, AX
+	ADDQ   AX, 8(SP)
+
+advanced39:
+	DECQ  tiles+48(FP)
+	JNZ   rows13
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
 rows12:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked36
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+9, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+9, AX, AX
-	ADDQ   CX, AX
+	MOVQ  offsets+8(FP), R10
+	TESTQ R10, R10
+	JZ    linear40
+	MOVQ  (R10), AX
+	MOVQ  8(R10), CX
+	MOVQ  16(R10), DX
+	MOVQ  24(R10), BX
+	MOVQ  32(R10), SI
+	MOVQ  40(R10), DI
+	MOVQ  48(R10), R8
+	MOVQ  56(R10), R9
+	MOVQ  64(R10), R10
+	JMP   outputs41
 
-ahead35:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead35
+linear40:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
 
-asked36:
+outputs41:
+	MOVQ       y+128(FP), R11
+	PREFETCHT0 (R11)(AX*1)
+	PREFETCHT0 64(R11)(AX*1)
+	PREFETCHT0 (R11)(CX*1)
+	PREFETCHT0 64(R11)(CX*1)
+	PREFETCHT0 (R11)(DX*1)
+	PREFETCHT0 64(R11)(DX*1)
+	PREFETCHT0 (R11)(BX*1)
+	PREFETCHT0 64(R11)(BX*1)
+	PREFETCHT0 (R11)(SI*1)
+	PREFETCHT0 64(R11)(SI*1)
+	PREFETCHT0 (R11)(DI*1)
+	PREFETCHT0 64(R11)(DI*1)
+	PREFETCHT0 (R11)(R8*1)
+	PREFETCHT0 64(R11)(R8*1)
+	PREFETCHT0 (R11)(R9*1)
+	PREFETCHT0 64(R11)(R9*1)
+	PREFETCHT0 (R11)(R10*1)
+	PREFETCHT0 64(R11)(R10*1)
+	MOVQ       res+136(FP), R11
+	TESTQ      R11, R11
+	JZ         nores42
+	PREFETCHT0 (R11)(AX*1)
+	PREFETCHT0 64(R11)(AX*1)
+	PREFETCHT0 (R11)(CX*1)
+	PREFETCHT0 64(R11)(CX*1)
+	PREFETCHT0 (R11)(DX*1)
+	PREFETCHT0 64(R11)(DX*1)
+	PREFETCHT0 (R11)(BX*1)
+	PREFETCHT0 64(R11)(BX*1)
+	PREFETCHT0 (R11)(SI*1)
+	PREFETCHT0 64(R11)(SI*1)
+	PREFETCHT0 (R11)(DI*1)
+	PREFETCHT0 64(R11)(DI*1)
+	PREFETCHT0 (R11)(R8*1)
+	PREFETCHT0 64(R11)(R8*1)
+	PREFETCHT0 (R11)(R9*1)
+	PREFETCHT0 64(R11)(R9*1)
+	PREFETCHT0 (R11)(R10*1)
+	PREFETCHT0 64(R11)(R10*1)
+
+nores42:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -724,12 +980,12 @@ asked36:
 	VXORPS Z17, Z17, Z17
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps38
+	JEQ    taps44
 
-tap37:
+tap43:
 	MOVQ  pixels+0(FP), R10
 	TESTQ R10, R10
-	JZ    linear39
+	JZ    linear45
 	MOVQ  (SP), AX
 	LEAQ  (R10)(AX*8), R10
 	MOVQ  (R10), AX
@@ -749,9 +1005,9 @@ tap37:
 	MOVQ  (R10), R9
 	ADDQ  row+24(FP), R10
 	MOVQ  (R10), R10
-	JMP   inputs40
+	JMP   inputs46
 
-linear39:
+linear45:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -770,18 +1026,130 @@ linear39:
 	MOVQ R9, R10
 	ADDQ row+24(FP), R10
 
-inputs40:
+inputs46:
 	MOVQ    taps+72(FP), R11
 	MOVQ    (SP), R12
 	MOVLQSX (R11)(R12*4), R11
 	IMULQ   wtap+112(FP), R11
 	ADDQ    w+104(FP), R11
 	MOVQ    wpanel+120(FP), R13
-	XORQ    R12, R12
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest42
+	MOVQ    next+168(FP), R14
+	TESTQ   R14, R14
+	JZ      distance47
+	MOVQ    (SP), R12
+	INCQ    R12
+	CMPQ    R12, ntaps+80(FP)
+	JGE     distance47
+	MOVQ    taps+72(FP), R15
+	MOVLQSX (R15)(R12*4), R14
+	MOVLQSX -4(R15)(R12*4), R12
+	SUBQ    R12, R14
+	IMULQ   wtap+112(FP), R14
 
-main41:
+distance47:
+	XORQ  R12, R12
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest50
+	TESTQ R14, R14
+	JZ    plain49
+
+main48:
+	VMOVUPS          (R11), Z18
+	VMOVUPS          (R11)(R13*1), Z19
+	VFMADD231PS.BCST (AX)(R12*1), Z18, Z0
+	VFMADD231PS.BCST (AX)(R12*1), Z19, Z1
+	VFMADD231PS.BCST (CX)(R12*1), Z18, Z2
+	VFMADD231PS.BCST (CX)(R12*1), Z19, Z3
+	VFMADD231PS.BCST (DX)(R12*1), Z18, Z4
+	VFMADD231PS.BCST (DX)(R12*1), Z19, Z5
+	VFMADD231PS.BCST (BX)(R12*1), Z18, Z6
+	VFMADD231PS.BCST (BX)(R12*1), Z19, Z7
+	VFMADD231PS.BCST (SI)(R12*1), Z18, Z8
+	VFMADD231PS.BCST (SI)(R12*1), Z19, Z9
+	VFMADD231PS.BCST (DI)(R12*1), Z18, Z10
+	VFMADD231PS.BCST (DI)(R12*1), Z19, Z11
+	VFMADD231PS.BCST (R8)(R12*1), Z18, Z12
+	VFMADD231PS.BCST (R8)(R12*1), Z19, Z13
+	VFMADD231PS.BCST (R9)(R12*1), Z18, Z14
+	VFMADD231PS.BCST (R9)(R12*1), Z19, Z15
+	VFMADD231PS.BCST (R10)(R12*1), Z18, Z16
+	VFMADD231PS.BCST (R10)(R12*1), Z19, Z17
+	VMOVUPS          64(R11), Z18
+	VMOVUPS          64(R11)(R13*1), Z19
+	VFMADD231PS.BCST 4(AX)(R12*1), Z18, Z0
+	VFMADD231PS.BCST 4(AX)(R12*1), Z19, Z1
+	VFMADD231PS.BCST 4(CX)(R12*1), Z18, Z2
+	VFMADD231PS.BCST 4(CX)(R12*1), Z19, Z3
+	VFMADD231PS.BCST 4(DX)(R12*1), Z18, Z4
+	VFMADD231PS.BCST 4(DX)(R12*1), Z19, Z5
+	VFMADD231PS.BCST 4(BX)(R12*1), Z18, Z6
+	VFMADD231PS.BCST 4(BX)(R12*1), Z19, Z7
+	VFMADD231PS.BCST 4(SI)(R12*1), Z18, Z8
+	VFMADD231PS.BCST 4(SI)(R12*1), Z19, Z9
+	VFMADD231PS.BCST 4(DI)(R12*1), Z18, Z10
+	VFMADD231PS.BCST 4(DI)(R12*1), Z19, Z11
+	VFMADD231PS.BCST 4(R8)(R12*1), Z18, Z12
+	VFMADD231PS.BCST 4(R8)(R12*1), Z19, Z13
+	VFMADD231PS.BCST 4(R9)(R12*1), Z18, Z14
+	VFMADD231PS.BCST 4(R9)(R12*1), Z19, Z15
+	VFMADD231PS.BCST 4(R10)(R12*1), Z18, Z16
+	VFMADD231PS.BCST 4(R10)(R12*1), Z19, Z17
+	VMOVUPS          128(R11), Z18
+	VMOVUPS          128(R11)(R13*1), Z19
+	VFMADD231PS.BCST 8(AX)(R12*1), Z18, Z0
+	VFMADD231PS.BCST 8(AX)(R12*1), Z19, Z1
+	VFMADD231PS.BCST 8(CX)(R12*1), Z18, Z2
+	VFMADD231PS.BCST 8(CX)(R12*1), Z19, Z3
+	VFMADD231PS.BCST 8(DX)(R12*1), Z18, Z4
+	VFMADD231PS.BCST 8(DX)(R12*1), Z19, Z5
+	VFMADD231PS.BCST 8(BX)(R12*1), Z18, Z6
+	VFMADD231PS.BCST 8(BX)(R12*1), Z19, Z7
+	VFMADD231PS.BCST 8(SI)(R12*1), Z18, Z8
+	VFMADD231PS.BCST 8(SI)(R12*1), Z19, Z9
+	VFMADD231PS.BCST 8(DI)(R12*1), Z18, Z10
+	VFMADD231PS.BCST 8(DI)(R12*1), Z19, Z11
+	VFMADD231PS.BCST 8(R8)(R12*1), Z18, Z12
+	VFMADD231PS.BCST 8(R8)(R12*1), Z19, Z13
+	VFMADD231PS.BCST 8(R9)(R12*1), Z18, Z14
+	VFMADD231PS.BCST 8(R9)(R12*1), Z19, Z15
+	VFMADD231PS.BCST 8(R10)(R12*1), Z18, Z16
+	VFMADD231PS.BCST 8(R10)(R12*1), Z19, Z17
+	VMOVUPS          192(R11), Z18
+	VMOVUPS          192(R11)(R13*1), Z19
+	VFMADD231PS.BCST 12(AX)(R12*1), Z18, Z0
+	VFMADD231PS.BCST 12(AX)(R12*1), Z19, Z1
+	VFMADD231PS.BCST 12(CX)(R12*1), Z18, Z2
+	VFMADD231PS.BCST 12(CX)(R12*1), Z19, Z3
+	VFMADD231PS.BCST 12(DX)(R12*1), Z18, Z4
+	VFMADD231PS.BCST 12(DX)(R12*1), Z19, Z5
+	VFMADD231PS.BCST 12(BX)(R12*1), Z18, Z6
+	VFMADD231PS.BCST 12(BX)(R12*1), Z19, Z7
+	VFMADD231PS.BCST 12(SI)(R12*1), Z18, Z8
+	VFMADD231PS.BCST 12(SI)(R12*1), Z19, Z9
+	VFMADD231PS.BCST 12(DI)(R12*1), Z18, Z10
+	VFMADD231PS.BCST 12(DI)(R12*1), Z19, Z11
+	VFMADD231PS.BCST 12(R8)(R12*1), Z18, Z12
+	VFMADD231PS.BCST 12(R8)(R12*1), Z19, Z13
+	VFMADD231PS.BCST 12(R9)(R12*1), Z18, Z14
+	VFMADD231PS.BCST 12(R9)(R12*1), Z19, Z15
+	VFMADD231PS.BCST 12(R10)(R12*1), Z18, Z16
+	VFMADD231PS.BCST 12(R10)(R12*1), Z19, Z17
+	PREFETCHT1       (R11)(R14*1)
+	PREFETCHT1       64(R11)(R14*1)
+	PREFETCHT1       128(R11)(R14*1)
+	PREFETCHT1       192(R11)(R14*1)
+	LEAQ             (R11)(R13*1), R15
+	PREFETCHT1       (R15)(R14*1)
+	PREFETCHT1       64(R15)(R14*1)
+	PREFETCHT1       128(R15)(R14*1)
+	PREFETCHT1       192(R15)(R14*1)
+	ADDQ             $+256, R11
+	ADDQ             $+16, R12
+	CMPQ             R12, cinMain+88(FP)
+	JLT              main48
+	JMP              rest50
+
+plain49:
 	VMOVUPS          (R11), Z18
 	VMOVUPS          (R11)(R13*1), Z19
 	VFMADD231PS.BCST (AX)(R12*1), Z18, Z0
@@ -865,13 +1233,13 @@ main41:
 	ADDQ             $+256, R11
 	ADDQ             $+16, R12
 	CMPQ             R12, cinMain+88(FP)
-	JLT              main41
+	JLT              plain49
 
-rest42:
+rest50:
 	CMPQ R12, cinAll+96(FP)
-	JGE  inputs44
+	JGE  inputs52
 
-one43:
+one51:
 	VMOVUPS          (R11), Z18
 	VMOVUPS          (R11)(R13*1), Z19
 	VFMADD231PS.BCST (AX)(R12*1), Z18, Z0
@@ -895,66 +1263,57 @@ one43:
 	ADDQ             $+64, R11
 	ADDQ             $+4, R12
 	CMPQ             R12, cinAll+96(FP)
-	JLT              one43
+	JLT              one51
 
-inputs44:
+inputs52:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap37
+	JLT  tap43
 
-taps38:
-	MOVQ   offsets+8(FP), R10
-	TESTQ  R10, R10
-	JZ     linear45
-	MOVQ   (R10), AX
-	MOVQ   8(R10), CX
-	MOVQ   16(R10), DX
-	MOVQ   24(R10), BX
-	MOVQ   32(R10), SI
-	MOVQ   40(R10), DI
-	MOVQ   48(R10), R8
-	MOVQ   56(R10), R9
-	MOVQ   64(R10), R10
-	ADDQ   $+72, offsets+8(FP)
-	MOVQ   row+24(FP), R11
-	IMUL3Q $+9, R11, R11
-	ADDQ   R11, pixels+0(FP)
-	JMP    outputs46
+taps44:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), R10
+	TESTQ R10, R10
+	JZ    linear53
+	MOVQ  (R10), AX
+	MOVQ  8(R10), CX
+	MOVQ  16(R10), DX
+	MOVQ  24(R10), BX
+	MOVQ  32(R10), SI
+	MOVQ  40(R10), DI
+	MOVQ  48(R10), R8
+	MOVQ  56(R10), R9
+	MOVQ  64(R10), R10
+	JMP   outputs54
 
-linear45:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   R8, R9
-	ADDQ   ypitch+32(FP), R9
-	MOVQ   R9, R10
-	ADDQ   ypitch+32(FP), R10
-	MOVQ   row+24(FP), R11
-	IMUL3Q $+9, R11, R11
-	ADDQ   R11, x+16(FP)
-	MOVQ   ypitch+32(FP), R11
-	IMUL3Q $+9, R11, R11
-	ADDQ   R11, 8(SP)
+linear53:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
 
-outputs46:
+outputs54:
 	MOVQ        scale+144(FP), R11
 	TESTQ       R11, R11
-	JZ          noscale47
+	JZ          noscale55
 	MOVQ        shift+152(FP), R12
 	TESTQ       R12, R12
-	JZ          noshift48
+	JZ          noshift56
 	VMOVUPS     (R11), Z18
 	VMOVUPS     (R12), Z19
 	VFMADD213PS Z19, Z18, Z0
@@ -977,9 +1336,9 @@ outputs46:
 	VFMADD213PS Z19, Z18, Z13
 	VFMADD213PS Z19, Z18, Z15
 	VFMADD213PS Z19, Z18, Z17
-	JMP         scaled49
+	JMP         scaled57
 
-noshift48:
+noshift56:
 	VMOVUPS (R11), Z18
 	VMULPS  Z18, Z0, Z0
 	VMULPS  Z18, Z2, Z2
@@ -1000,12 +1359,12 @@ noshift48:
 	VMULPS  Z18, Z13, Z13
 	VMULPS  Z18, Z15, Z15
 	VMULPS  Z18, Z17, Z17
-	JMP     scaled49
+	JMP     scaled57
 
-noscale47:
+noscale55:
 	MOVQ    shift+152(FP), R11
 	TESTQ   R11, R11
-	JZ      scaled49
+	JZ      scaled57
 	VMOVUPS (R11), Z18
 	VADDPS  Z18, Z0, Z0
 	VADDPS  Z18, Z2, Z2
@@ -1027,10 +1386,10 @@ noscale47:
 	VADDPS  Z18, Z15, Z15
 	VADDPS  Z18, Z17, Z17
 
-scaled49:
+scaled57:
 	MOVQ   res+136(FP), R11
 	TESTQ  R11, R11
-	JZ     nores50
+	JZ     nores58
 	VADDPS (R11)(AX*1), Z0, Z0
 	VADDPS 64(R11)(AX*1), Z1, Z1
 	VADDPS (R11)(CX*1), Z2, Z2
@@ -1050,17 +1409,17 @@ scaled49:
 	VADDPS (R11)(R10*1), Z16, Z16
 	VADDPS 64(R11)(R10*1), Z17, Z17
 
-nores50:
+nores58:
 	MOVQ act+160(FP), R11
 	CMPQ R11, $+1
-	JEQ  act53
+	JEQ  act61
 	CMPQ R11, $+2
-	JEQ  act54
+	JEQ  act62
 	CMPQ R11, $+3
-	JEQ  act55
-	JMP  acted51
+	JEQ  act63
+	JMP  acted59
 
-act53:
+act61:
 	VXORPS Z18, Z18, Z18
 	VMAXPS Z18, Z0, Z0
 	VMAXPS Z18, Z1, Z1
@@ -1080,9 +1439,9 @@ act53:
 	VMAXPS Z18, Z15, Z15
 	VMAXPS Z18, Z16, Z16
 	VMAXPS Z18, Z17, Z17
-	JMP    acted51
+	JMP    acted59
 
-act54:
+act62:
 	VXORPS       Z18, Z18, Z18
 	VBROADCASTSS splat0<>+0(SB), Z19
 	VBROADCASTSS splat1<>+0(SB), Z20
@@ -1177,9 +1536,9 @@ act54:
 	VMAXPS       Z22, Z18, Z22
 	VMINPS       Z22, Z19, Z22
 	VMULPS       Z22, Z17, Z17
-	JMP          acted51
+	JMP          acted59
 
-act55:
+act63:
 	VXORPS       Z18, Z18, Z18
 	VBROADCASTSS splat0<>+0(SB), Z19
 	VBROADCASTSS splat1<>+0(SB), Z20
@@ -1239,7 +1598,7 @@ act55:
 	VMAXPS       Z17, Z18, Z17
 	VMINPS       Z17, Z19, Z17
 
-acted51:
+acted59:
 	MOVQ    y+128(FP), R11
 	VMOVUPS Z0, (R11)(AX*1)
 	VMOVUPS Z1, 64(R11)(AX*1)
@@ -1259,31 +1618,102 @@ acted51:
 	VMOVUPS Z15, 64(R11)(R9*1)
 	VMOVUPS Z16, (R11)(R10*1)
 	VMOVUPS Z17, 64(R11)(R10*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows12
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear64
+	ADDQ    $+72, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+9, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced65
+
+linear64:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+9, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+9, AX, AX
+	ADDQ   AX, 8(SP)
+
+advanced65:
+	DECQ  tiles+48(FP)
+	JNZ   rows12
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
 rows11:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked57
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+8, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+8, AX, AX
-	ADDQ   CX, AX
+	MOVQ  offsets+8(FP), R9
+	TESTQ R9, R9
+	JZ    linear66
+	MOVQ  (R9), AX
+	MOVQ  8(R9), CX
+	MOVQ  16(R9), DX
+	MOVQ  24(R9), BX
+	MOVQ  32(R9), SI
+	MOVQ  40(R9), DI
+	MOVQ  48(R9), R8
+	MOVQ  56(R9), R9
+	JMP   outputs67
 
-ahead56:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead56
+linear66:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
 
-asked57:
+outputs67:
+	MOVQ       y+128(FP), R10
+	PREFETCHT0 (R10)(AX*1)
+	PREFETCHT0 64(R10)(AX*1)
+	PREFETCHT0 (R10)(CX*1)
+	PREFETCHT0 64(R10)(CX*1)
+	PREFETCHT0 (R10)(DX*1)
+	PREFETCHT0 64(R10)(DX*1)
+	PREFETCHT0 (R10)(BX*1)
+	PREFETCHT0 64(R10)(BX*1)
+	PREFETCHT0 (R10)(SI*1)
+	PREFETCHT0 64(R10)(SI*1)
+	PREFETCHT0 (R10)(DI*1)
+	PREFETCHT0 64(R10)(DI*1)
+	PREFETCHT0 (R10)(R8*1)
+	PREFETCHT0 64(R10)(R8*1)
+	PREFETCHT0 (R10)(R9*1)
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       res+136(FP), R10
+	TESTQ      R10, R10
+	JZ         nores68
+	PREFETCHT0 (R10)(AX*1)
+	PREFETCHT0 64(R10)(AX*1)
+	PREFETCHT0 (R10)(CX*1)
+	PREFETCHT0 64(R10)(CX*1)
+	PREFETCHT0 (R10)(DX*1)
+	PREFETCHT0 64(R10)(DX*1)
+	PREFETCHT0 (R10)(BX*1)
+	PREFETCHT0 64(R10)(BX*1)
+	PREFETCHT0 (R10)(SI*1)
+	PREFETCHT0 64(R10)(SI*1)
+	PREFETCHT0 (R10)(DI*1)
+	PREFETCHT0 64(R10)(DI*1)
+	PREFETCHT0 (R10)(R8*1)
+	PREFETCHT0 64(R10)(R8*1)
+	PREFETCHT0 (R10)(R9*1)
+	PREFETCHT0 64(R10)(R9*1)
+
+nores68:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1302,12 +1732,12 @@ asked57:
 	VXORPS Z15, Z15, Z15
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps59
+	JEQ    taps70
 
-tap58:
+tap69:
 	MOVQ  pixels+0(FP), R9
 	TESTQ R9, R9
-	JZ    linear60
+	JZ    linear71
 	MOVQ  (SP), AX
 	LEAQ  (R9)(AX*8), R9
 	MOVQ  (R9), AX
@@ -1325,9 +1755,9 @@ tap58:
 	MOVQ  (R9), R8
 	ADDQ  row+24(FP), R9
 	MOVQ  (R9), R9
-	JMP   inputs61
+	JMP   inputs72
 
-linear60:
+linear71:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -1344,18 +1774,122 @@ linear60:
 	MOVQ R8, R9
 	ADDQ row+24(FP), R9
 
-inputs61:
+inputs72:
 	MOVQ    taps+72(FP), R10
 	MOVQ    (SP), R11
 	MOVLQSX (R10)(R11*4), R10
 	IMULQ   wtap+112(FP), R10
 	ADDQ    w+104(FP), R10
 	MOVQ    wpanel+120(FP), R12
-	XORQ    R11, R11
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest63
+	MOVQ    next+168(FP), R13
+	TESTQ   R13, R13
+	JZ      distance73
+	MOVQ    (SP), R11
+	INCQ    R11
+	CMPQ    R11, ntaps+80(FP)
+	JGE     distance73
+	MOVQ    taps+72(FP), R14
+	MOVLQSX (R14)(R11*4), R13
+	MOVLQSX -4(R14)(R11*4), R11
+	SUBQ    R11, R13
+	IMULQ   wtap+112(FP), R13
 
-main62:
+distance73:
+	XORQ  R11, R11
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest76
+	TESTQ R13, R13
+	JZ    plain75
+
+main74:
+	VMOVUPS          (R10), Z16
+	VMOVUPS          (R10)(R12*1), Z17
+	VFMADD231PS.BCST (AX)(R11*1), Z16, Z0
+	VFMADD231PS.BCST (AX)(R11*1), Z17, Z1
+	VFMADD231PS.BCST (CX)(R11*1), Z16, Z2
+	VFMADD231PS.BCST (CX)(R11*1), Z17, Z3
+	VFMADD231PS.BCST (DX)(R11*1), Z16, Z4
+	VFMADD231PS.BCST (DX)(R11*1), Z17, Z5
+	VFMADD231PS.BCST (BX)(R11*1), Z16, Z6
+	VFMADD231PS.BCST (BX)(R11*1), Z17, Z7
+	VFMADD231PS.BCST (SI)(R11*1), Z16, Z8
+	VFMADD231PS.BCST (SI)(R11*1), Z17, Z9
+	VFMADD231PS.BCST (DI)(R11*1), Z16, Z10
+	VFMADD231PS.BCST (DI)(R11*1), Z17, Z11
+	VFMADD231PS.BCST (R8)(R11*1), Z16, Z12
+	VFMADD231PS.BCST (R8)(R11*1), Z17, Z13
+	VFMADD231PS.BCST (R9)(R11*1), Z16, Z14
+	VFMADD231PS.BCST (R9)(R11*1), Z17, Z15
+	VMOVUPS          64(R10), Z16
+	VMOVUPS          64(R10)(R12*1), Z17
+	VFMADD231PS.BCST 4(AX)(R11*1), Z16, Z0
+	VFMADD231PS.BCST 4(AX)(R11*1), Z17, Z1
+	VFMADD231PS.BCST 4(CX)(R11*1), Z16, Z2
+	VFMADD231PS.BCST 4(CX)(R11*1), Z17, Z3
+	VFMADD231PS.BCST 4(DX)(R11*1), Z16, Z4
+	VFMADD231PS.BCST 4(DX)(R11*1), Z17, Z5
+	VFMADD231PS.BCST 4(BX)(R11*1), Z16, Z6
+	VFMADD231PS.BCST 4(BX)(R11*1), Z17, Z7
+	VFMADD231PS.BCST 4(SI)(R11*1), Z16, Z8
+	VFMADD231PS.BCST 4(SI)(R11*1), Z17, Z9
+	VFMADD231PS.BCST 4(DI)(R11*1), Z16, Z10
+	VFMADD231PS.BCST 4(DI)(R11*1), Z17, Z11
+	VFMADD231PS.BCST 4(R8)(R11*1), Z16, Z12
+	VFMADD231PS.BCST 4(R8)(R11*1), Z17, Z13
+	VFMADD231PS.BCST 4(R9)(R11*1), Z16, Z14
+	VFMADD231PS.BCST 4(R9)(R11*1), Z17, Z15
+	VMOVUPS          128(R10), Z16
+	VMOVUPS          128(R10)(R12*1), Z17
+	VFMADD231PS.BCST 8(AX)(R11*1), Z16, Z0
+	VFMADD231PS.BCST 8(AX)(R11*1), Z17, Z1
+	VFMADD231PS.BCST 8(CX)(R11*1), Z16, Z2
+	VFMADD231PS.BCST 8(CX)(R11*1), Z17, Z3
+	VFMADD231PS.BCST 8(DX)(R11*1), Z16, Z4
+	VFMADD231PS.BCST 8(DX)(R11*1), Z17, Z5
+	VFMADD231PS.BCST 8(BX)(R11*1), Z16, Z6
+	VFMADD231PS.BCST 8(BX)(R11*1), Z17, Z7
+	VFMADD231PS.BCST 8(SI)(R11*1), Z16, Z8
+	VFMADD231PS.BCST 8(SI)(R11*1), Z17, Z9
+	VFMADD231PS.BCST 8(DI)(R11*1), Z16, Z10
+	VFMADD231PS.BCST 8(DI)(R11*1), Z17, Z11
+	VFMADD231PS.BCST 8(R8)(R11*1), Z16, Z12
+	VFMADD231PS.BCST 8(R8)(R11*1), Z17, Z13
+	VFMADD231PS.BCST 8(R9)(R11*1), Z16, Z14
+	VFMADD231PS.BCST 8(R9)(R11*1), Z17, Z15
+	VMOVUPS          192(R10), Z16
+	VMOVUPS          192(R10)(R12*1), Z17
+	VFMADD231PS.BCST 12(AX)(R11*1), Z16, Z0
+	VFMADD231PS.BCST 12(AX)(R11*1), Z17, Z1
+	VFMADD231PS.BCST 12(CX)(R11*1), Z16, Z2
+	VFMADD231PS.BCST 12(CX)(R11*1), Z17, Z3
+	VFMADD231PS.BCST 12(DX)(R11*1), Z16, Z4
+	VFMADD231PS.BCST 12(DX)(R11*1), Z17, Z5
+	VFMADD231PS.BCST 12(BX)(R11*1), Z16, Z6
+	VFMADD231PS.BCST 12(BX)(R11*1), Z17, Z7
+	VFMADD231PS.BCST 12(SI)(R11*1), Z16, Z8
+	VFMADD231PS.BCST 12(SI)(R11*1), Z17, Z9
+	VFMADD231PS.BCST 12(DI)(R11*1), Z16, Z10
+	VFMADD231PS.BCST 12(DI)(R11*1), Z17, Z11
+	VFMADD231PS.BCST 12(R8)(R11*1), Z16, Z12
+	VFMADD231PS.BCST 12(R8)(R11*1), Z17, Z13
+	VFMADD231PS.BCST 12(R9)(R11*1), Z16, Z14
+	VFMADD231PS.BCST 12(R9)(R11*1), Z17, Z15
+	PREFETCHT1       (R10)(R13*1)
+	PREFETCHT1       64(R10)(R13*1)
+	PREFETCHT1       128(R10)(R13*1)
+	PREFETCHT1       192(R10)(R13*1)
+	LEAQ             (R10)(R12*1), R14
+	PREFETCHT1       (R14)(R13*1)
+	PREFETCHT1       64(R14)(R13*1)
+	PREFETCHT1       128(R14)(R13*1)
+	PREFETCHT1       192(R14)(R13*1)
+	ADDQ             $+256, R10
+	ADDQ             $+16, R11
+	CMPQ             R11, cinMain+88(FP)
+	JLT              main74
+	JMP              rest76
+
+plain75:
 	VMOVUPS          (R10), Z16
 	VMOVUPS          (R10)(R12*1), Z17
 	VFMADD231PS.BCST (AX)(R11*1), Z16, Z0
@@ -1431,13 +1965,13 @@ main62:
 	ADDQ             $+256, R10
 	ADDQ             $+16, R11
 	CMPQ             R11, cinMain+88(FP)
-	JLT              main62
+	JLT              plain75
 
-rest63:
+rest76:
 	CMPQ R11, cinAll+96(FP)
-	JGE  inputs65
+	JGE  inputs78
 
-one64:
+one77:
 	VMOVUPS          (R10), Z16
 	VMOVUPS          (R10)(R12*1), Z17
 	VFMADD231PS.BCST (AX)(R11*1), Z16, Z0
@@ -1459,63 +1993,54 @@ one64:
 	ADDQ             $+64, R10
 	ADDQ             $+4, R11
 	CMPQ             R11, cinAll+96(FP)
-	JLT              one64
+	JLT              one77
 
-inputs65:
+inputs78:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap58
+	JLT  tap69
 
-taps59:
-	MOVQ   offsets+8(FP), R9
-	TESTQ  R9, R9
-	JZ     linear66
-	MOVQ   (R9), AX
-	MOVQ   8(R9), CX
-	MOVQ   16(R9), DX
-	MOVQ   24(R9), BX
-	MOVQ   32(R9), SI
-	MOVQ   40(R9), DI
-	MOVQ   48(R9), R8
-	MOVQ   56(R9), R9
-	ADDQ   $+64, offsets+8(FP)
-	MOVQ   row+24(FP), R10
-	IMUL3Q $+8, R10, R10
-	ADDQ   R10, pixels+0(FP)
-	JMP    outputs67
+taps70:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), R9
+	TESTQ R9, R9
+	JZ    linear79
+	MOVQ  (R9), AX
+	MOVQ  8(R9), CX
+	MOVQ  16(R9), DX
+	MOVQ  24(R9), BX
+	MOVQ  32(R9), SI
+	MOVQ  40(R9), DI
+	MOVQ  48(R9), R8
+	MOVQ  56(R9), R9
+	JMP   outputs80
 
-linear66:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   R8, R9
-	ADDQ   ypitch+32(FP), R9
-	MOVQ   row+24(FP), R10
-	IMUL3Q $+8, R10, R10
-	ADDQ   R10, x+16(FP)
-	MOVQ   ypitch+32(FP), R10
-	IMUL3Q $+8, R10, R10
-	ADDQ   R10, 8(SP)
+linear79:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
 
-outputs67:
+outputs80:
 	MOVQ        scale+144(FP), R10
 	TESTQ       R10, R10
-	JZ          noscale68
+	JZ          noscale81
 	MOVQ        shift+152(FP), R11
 	TESTQ       R11, R11
-	JZ          noshift69
+	JZ          noshift82
 	VMOVUPS     (R10), Z16
 	VMOVUPS     (R11), Z17
 	VFMADD213PS Z17, Z16, Z0
@@ -1536,9 +2061,9 @@ outputs67:
 	VFMADD213PS Z17, Z16, Z11
 	VFMADD213PS Z17, Z16, Z13
 	VFMADD213PS Z17, Z16, Z15
-	JMP         scaled70
+	JMP         scaled83
 
-noshift69:
+noshift82:
 	VMOVUPS (R10), Z16
 	VMULPS  Z16, Z0, Z0
 	VMULPS  Z16, Z2, Z2
@@ -1557,12 +2082,12 @@ noshift69:
 	VMULPS  Z16, Z11, Z11
 	VMULPS  Z16, Z13, Z13
 	VMULPS  Z16, Z15, Z15
-	JMP     scaled70
+	JMP     scaled83
 
-noscale68:
+noscale81:
 	MOVQ    shift+152(FP), R10
 	TESTQ   R10, R10
-	JZ      scaled70
+	JZ      scaled83
 	VMOVUPS (R10), Z16
 	VADDPS  Z16, Z0, Z0
 	VADDPS  Z16, Z2, Z2
@@ -1582,10 +2107,10 @@ noscale68:
 	VADDPS  Z16, Z13, Z13
 	VADDPS  Z16, Z15, Z15
 
-scaled70:
+scaled83:
 	MOVQ   res+136(FP), R10
 	TESTQ  R10, R10
-	JZ     nores71
+	JZ     nores84
 	VADDPS (R10)(AX*1), Z0, Z0
 	VADDPS 64(R10)(AX*1), Z1, Z1
 	VADDPS (R10)(CX*1), Z2, Z2
@@ -1603,17 +2128,17 @@ scaled70:
 	VADDPS (R10)(R9*1), Z14, Z14
 	VADDPS 64(R10)(R9*1), Z15, Z15
 
-nores71:
+nores84:
 	MOVQ act+160(FP), R10
 	CMPQ R10, $+1
-	JEQ  act74
+	JEQ  act87
 	CMPQ R10, $+2
-	JEQ  act75
+	JEQ  act88
 	CMPQ R10, $+3
-	JEQ  act76
-	JMP  acted72
+	JEQ  act89
+	JMP  acted85
 
-act74:
+act87:
 	VXORPS Z16, Z16, Z16
 	VMAXPS Z16, Z0, Z0
 	VMAXPS Z16, Z1, Z1
@@ -1631,9 +2156,9 @@ act74:
 	VMAXPS Z16, Z13, Z13
 	VMAXPS Z16, Z14, Z14
 	VMAXPS Z16, Z15, Z15
-	JMP    acted72
+	JMP    acted85
 
-act75:
+act88:
 	VXORPS       Z16, Z16, Z16
 	VBROADCASTSS splat0<>+0(SB), Z17
 	VBROADCASTSS splat1<>+0(SB), Z18
@@ -1718,9 +2243,9 @@ act75:
 	VMAXPS       Z20, Z16, Z20
 	VMINPS       Z20, Z17, Z20
 	VMULPS       Z20, Z15, Z15
-	JMP          acted72
+	JMP          acted85
 
-act76:
+act89:
 	VXORPS       Z16, Z16, Z16
 	VBROADCASTSS splat0<>+0(SB), Z17
 	VBROADCASTSS splat1<>+0(SB), Z18
@@ -1774,7 +2299,7 @@ act76:
 	VMAXPS       Z15, Z16, Z15
 	VMINPS       Z15, Z17, Z15
 
-acted72:
+acted85:
 	MOVQ    y+128(FP), R10
 	VMOVUPS Z0, (R10)(AX*1)
 	VMOVUPS Z1, 64(R10)(AX*1)
@@ -1792,31 +2317,95 @@ acted72:
 	VMOVUPS Z13, 64(R10)(R8*1)
 	VMOVUPS Z14, (R10)(R9*1)
 	VMOVUPS Z15, 64(R10)(R9*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows11
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear90
+	ADDQ    $+64, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+8, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced91
+
+linear90:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+8, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+8, AX, AX
+	ADDQ   AX, 8(SP)
+
+advanced91:
+	DECQ  tiles+48(FP)
+	JNZ   rows11
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
 rows10:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked78
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+7, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+7, AX, AX
-	ADDQ   CX, AX
+	MOVQ  offsets+8(FP), R8
+	TESTQ R8, R8
+	JZ    linear92
+	MOVQ  (R8), AX
+	MOVQ  8(R8), CX
+	MOVQ  16(R8), DX
+	MOVQ  24(R8), BX
+	MOVQ  32(R8), SI
+	MOVQ  40(R8), DI
+	MOVQ  48(R8), R8
+	JMP   outputs93
 
-ahead77:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead77
+linear92:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
 
-asked78:
+outputs93:
+	MOVQ       y+128(FP), R9
+	PREFETCHT0 (R9)(AX*1)
+	PREFETCHT0 64(R9)(AX*1)
+	PREFETCHT0 (R9)(CX*1)
+	PREFETCHT0 64(R9)(CX*1)
+	PREFETCHT0 (R9)(DX*1)
+	PREFETCHT0 64(R9)(DX*1)
+	PREFETCHT0 (R9)(BX*1)
+	PREFETCHT0 64(R9)(BX*1)
+	PREFETCHT0 (R9)(SI*1)
+	PREFETCHT0 64(R9)(SI*1)
+	PREFETCHT0 (R9)(DI*1)
+	PREFETCHT0 64(R9)(DI*1)
+	PREFETCHT0 (R9)(R8*1)
+	PREFETCHT0 64(R9)(R8*1)
+	MOVQ       res+136(FP), R9
+	TESTQ      R9, R9
+	JZ         nores94
+	PREFETCHT0 (R9)(AX*1)
+	PREFETCHT0 64(R9)(AX*1)
+	PREFETCHT0 (R9)(CX*1)
+	PREFETCHT0 64(R9)(CX*1)
+	PREFETCHT0 (R9)(DX*1)
+	PREFETCHT0 64(R9)(DX*1)
+	PREFETCHT0 (R9)(BX*1)
+	PREFETCHT0 64(R9)(BX*1)
+	PREFETCHT0 (R9)(SI*1)
+	PREFETCHT0 64(R9)(SI*1)
+	PREFETCHT0 (R9)(DI*1)
+	PREFETCHT0 64(R9)(DI*1)
+	PREFETCHT0 (R9)(R8*1)
+	PREFETCHT0 64(R9)(R8*1)
+
+nores94:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1833,12 +2422,12 @@ asked78:
 	VXORPS Z13, Z13, Z13
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps80
+	JEQ    taps96
 
-tap79:
+tap95:
 	MOVQ  pixels+0(FP), R8
 	TESTQ R8, R8
-	JZ    linear81
+	JZ    linear97
 	MOVQ  (SP), AX
 	LEAQ  (R8)(AX*8), R8
 	MOVQ  (R8), AX
@@ -1854,9 +2443,9 @@ tap79:
 	MOVQ  (R8), DI
 	ADDQ  row+24(FP), R8
 	MOVQ  (R8), R8
-	JMP   inputs82
+	JMP   inputs98
 
-linear81:
+linear97:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -1871,18 +2460,114 @@ linear81:
 	MOVQ DI, R8
 	ADDQ row+24(FP), R8
 
-inputs82:
+inputs98:
 	MOVQ    taps+72(FP), R9
 	MOVQ    (SP), R10
 	MOVLQSX (R9)(R10*4), R9
 	IMULQ   wtap+112(FP), R9
 	ADDQ    w+104(FP), R9
 	MOVQ    wpanel+120(FP), R11
-	XORQ    R10, R10
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest84
+	MOVQ    next+168(FP), R12
+	TESTQ   R12, R12
+	JZ      distance99
+	MOVQ    (SP), R10
+	INCQ    R10
+	CMPQ    R10, ntaps+80(FP)
+	JGE     distance99
+	MOVQ    taps+72(FP), R13
+	MOVLQSX (R13)(R10*4), R12
+	MOVLQSX -4(R13)(R10*4), R10
+	SUBQ    R10, R12
+	IMULQ   wtap+112(FP), R12
 
-main83:
+distance99:
+	XORQ  R10, R10
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest102
+	TESTQ R12, R12
+	JZ    plain101
+
+main100:
+	VMOVUPS          (R9), Z14
+	VMOVUPS          (R9)(R11*1), Z15
+	VFMADD231PS.BCST (AX)(R10*1), Z14, Z0
+	VFMADD231PS.BCST (AX)(R10*1), Z15, Z1
+	VFMADD231PS.BCST (CX)(R10*1), Z14, Z2
+	VFMADD231PS.BCST (CX)(R10*1), Z15, Z3
+	VFMADD231PS.BCST (DX)(R10*1), Z14, Z4
+	VFMADD231PS.BCST (DX)(R10*1), Z15, Z5
+	VFMADD231PS.BCST (BX)(R10*1), Z14, Z6
+	VFMADD231PS.BCST (BX)(R10*1), Z15, Z7
+	VFMADD231PS.BCST (SI)(R10*1), Z14, Z8
+	VFMADD231PS.BCST (SI)(R10*1), Z15, Z9
+	VFMADD231PS.BCST (DI)(R10*1), Z14, Z10
+	VFMADD231PS.BCST (DI)(R10*1), Z15, Z11
+	VFMADD231PS.BCST (R8)(R10*1), Z14, Z12
+	VFMADD231PS.BCST (R8)(R10*1), Z15, Z13
+	VMOVUPS          64(R9), Z14
+	VMOVUPS          64(R9)(R11*1), Z15
+	VFMADD231PS.BCST 4(AX)(R10*1), Z14, Z0
+	VFMADD231PS.BCST 4(AX)(R10*1), Z15, Z1
+	VFMADD231PS.BCST 4(CX)(R10*1), Z14, Z2
+	VFMADD231PS.BCST 4(CX)(R10*1), Z15, Z3
+	VFMADD231PS.BCST 4(DX)(R10*1), Z14, Z4
+	VFMADD231PS.BCST 4(DX)(R10*1), Z15, Z5
+	VFMADD231PS.BCST 4(BX)(R10*1), Z14, Z6
+	VFMADD231PS.BCST 4(BX)(R10*1), Z15, Z7
+	VFMADD231PS.BCST 4(SI)(R10*1), Z14, Z8
+	VFMADD231PS.BCST 4(SI)(R10*1), Z15, Z9
+	VFMADD231PS.BCST 4(DI)(R10*1), Z14, Z10
+	VFMADD231PS.BCST 4(DI)(R10*1), Z15, Z11
+	VFMADD231PS.BCST 4(R8)(R10*1), Z14, Z12
+	VFMADD231PS.BCST 4(R8)(R10*1), Z15, Z13
+	VMOVUPS          128(R9), Z14
+	VMOVUPS          128(R9)(R11*1), Z15
+	VFMADD231PS.BCST 8(AX)(R10*1), Z14, Z0
+	VFMADD231PS.BCST 8(AX)(R10*1), Z15, Z1
+	VFMADD231PS.BCST 8(CX)(R10*1), Z14, Z2
+	VFMADD231PS.BCST 8(CX)(R10*1), Z15, Z3
+	VFMADD231PS.BCST 8(DX)(R10*1), Z14, Z4
+	VFMADD231PS.BCST 8(DX)(R10*1), Z15, Z5
+	VFMADD231PS.BCST 8(BX)(R10*1), Z14, Z6
+	VFMADD231PS.BCST 8(BX)(R10*1), Z15, Z7
+	VFMADD231PS.BCST 8(SI)(R10*1), Z14, Z8
+	VFMADD231PS.BCST 8(SI)(R10*1), Z15, Z9
+	VFMADD231PS.BCST 8(DI)(R10*1), Z14, Z10
+	VFMADD231PS.BCST 8(DI)(R10*1), Z15, Z11
+	VFMADD231PS.BCST 8(R8)(R10*1), Z14, Z12
+	VFMADD231PS.BCST 8(R8)(R10*1), Z15, Z13
+	VMOVUPS          192(R9), Z14
+	VMOVUPS          192(R9)(R11*1), Z15
+	VFMADD231PS.BCST 12(AX)(R10*1), Z14, Z0
+	VFMADD231PS.BCST 12(AX)(R10*1), Z15, Z1
+	VFMADD231PS.BCST 12(CX)(R10*1), Z14, Z2
+	VFMADD231PS.BCST 12(CX)(R10*1), Z15, Z3
+	VFMADD231PS.BCST 12(DX)(R10*1), Z14, Z4
+	VFMADD231PS.BCST 12(DX)(R10*1), Z15, Z5
+	VFMADD231PS.BCST 12(BX)(R10*1), Z14, Z6
+	VFMADD231PS.BCST 12(BX)(R10*1), Z15, Z7
+	VFMADD231PS.BCST 12(SI)(R10*1), Z14, Z8
+	VFMADD231PS.BCST 12(SI)(R10*1), Z15, Z9
+	VFMADD231PS.BCST 12(DI)(R10*1), Z14, Z10
+	VFMADD231PS.BCST 12(DI)(R10*1), Z15, Z11
+	VFMADD231PS.BCST 12(R8)(R10*1), Z14, Z12
+	VFMADD231PS.BCST 12(R8)(R10*1), Z15, Z13
+	PREFETCHT1       (R9)(R12*1)
+	PREFETCHT1       64(R9)(R12*1)
+	PREFETCHT1       128(R9)(R12*1)
+	PREFETCHT1       192(R9)(R12*1)
+	LEAQ             (R9)(R11*1), R13
+	PREFETCHT1       (R13)(R12*1)
+	PREFETCHT1       64(R13)(R12*1)
+	PREFETCHT1       128(R13)(R12*1)
+	PREFETCHT1       192(R13)(R12*1)
+	ADDQ             $+256, R9
+	ADDQ             $+16, R10
+	CMPQ             R10, cinMain+88(FP)
+	JLT              main100
+	JMP              rest102
+
+plain101:
 	VMOVUPS          (R9), Z14
 	VMOVUPS          (R9)(R11*1), Z15
 	VFMADD231PS.BCST (AX)(R10*1), Z14, Z0
@@ -1950,13 +2635,13 @@ main83:
 	ADDQ             $+256, R9
 	ADDQ             $+16, R10
 	CMPQ             R10, cinMain+88(FP)
-	JLT              main83
+	JLT              plain101
 
-rest84:
+rest102:
 	CMPQ R10, cinAll+96(FP)
-	JGE  inputs86
+	JGE  inputs104
 
-one85:
+one103:
 	VMOVUPS          (R9), Z14
 	VMOVUPS          (R9)(R11*1), Z15
 	VFMADD231PS.BCST (AX)(R10*1), Z14, Z0
@@ -1976,60 +2661,51 @@ one85:
 	ADDQ             $+64, R9
 	ADDQ             $+4, R10
 	CMPQ             R10, cinAll+96(FP)
-	JLT              one85
+	JLT              one103
 
-inputs86:
+inputs104:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap79
+	JLT  tap95
 
-taps80:
-	MOVQ   offsets+8(FP), R8
-	TESTQ  R8, R8
-	JZ     linear87
-	MOVQ   (R8), AX
-	MOVQ   8(R8), CX
-	MOVQ   16(R8), DX
-	MOVQ   24(R8), BX
-	MOVQ   32(R8), SI
-	MOVQ   40(R8), DI
-	MOVQ   48(R8), R8
-	ADDQ   $+56, offsets+8(FP)
-	MOVQ   row+24(FP), R9
-	IMUL3Q $+7, R9, R9
-	ADDQ   R9, pixels+0(FP)
-	JMP    outputs88
+taps96:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), R8
+	TESTQ R8, R8
+	JZ    linear105
+	MOVQ  (R8), AX
+	MOVQ  8(R8), CX
+	MOVQ  16(R8), DX
+	MOVQ  24(R8), BX
+	MOVQ  32(R8), SI
+	MOVQ  40(R8), DI
+	MOVQ  48(R8), R8
+	JMP   outputs106
 
-linear87:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   row+24(FP), R9
-	IMUL3Q $+7, R9, R9
-	ADDQ   R9, x+16(FP)
-	MOVQ   ypitch+32(FP), R9
-	IMUL3Q $+7, R9, R9
-	ADDQ   R9, 8(SP)
+linear105:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
 
-outputs88:
+outputs106:
 	MOVQ        scale+144(FP), R9
 	TESTQ       R9, R9
-	JZ          noscale89
+	JZ          noscale107
 	MOVQ        shift+152(FP), R10
 	TESTQ       R10, R10
-	JZ          noshift90
+	JZ          noshift108
 	VMOVUPS     (R9), Z14
 	VMOVUPS     (R10), Z15
 	VFMADD213PS Z15, Z14, Z0
@@ -2048,9 +2724,9 @@ outputs88:
 	VFMADD213PS Z15, Z14, Z9
 	VFMADD213PS Z15, Z14, Z11
 	VFMADD213PS Z15, Z14, Z13
-	JMP         scaled91
+	JMP         scaled109
 
-noshift90:
+noshift108:
 	VMOVUPS (R9), Z14
 	VMULPS  Z14, Z0, Z0
 	VMULPS  Z14, Z2, Z2
@@ -2067,12 +2743,12 @@ noshift90:
 	VMULPS  Z14, Z9, Z9
 	VMULPS  Z14, Z11, Z11
 	VMULPS  Z14, Z13, Z13
-	JMP     scaled91
+	JMP     scaled109
 
-noscale89:
+noscale107:
 	MOVQ    shift+152(FP), R9
 	TESTQ   R9, R9
-	JZ      scaled91
+	JZ      scaled109
 	VMOVUPS (R9), Z14
 	VADDPS  Z14, Z0, Z0
 	VADDPS  Z14, Z2, Z2
@@ -2090,10 +2766,10 @@ noscale89:
 	VADDPS  Z14, Z11, Z11
 	VADDPS  Z14, Z13, Z13
 
-scaled91:
+scaled109:
 	MOVQ   res+136(FP), R9
 	TESTQ  R9, R9
-	JZ     nores92
+	JZ     nores110
 	VADDPS (R9)(AX*1), Z0, Z0
 	VADDPS 64(R9)(AX*1), Z1, Z1
 	VADDPS (R9)(CX*1), Z2, Z2
@@ -2109,17 +2785,17 @@ scaled91:
 	VADDPS (R9)(R8*1), Z12, Z12
 	VADDPS 64(R9)(R8*1), Z13, Z13
 
-nores92:
+nores110:
 	MOVQ act+160(FP), R9
 	CMPQ R9, $+1
-	JEQ  act95
+	JEQ  act113
 	CMPQ R9, $+2
-	JEQ  act96
+	JEQ  act114
 	CMPQ R9, $+3
-	JEQ  act97
-	JMP  acted93
+	JEQ  act115
+	JMP  acted111
 
-act95:
+act113:
 	VXORPS Z14, Z14, Z14
 	VMAXPS Z14, Z0, Z0
 	VMAXPS Z14, Z1, Z1
@@ -2135,9 +2811,9 @@ act95:
 	VMAXPS Z14, Z11, Z11
 	VMAXPS Z14, Z12, Z12
 	VMAXPS Z14, Z13, Z13
-	JMP    acted93
+	JMP    acted111
 
-act96:
+act114:
 	VXORPS       Z14, Z14, Z14
 	VBROADCASTSS splat0<>+0(SB), Z15
 	VBROADCASTSS splat1<>+0(SB), Z16
@@ -2212,9 +2888,9 @@ act96:
 	VMAXPS       Z18, Z14, Z18
 	VMINPS       Z18, Z15, Z18
 	VMULPS       Z18, Z13, Z13
-	JMP          acted93
+	JMP          acted111
 
-act97:
+act115:
 	VXORPS       Z14, Z14, Z14
 	VBROADCASTSS splat0<>+0(SB), Z15
 	VBROADCASTSS splat1<>+0(SB), Z16
@@ -2262,7 +2938,7 @@ act97:
 	VMAXPS       Z13, Z14, Z13
 	VMINPS       Z13, Z15, Z13
 
-acted93:
+acted111:
 	MOVQ    y+128(FP), R9
 	VMOVUPS Z0, (R9)(AX*1)
 	VMOVUPS Z1, 64(R9)(AX*1)
@@ -2278,31 +2954,88 @@ acted93:
 	VMOVUPS Z11, 64(R9)(DI*1)
 	VMOVUPS Z12, (R9)(R8*1)
 	VMOVUPS Z13, 64(R9)(R8*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows10
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear116
+	ADDQ    $+56, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+7, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced117
+
+linear116:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+7, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+7, AX, AX
+	ADDQ   AX, 8(SP)
+
+advanced117:
+	DECQ  tiles+48(FP)
+	JNZ   rows10
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
 rows9:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked99
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+6, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+6, AX, AX
-	ADDQ   CX, AX
+	MOVQ  offsets+8(FP), DI
+	TESTQ DI, DI
+	JZ    linear118
+	MOVQ  (DI), AX
+	MOVQ  8(DI), CX
+	MOVQ  16(DI), DX
+	MOVQ  24(DI), BX
+	MOVQ  32(DI), SI
+	MOVQ  40(DI), DI
+	JMP   outputs119
 
-ahead98:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead98
+linear118:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
 
-asked99:
+outputs119:
+	MOVQ       y+128(FP), R8
+	PREFETCHT0 (R8)(AX*1)
+	PREFETCHT0 64(R8)(AX*1)
+	PREFETCHT0 (R8)(CX*1)
+	PREFETCHT0 64(R8)(CX*1)
+	PREFETCHT0 (R8)(DX*1)
+	PREFETCHT0 64(R8)(DX*1)
+	PREFETCHT0 (R8)(BX*1)
+	PREFETCHT0 64(R8)(BX*1)
+	PREFETCHT0 (R8)(SI*1)
+	PREFETCHT0 64(R8)(SI*1)
+	PREFETCHT0 (R8)(DI*1)
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       res+136(FP), R8
+	TESTQ      R8, R8
+	JZ         nores120
+	PREFETCHT0 (R8)(AX*1)
+	PREFETCHT0 64(R8)(AX*1)
+	PREFETCHT0 (R8)(CX*1)
+	PREFETCHT0 64(R8)(CX*1)
+	PREFETCHT0 (R8)(DX*1)
+	PREFETCHT0 64(R8)(DX*1)
+	PREFETCHT0 (R8)(BX*1)
+	PREFETCHT0 64(R8)(BX*1)
+	PREFETCHT0 (R8)(SI*1)
+	PREFETCHT0 64(R8)(SI*1)
+	PREFETCHT0 (R8)(DI*1)
+	PREFETCHT0 64(R8)(DI*1)
+
+nores120:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -2317,12 +3050,12 @@ asked99:
 	VXORPS Z11, Z11, Z11
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps101
+	JEQ    taps122
 
-tap100:
+tap121:
 	MOVQ  pixels+0(FP), DI
 	TESTQ DI, DI
-	JZ    linear102
+	JZ    linear123
 	MOVQ  (SP), AX
 	LEAQ  (DI)(AX*8), DI
 	MOVQ  (DI), AX
@@ -2336,9 +3069,9 @@ tap100:
 	MOVQ  (DI), SI
 	ADDQ  row+24(FP), DI
 	MOVQ  (DI), DI
-	JMP   inputs103
+	JMP   inputs124
 
-linear102:
+linear123:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -2351,18 +3084,106 @@ linear102:
 	MOVQ SI, DI
 	ADDQ row+24(FP), DI
 
-inputs103:
+inputs124:
 	MOVQ    taps+72(FP), R8
 	MOVQ    (SP), R9
 	MOVLQSX (R8)(R9*4), R8
 	IMULQ   wtap+112(FP), R8
 	ADDQ    w+104(FP), R8
 	MOVQ    wpanel+120(FP), R10
-	XORQ    R9, R9
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest105
+	MOVQ    next+168(FP), R11
+	TESTQ   R11, R11
+	JZ      distance125
+	MOVQ    (SP), R9
+	INCQ    R9
+	CMPQ    R9, ntaps+80(FP)
+	JGE     distance125
+	MOVQ    taps+72(FP), R12
+	MOVLQSX (R12)(R9*4), R11
+	MOVLQSX -4(R12)(R9*4), R9
+	SUBQ    R9, R11
+	IMULQ   wtap+112(FP), R11
 
-main104:
+distance125:
+	XORQ  R9, R9
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest128
+	TESTQ R11, R11
+	JZ    plain127
+
+main126:
+	VMOVUPS          (R8), Z12
+	VMOVUPS          (R8)(R10*1), Z13
+	VFMADD231PS.BCST (AX)(R9*1), Z12, Z0
+	VFMADD231PS.BCST (AX)(R9*1), Z13, Z1
+	VFMADD231PS.BCST (CX)(R9*1), Z12, Z2
+	VFMADD231PS.BCST (CX)(R9*1), Z13, Z3
+	VFMADD231PS.BCST (DX)(R9*1), Z12, Z4
+	VFMADD231PS.BCST (DX)(R9*1), Z13, Z5
+	VFMADD231PS.BCST (BX)(R9*1), Z12, Z6
+	VFMADD231PS.BCST (BX)(R9*1), Z13, Z7
+	VFMADD231PS.BCST (SI)(R9*1), Z12, Z8
+	VFMADD231PS.BCST (SI)(R9*1), Z13, Z9
+	VFMADD231PS.BCST (DI)(R9*1), Z12, Z10
+	VFMADD231PS.BCST (DI)(R9*1), Z13, Z11
+	VMOVUPS          64(R8), Z12
+	VMOVUPS          64(R8)(R10*1), Z13
+	VFMADD231PS.BCST 4(AX)(R9*1), Z12, Z0
+	VFMADD231PS.BCST 4(AX)(R9*1), Z13, Z1
+	VFMADD231PS.BCST 4(CX)(R9*1), Z12, Z2
+	VFMADD231PS.BCST 4(CX)(R9*1), Z13, Z3
+	VFMADD231PS.BCST 4(DX)(R9*1), Z12, Z4
+	VFMADD231PS.BCST 4(DX)(R9*1), Z13, Z5
+	VFMADD231PS.BCST 4(BX)(R9*1), Z12, Z6
+	VFMADD231PS.BCST 4(BX)(R9*1), Z13, Z7
+	VFMADD231PS.BCST 4(SI)(R9*1), Z12, Z8
+	VFMADD231PS.BCST 4(SI)(R9*1), Z13, Z9
+	VFMADD231PS.BCST 4(DI)(R9*1), Z12, Z10
+	VFMADD231PS.BCST 4(DI)(R9*1), Z13, Z11
+	VMOVUPS          128(R8), Z12
+	VMOVUPS          128(R8)(R10*1), Z13
+	VFMADD231PS.BCST 8(AX)(R9*1), Z12, Z0
+	VFMADD231PS.BCST 8(AX)(R9*1), Z13, Z1
+	VFMADD231PS.BCST 8(CX)(R9*1), Z12, Z2
+	VFMADD231PS.BCST 8(CX)(R9*1), Z13, Z3
+	VFMADD231PS.BCST 8(DX)(R9*1), Z12, Z4
+	VFMADD231PS.BCST 8(DX)(R9*1), Z13, Z5
+	VFMADD231PS.BCST 8(BX)(R9*1), Z12, Z6
+	VFMADD231PS.BCST 8(BX)(R9*1), Z13, Z7
+	VFMADD231PS.BCST 8(SI)(R9*1), Z12, Z8
+	VFMADD231PS.BCST 8(SI)(R9*1), Z13, Z9
+	VFMADD231PS.BCST 8(DI)(R9*1), Z12, Z10
+	VFMADD231PS.BCST 8(DI)(R9*1), Z13, Z11
+	VMOVUPS          192(R8), Z12
+	VMOVUPS          192(R8)(R10*1), Z13
+	VFMADD231PS.BCST 12(AX)(R9*1), Z12, Z0
+	VFMADD231PS.BCST 12(AX)(R9*1), Z13, Z1
+	VFMADD231PS.BCST 12(CX)(R9*1), Z12, Z2
+	VFMADD231PS.BCST 12(CX)(R9*1), Z13, Z3
+	VFMADD231PS.BCST 12(DX)(R9*1), Z12, Z4
+	VFMADD231PS.BCST 12(DX)(R9*1), Z13, Z5
+	VFMADD231PS.BCST 12(BX)(R9*1), Z12, Z6
+	VFMADD231PS.BCST 12(BX)(R9*1), Z13, Z7
+	VFMADD231PS.BCST 12(SI)(R9*1), Z12, Z8
+	VFMADD231PS.BCST 12(SI)(R9*1), Z13, Z9
+	VFMADD231PS.BCST 12(DI)(R9*1), Z12, Z10
+	VFMADD231PS.BCST 12(DI)(R9*1), Z13, Z11
+	PREFETCHT1       (R8)(R11*1)
+	PREFETCHT1       64(R8)(R11*1)
+	PREFETCHT1       128(R8)(R11*1)
+	PREFETCHT1       192(R8)(R11*1)
+	LEAQ             (R8)(R10*1), R12
+	PREFETCHT1       (R12)(R11*1)
+	PREFETCHT1       64(R12)(R11*1)
+	PREFETCHT1       128(R12)(R11*1)
+	PREFETCHT1       192(R12)(R11*1)
+	ADDQ             $+256, R8
+	ADDQ             $+16, R9
+	CMPQ             R9, cinMain+88(FP)
+	JLT              main126
+	JMP              rest128
+
+plain127:
 	VMOVUPS          (R8), Z12
 	VMOVUPS          (R8)(R10*1), Z13
 	VFMADD231PS.BCST (AX)(R9*1), Z12, Z0
@@ -2422,13 +3243,13 @@ main104:
 	ADDQ             $+256, R8
 	ADDQ             $+16, R9
 	CMPQ             R9, cinMain+88(FP)
-	JLT              main104
+	JLT              plain127
 
-rest105:
+rest128:
 	CMPQ R9, cinAll+96(FP)
-	JGE  inputs107
+	JGE  inputs130
 
-one106:
+one129:
 	VMOVUPS          (R8), Z12
 	VMOVUPS          (R8)(R10*1), Z13
 	VFMADD231PS.BCST (AX)(R9*1), Z12, Z0
@@ -2446,57 +3267,48 @@ one106:
 	ADDQ             $+64, R8
 	ADDQ             $+4, R9
 	CMPQ             R9, cinAll+96(FP)
-	JLT              one106
+	JLT              one129
 
-inputs107:
+inputs130:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap100
+	JLT  tap121
 
-taps101:
-	MOVQ   offsets+8(FP), DI
-	TESTQ  DI, DI
-	JZ     linear108
-	MOVQ   (DI), AX
-	MOVQ   8(DI), CX
-	MOVQ   16(DI), DX
-	MOVQ   24(DI), BX
-	MOVQ   32(DI), SI
-	MOVQ   40(DI), DI
-	ADDQ   $+48, offsets+8(FP)
-	MOVQ   row+24(FP), R8
-	IMUL3Q $+6, R8, R8
-	ADDQ   R8, pixels+0(FP)
-	JMP    outputs109
+taps122:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), DI
+	TESTQ DI, DI
+	JZ    linear131
+	MOVQ  (DI), AX
+	MOVQ  8(DI), CX
+	MOVQ  16(DI), DX
+	MOVQ  24(DI), BX
+	MOVQ  32(DI), SI
+	MOVQ  40(DI), DI
+	JMP   outputs132
 
-linear108:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   row+24(FP), R8
-	IMUL3Q $+6, R8, R8
-	ADDQ   R8, x+16(FP)
-	MOVQ   ypitch+32(FP), R8
-	IMUL3Q $+6, R8, R8
-	ADDQ   R8, 8(SP)
+linear131:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
 
-outputs109:
+outputs132:
 	MOVQ        scale+144(FP), R8
 	TESTQ       R8, R8
-	JZ          noscale110
+	JZ          noscale133
 	MOVQ        shift+152(FP), R9
 	TESTQ       R9, R9
-	JZ          noshift111
+	JZ          noshift134
 	VMOVUPS     (R8), Z12
 	VMOVUPS     (R9), Z13
 	VFMADD213PS Z13, Z12, Z0
@@ -2513,9 +3325,9 @@ outputs109:
 	VFMADD213PS Z13, Z12, Z7
 	VFMADD213PS Z13, Z12, Z9
 	VFMADD213PS Z13, Z12, Z11
-	JMP         scaled112
+	JMP         scaled135
 
-noshift111:
+noshift134:
 	VMOVUPS (R8), Z12
 	VMULPS  Z12, Z0, Z0
 	VMULPS  Z12, Z2, Z2
@@ -2530,12 +3342,12 @@ noshift111:
 	VMULPS  Z12, Z7, Z7
 	VMULPS  Z12, Z9, Z9
 	VMULPS  Z12, Z11, Z11
-	JMP     scaled112
+	JMP     scaled135
 
-noscale110:
+noscale133:
 	MOVQ    shift+152(FP), R8
 	TESTQ   R8, R8
-	JZ      scaled112
+	JZ      scaled135
 	VMOVUPS (R8), Z12
 	VADDPS  Z12, Z0, Z0
 	VADDPS  Z12, Z2, Z2
@@ -2551,10 +3363,10 @@ noscale110:
 	VADDPS  Z12, Z9, Z9
 	VADDPS  Z12, Z11, Z11
 
-scaled112:
+scaled135:
 	MOVQ   res+136(FP), R8
 	TESTQ  R8, R8
-	JZ     nores113
+	JZ     nores136
 	VADDPS (R8)(AX*1), Z0, Z0
 	VADDPS 64(R8)(AX*1), Z1, Z1
 	VADDPS (R8)(CX*1), Z2, Z2
@@ -2568,17 +3380,17 @@ scaled112:
 	VADDPS (R8)(DI*1), Z10, Z10
 	VADDPS 64(R8)(DI*1), Z11, Z11
 
-nores113:
+nores136:
 	MOVQ act+160(FP), R8
 	CMPQ R8, $+1
-	JEQ  act116
+	JEQ  act139
 	CMPQ R8, $+2
-	JEQ  act117
+	JEQ  act140
 	CMPQ R8, $+3
-	JEQ  act118
-	JMP  acted114
+	JEQ  act141
+	JMP  acted137
 
-act116:
+act139:
 	VXORPS Z12, Z12, Z12
 	VMAXPS Z12, Z0, Z0
 	VMAXPS Z12, Z1, Z1
@@ -2592,9 +3404,9 @@ act116:
 	VMAXPS Z12, Z9, Z9
 	VMAXPS Z12, Z10, Z10
 	VMAXPS Z12, Z11, Z11
-	JMP    acted114
+	JMP    acted137
 
-act117:
+act140:
 	VXORPS       Z12, Z12, Z12
 	VBROADCASTSS splat0<>+0(SB), Z13
 	VBROADCASTSS splat1<>+0(SB), Z14
@@ -2659,9 +3471,9 @@ act117:
 	VMAXPS       Z16, Z12, Z16
 	VMINPS       Z16, Z13, Z16
 	VMULPS       Z16, Z11, Z11
-	JMP          acted114
+	JMP          acted137
 
-act118:
+act141:
 	VXORPS       Z12, Z12, Z12
 	VBROADCASTSS splat0<>+0(SB), Z13
 	VBROADCASTSS splat1<>+0(SB), Z14
@@ -2703,7 +3515,7 @@ act118:
 	VMAXPS       Z11, Z12, Z11
 	VMINPS       Z11, Z13, Z11
 
-acted114:
+acted137:
 	MOVQ    y+128(FP), R8
 	VMOVUPS Z0, (R8)(AX*1)
 	VMOVUPS Z1, 64(R8)(AX*1)
@@ -2717,31 +3529,81 @@ acted114:
 	VMOVUPS Z9, 64(R8)(SI*1)
 	VMOVUPS Z10, (R8)(DI*1)
 	VMOVUPS Z11, 64(R8)(DI*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows9
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear142
+	ADDQ    $+48, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+6, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced143
+
+linear142:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+6, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+6, AX, AX
+	ADDQ   AX, 8(SP)
+
+advanced143:
+	DECQ  tiles+48(FP)
+	JNZ   rows9
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
 rows8:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked120
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+5, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+5, AX, AX
-	ADDQ   CX, AX
+	MOVQ  offsets+8(FP), SI
+	TESTQ SI, SI
+	JZ    linear144
+	MOVQ  (SI), AX
+	MOVQ  8(SI), CX
+	MOVQ  16(SI), DX
+	MOVQ  24(SI), BX
+	MOVQ  32(SI), SI
+	JMP   outputs145
 
-ahead119:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead119
+linear144:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
 
-asked120:
+outputs145:
+	MOVQ       y+128(FP), DI
+	PREFETCHT0 (DI)(AX*1)
+	PREFETCHT0 64(DI)(AX*1)
+	PREFETCHT0 (DI)(CX*1)
+	PREFETCHT0 64(DI)(CX*1)
+	PREFETCHT0 (DI)(DX*1)
+	PREFETCHT0 64(DI)(DX*1)
+	PREFETCHT0 (DI)(BX*1)
+	PREFETCHT0 64(DI)(BX*1)
+	PREFETCHT0 (DI)(SI*1)
+	PREFETCHT0 64(DI)(SI*1)
+	MOVQ       res+136(FP), DI
+	TESTQ      DI, DI
+	JZ         nores146
+	PREFETCHT0 (DI)(AX*1)
+	PREFETCHT0 64(DI)(AX*1)
+	PREFETCHT0 (DI)(CX*1)
+	PREFETCHT0 64(DI)(CX*1)
+	PREFETCHT0 (DI)(DX*1)
+	PREFETCHT0 64(DI)(DX*1)
+	PREFETCHT0 (DI)(BX*1)
+	PREFETCHT0 64(DI)(BX*1)
+	PREFETCHT0 (DI)(SI*1)
+	PREFETCHT0 64(DI)(SI*1)
+
+nores146:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -2754,12 +3616,12 @@ asked120:
 	VXORPS Z9, Z9, Z9
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps122
+	JEQ    taps148
 
-tap121:
+tap147:
 	MOVQ  pixels+0(FP), SI
 	TESTQ SI, SI
-	JZ    linear123
+	JZ    linear149
 	MOVQ  (SP), AX
 	LEAQ  (SI)(AX*8), SI
 	MOVQ  (SI), AX
@@ -2771,9 +3633,9 @@ tap121:
 	MOVQ  (SI), BX
 	ADDQ  row+24(FP), SI
 	MOVQ  (SI), SI
-	JMP   inputs124
+	JMP   inputs150
 
-linear123:
+linear149:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -2784,18 +3646,98 @@ linear123:
 	MOVQ BX, SI
 	ADDQ row+24(FP), SI
 
-inputs124:
+inputs150:
 	MOVQ    taps+72(FP), DI
 	MOVQ    (SP), R8
 	MOVLQSX (DI)(R8*4), DI
 	IMULQ   wtap+112(FP), DI
 	ADDQ    w+104(FP), DI
 	MOVQ    wpanel+120(FP), R9
-	XORQ    R8, R8
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest126
+	MOVQ    next+168(FP), R10
+	TESTQ   R10, R10
+	JZ      distance151
+	MOVQ    (SP), R8
+	INCQ    R8
+	CMPQ    R8, ntaps+80(FP)
+	JGE     distance151
+	MOVQ    taps+72(FP), R11
+	MOVLQSX (R11)(R8*4), R10
+	MOVLQSX -4(R11)(R8*4), R8
+	SUBQ    R8, R10
+	IMULQ   wtap+112(FP), R10
 
-main125:
+distance151:
+	XORQ  R8, R8
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest154
+	TESTQ R10, R10
+	JZ    plain153
+
+main152:
+	VMOVUPS          (DI), Z10
+	VMOVUPS          (DI)(R9*1), Z11
+	VFMADD231PS.BCST (AX)(R8*1), Z10, Z0
+	VFMADD231PS.BCST (AX)(R8*1), Z11, Z1
+	VFMADD231PS.BCST (CX)(R8*1), Z10, Z2
+	VFMADD231PS.BCST (CX)(R8*1), Z11, Z3
+	VFMADD231PS.BCST (DX)(R8*1), Z10, Z4
+	VFMADD231PS.BCST (DX)(R8*1), Z11, Z5
+	VFMADD231PS.BCST (BX)(R8*1), Z10, Z6
+	VFMADD231PS.BCST (BX)(R8*1), Z11, Z7
+	VFMADD231PS.BCST (SI)(R8*1), Z10, Z8
+	VFMADD231PS.BCST (SI)(R8*1), Z11, Z9
+	VMOVUPS          64(DI), Z10
+	VMOVUPS          64(DI)(R9*1), Z11
+	VFMADD231PS.BCST 4(AX)(R8*1), Z10, Z0
+	VFMADD231PS.BCST 4(AX)(R8*1), Z11, Z1
+	VFMADD231PS.BCST 4(CX)(R8*1), Z10, Z2
+	VFMADD231PS.BCST 4(CX)(R8*1), Z11, Z3
+	VFMADD231PS.BCST 4(DX)(R8*1), Z10, Z4
+	VFMADD231PS.BCST 4(DX)(R8*1), Z11, Z5
+	VFMADD231PS.BCST 4(BX)(R8*1), Z10, Z6
+	VFMADD231PS.BCST 4(BX)(R8*1), Z11, Z7
+	VFMADD231PS.BCST 4(SI)(R8*1), Z10, Z8
+	VFMADD231PS.BCST 4(SI)(R8*1), Z11, Z9
+	VMOVUPS          128(DI), Z10
+	VMOVUPS          128(DI)(R9*1), Z11
+	VFMADD231PS.BCST 8(AX)(R8*1), Z10, Z0
+	VFMADD231PS.BCST 8(AX)(R8*1), Z11, Z1
+	VFMADD231PS.BCST 8(CX)(R8*1), Z10, Z2
+	VFMADD231PS.BCST 8(CX)(R8*1), Z11, Z3
+	VFMADD231PS.BCST 8(DX)(R8*1), Z10, Z4
+	VFMADD231PS.BCST 8(DX)(R8*1), Z11, Z5
+	VFMADD231PS.BCST 8(BX)(R8*1), Z10, Z6
+	VFMADD231PS.BCST 8(BX)(R8*1), Z11, Z7
+	VFMADD231PS.BCST 8(SI)(R8*1), Z10, Z8
+	VFMADD231PS.BCST 8(SI)(R8*1), Z11, Z9
+	VMOVUPS          192(DI), Z10
+	VMOVUPS          192(DI)(R9*1), Z11
+	VFMADD231PS.BCST 12(AX)(R8*1), Z10, Z0
+	VFMADD231PS.BCST 12(AX)(R8*1), Z11, Z1
+	VFMADD231PS.BCST 12(CX)(R8*1), Z10, Z2
+	VFMADD231PS.BCST 12(CX)(R8*1), Z11, Z3
+	VFMADD231PS.BCST 12(DX)(R8*1), Z10, Z4
+	VFMADD231PS.BCST 12(DX)(R8*1), Z11, Z5
+	VFMADD231PS.BCST 12(BX)(R8*1), Z10, Z6
+	VFMADD231PS.BCST 12(BX)(R8*1), Z11, Z7
+	VFMADD231PS.BCST 12(SI)(R8*1), Z10, Z8
+	VFMADD231PS.BCST 12(SI)(R8*1), Z11, Z9
+	PREFETCHT1       (DI)(R10*1)
+	PREFETCHT1       64(DI)(R10*1)
+	PREFETCHT1       128(DI)(R10*1)
+	PREFETCHT1       192(DI)(R10*1)
+	LEAQ             (DI)(R9*1), R11
+	PREFETCHT1       (R11)(R10*1)
+	PREFETCHT1       64(R11)(R10*1)
+	PREFETCHT1       128(R11)(R10*1)
+	PREFETCHT1       192(R11)(R10*1)
+	ADDQ             $+256, DI
+	ADDQ             $+16, R8
+	CMPQ             R8, cinMain+88(FP)
+	JLT              main152
+	JMP              rest154
+
+plain153:
 	VMOVUPS          (DI), Z10
 	VMOVUPS          (DI)(R9*1), Z11
 	VFMADD231PS.BCST (AX)(R8*1), Z10, Z0
@@ -2847,13 +3789,13 @@ main125:
 	ADDQ             $+256, DI
 	ADDQ             $+16, R8
 	CMPQ             R8, cinMain+88(FP)
-	JLT              main125
+	JLT              plain153
 
-rest126:
+rest154:
 	CMPQ R8, cinAll+96(FP)
-	JGE  inputs128
+	JGE  inputs156
 
-one127:
+one155:
 	VMOVUPS          (DI), Z10
 	VMOVUPS          (DI)(R9*1), Z11
 	VFMADD231PS.BCST (AX)(R8*1), Z10, Z0
@@ -2869,54 +3811,45 @@ one127:
 	ADDQ             $+64, DI
 	ADDQ             $+4, R8
 	CMPQ             R8, cinAll+96(FP)
-	JLT              one127
+	JLT              one155
 
-inputs128:
+inputs156:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap121
+	JLT  tap147
 
-taps122:
-	MOVQ   offsets+8(FP), SI
-	TESTQ  SI, SI
-	JZ     linear129
-	MOVQ   (SI), AX
-	MOVQ   8(SI), CX
-	MOVQ   16(SI), DX
-	MOVQ   24(SI), BX
-	MOVQ   32(SI), SI
-	ADDQ   $+40, offsets+8(FP)
-	MOVQ   row+24(FP), DI
-	IMUL3Q $+5, DI, DI
-	ADDQ   DI, pixels+0(FP)
-	JMP    outputs130
+taps148:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), SI
+	TESTQ SI, SI
+	JZ    linear157
+	MOVQ  (SI), AX
+	MOVQ  8(SI), CX
+	MOVQ  16(SI), DX
+	MOVQ  24(SI), BX
+	MOVQ  32(SI), SI
+	JMP   outputs158
 
-linear129:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   row+24(FP), DI
-	IMUL3Q $+5, DI, DI
-	ADDQ   DI, x+16(FP)
-	MOVQ   ypitch+32(FP), DI
-	IMUL3Q $+5, DI, DI
-	ADDQ   DI, 8(SP)
+linear157:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
 
-outputs130:
+outputs158:
 	MOVQ        scale+144(FP), DI
 	TESTQ       DI, DI
-	JZ          noscale131
+	JZ          noscale159
 	MOVQ        shift+152(FP), R8
 	TESTQ       R8, R8
-	JZ          noshift132
+	JZ          noshift160
 	VMOVUPS     (DI), Z10
 	VMOVUPS     (R8), Z11
 	VFMADD213PS Z11, Z10, Z0
@@ -2931,9 +3864,9 @@ outputs130:
 	VFMADD213PS Z11, Z10, Z5
 	VFMADD213PS Z11, Z10, Z7
 	VFMADD213PS Z11, Z10, Z9
-	JMP         scaled133
+	JMP         scaled161
 
-noshift132:
+noshift160:
 	VMOVUPS (DI), Z10
 	VMULPS  Z10, Z0, Z0
 	VMULPS  Z10, Z2, Z2
@@ -2946,12 +3879,12 @@ noshift132:
 	VMULPS  Z10, Z5, Z5
 	VMULPS  Z10, Z7, Z7
 	VMULPS  Z10, Z9, Z9
-	JMP     scaled133
+	JMP     scaled161
 
-noscale131:
+noscale159:
 	MOVQ    shift+152(FP), DI
 	TESTQ   DI, DI
-	JZ      scaled133
+	JZ      scaled161
 	VMOVUPS (DI), Z10
 	VADDPS  Z10, Z0, Z0
 	VADDPS  Z10, Z2, Z2
@@ -2965,10 +3898,10 @@ noscale131:
 	VADDPS  Z10, Z7, Z7
 	VADDPS  Z10, Z9, Z9
 
-scaled133:
+scaled161:
 	MOVQ   res+136(FP), DI
 	TESTQ  DI, DI
-	JZ     nores134
+	JZ     nores162
 	VADDPS (DI)(AX*1), Z0, Z0
 	VADDPS 64(DI)(AX*1), Z1, Z1
 	VADDPS (DI)(CX*1), Z2, Z2
@@ -2980,17 +3913,17 @@ scaled133:
 	VADDPS (DI)(SI*1), Z8, Z8
 	VADDPS 64(DI)(SI*1), Z9, Z9
 
-nores134:
+nores162:
 	MOVQ act+160(FP), DI
 	CMPQ DI, $+1
-	JEQ  act137
+	JEQ  act165
 	CMPQ DI, $+2
-	JEQ  act138
+	JEQ  act166
 	CMPQ DI, $+3
-	JEQ  act139
-	JMP  acted135
+	JEQ  act167
+	JMP  acted163
 
-act137:
+act165:
 	VXORPS Z10, Z10, Z10
 	VMAXPS Z10, Z0, Z0
 	VMAXPS Z10, Z1, Z1
@@ -3002,9 +3935,9 @@ act137:
 	VMAXPS Z10, Z7, Z7
 	VMAXPS Z10, Z8, Z8
 	VMAXPS Z10, Z9, Z9
-	JMP    acted135
+	JMP    acted163
 
-act138:
+act166:
 	VXORPS       Z10, Z10, Z10
 	VBROADCASTSS splat0<>+0(SB), Z11
 	VBROADCASTSS splat1<>+0(SB), Z12
@@ -3059,9 +3992,9 @@ act138:
 	VMAXPS       Z14, Z10, Z14
 	VMINPS       Z14, Z11, Z14
 	VMULPS       Z14, Z9, Z9
-	JMP          acted135
+	JMP          acted163
 
-act139:
+act167:
 	VXORPS       Z10, Z10, Z10
 	VBROADCASTSS splat0<>+0(SB), Z11
 	VBROADCASTSS splat1<>+0(SB), Z12
@@ -3097,7 +4030,7 @@ act139:
 	VMAXPS       Z9, Z10, Z9
 	VMINPS       Z9, Z11, Z9
 
-acted135:
+acted163:
 	MOVQ    y+128(FP), DI
 	VMOVUPS Z0, (DI)(AX*1)
 	VMOVUPS Z1, 64(DI)(AX*1)
@@ -3109,31 +4042,74 @@ acted135:
 	VMOVUPS Z7, 64(DI)(BX*1)
 	VMOVUPS Z8, (DI)(SI*1)
 	VMOVUPS Z9, 64(DI)(SI*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows8
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear168
+	ADDQ    $+40, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+5, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced169
+
+linear168:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+5, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+5, AX, AX
+	ADDQ   AX, 8(SP)
+
+advanced169:
+	DECQ  tiles+48(FP)
+	JNZ   rows8
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
 rows7:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked141
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+4, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+4, AX, AX
-	ADDQ   CX, AX
+	MOVQ  offsets+8(FP), BX
+	TESTQ BX, BX
+	JZ    linear170
+	MOVQ  (BX), AX
+	MOVQ  8(BX), CX
+	MOVQ  16(BX), DX
+	MOVQ  24(BX), BX
+	JMP   outputs171
 
-ahead140:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead140
+linear170:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
 
-asked141:
+outputs171:
+	MOVQ       y+128(FP), SI
+	PREFETCHT0 (SI)(AX*1)
+	PREFETCHT0 64(SI)(AX*1)
+	PREFETCHT0 (SI)(CX*1)
+	PREFETCHT0 64(SI)(CX*1)
+	PREFETCHT0 (SI)(DX*1)
+	PREFETCHT0 64(SI)(DX*1)
+	PREFETCHT0 (SI)(BX*1)
+	PREFETCHT0 64(SI)(BX*1)
+	MOVQ       res+136(FP), SI
+	TESTQ      SI, SI
+	JZ         nores172
+	PREFETCHT0 (SI)(AX*1)
+	PREFETCHT0 64(SI)(AX*1)
+	PREFETCHT0 (SI)(CX*1)
+	PREFETCHT0 64(SI)(CX*1)
+	PREFETCHT0 (SI)(DX*1)
+	PREFETCHT0 64(SI)(DX*1)
+	PREFETCHT0 (SI)(BX*1)
+	PREFETCHT0 64(SI)(BX*1)
+
+nores172:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3152,12 +4128,12 @@ asked141:
 	VXORPS Z15, Z15, Z15
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps143
+	JEQ    taps174
 
-tap142:
+tap173:
 	MOVQ  pixels+0(FP), BX
 	TESTQ BX, BX
-	JZ    linear144
+	JZ    linear175
 	MOVQ  (SP), AX
 	LEAQ  (BX)(AX*8), BX
 	MOVQ  (BX), AX
@@ -3167,9 +4143,9 @@ tap142:
 	MOVQ  (BX), DX
 	ADDQ  row+24(FP), BX
 	MOVQ  (BX), BX
-	JMP   inputs145
+	JMP   inputs176
 
-linear144:
+linear175:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -3178,18 +4154,90 @@ linear144:
 	MOVQ DX, BX
 	ADDQ row+24(FP), BX
 
-inputs145:
+inputs176:
 	MOVQ    taps+72(FP), SI
 	MOVQ    (SP), DI
 	MOVLQSX (SI)(DI*4), SI
 	IMULQ   wtap+112(FP), SI
 	ADDQ    w+104(FP), SI
 	MOVQ    wpanel+120(FP), R8
-	XORQ    DI, DI
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest147
+	MOVQ    next+168(FP), R9
+	TESTQ   R9, R9
+	JZ      distance177
+	MOVQ    (SP), DI
+	INCQ    DI
+	CMPQ    DI, ntaps+80(FP)
+	JGE     distance177
+	MOVQ    taps+72(FP), R10
+	MOVLQSX (R10)(DI*4), R9
+	MOVLQSX -4(R10)(DI*4), DI
+	SUBQ    DI, R9
+	IMULQ   wtap+112(FP), R9
 
-main146:
+distance177:
+	XORQ  DI, DI
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest180
+	TESTQ R9, R9
+	JZ    plain179
+
+main178:
+	VMOVUPS          (SI), Z16
+	VMOVUPS          (SI)(R8*1), Z17
+	VFMADD231PS.BCST (AX)(DI*1), Z16, Z0
+	VFMADD231PS.BCST (AX)(DI*1), Z17, Z1
+	VFMADD231PS.BCST (CX)(DI*1), Z16, Z2
+	VFMADD231PS.BCST (CX)(DI*1), Z17, Z3
+	VFMADD231PS.BCST (DX)(DI*1), Z16, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z17, Z5
+	VFMADD231PS.BCST (BX)(DI*1), Z16, Z6
+	VFMADD231PS.BCST (BX)(DI*1), Z17, Z7
+	VMOVUPS          64(SI), Z16
+	VMOVUPS          64(SI)(R8*1), Z17
+	VFMADD231PS.BCST 4(AX)(DI*1), Z16, Z8
+	VFMADD231PS.BCST 4(AX)(DI*1), Z17, Z9
+	VFMADD231PS.BCST 4(CX)(DI*1), Z16, Z10
+	VFMADD231PS.BCST 4(CX)(DI*1), Z17, Z11
+	VFMADD231PS.BCST 4(DX)(DI*1), Z16, Z12
+	VFMADD231PS.BCST 4(DX)(DI*1), Z17, Z13
+	VFMADD231PS.BCST 4(BX)(DI*1), Z16, Z14
+	VFMADD231PS.BCST 4(BX)(DI*1), Z17, Z15
+	VMOVUPS          128(SI), Z16
+	VMOVUPS          128(SI)(R8*1), Z17
+	VFMADD231PS.BCST 8(AX)(DI*1), Z16, Z0
+	VFMADD231PS.BCST 8(AX)(DI*1), Z17, Z1
+	VFMADD231PS.BCST 8(CX)(DI*1), Z16, Z2
+	VFMADD231PS.BCST 8(CX)(DI*1), Z17, Z3
+	VFMADD231PS.BCST 8(DX)(DI*1), Z16, Z4
+	VFMADD231PS.BCST 8(DX)(DI*1), Z17, Z5
+	VFMADD231PS.BCST 8(BX)(DI*1), Z16, Z6
+	VFMADD231PS.BCST 8(BX)(DI*1), Z17, Z7
+	VMOVUPS          192(SI), Z16
+	VMOVUPS          192(SI)(R8*1), Z17
+	VFMADD231PS.BCST 12(AX)(DI*1), Z16, Z8
+	VFMADD231PS.BCST 12(AX)(DI*1), Z17, Z9
+	VFMADD231PS.BCST 12(CX)(DI*1), Z16, Z10
+	VFMADD231PS.BCST 12(CX)(DI*1), Z17, Z11
+	VFMADD231PS.BCST 12(DX)(DI*1), Z16, Z12
+	VFMADD231PS.BCST 12(DX)(DI*1), Z17, Z13
+	VFMADD231PS.BCST 12(BX)(DI*1), Z16, Z14
+	VFMADD231PS.BCST 12(BX)(DI*1), Z17, Z15
+	PREFETCHT1       (SI)(R9*1)
+	PREFETCHT1       64(SI)(R9*1)
+	PREFETCHT1       128(SI)(R9*1)
+	PREFETCHT1       192(SI)(R9*1)
+	LEAQ             (SI)(R8*1), R10
+	PREFETCHT1       (R10)(R9*1)
+	PREFETCHT1       64(R10)(R9*1)
+	PREFETCHT1       128(R10)(R9*1)
+	PREFETCHT1       192(R10)(R9*1)
+	ADDQ             $+256, SI
+	ADDQ             $+16, DI
+	CMPQ             DI, cinMain+88(FP)
+	JLT              main178
+	JMP              rest180
+
+plain179:
 	VMOVUPS          (SI), Z16
 	VMOVUPS          (SI)(R8*1), Z17
 	VFMADD231PS.BCST (AX)(DI*1), Z16, Z0
@@ -3233,13 +4281,13 @@ main146:
 	ADDQ             $+256, SI
 	ADDQ             $+16, DI
 	CMPQ             DI, cinMain+88(FP)
-	JLT              main146
+	JLT              plain179
 
-rest147:
+rest180:
 	CMPQ DI, cinAll+96(FP)
-	JGE  inputs149
+	JGE  inputs182
 
-one148:
+one181:
 	VMOVUPS          (SI), Z16
 	VMOVUPS          (SI)(R8*1), Z17
 	VFMADD231PS.BCST (AX)(DI*1), Z16, Z0
@@ -3253,16 +4301,16 @@ one148:
 	ADDQ             $+64, SI
 	ADDQ             $+4, DI
 	CMPQ             DI, cinAll+96(FP)
-	JLT              one148
+	JLT              one181
 
-inputs149:
+inputs182:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap142
+	JLT  tap173
 
-taps143:
+taps174:
 	VADDPS Z8, Z0, Z0
 	VADDPS Z9, Z1, Z1
 	VADDPS Z10, Z2, Z2
@@ -3271,41 +4319,32 @@ taps143:
 	VADDPS Z13, Z5, Z5
 	VADDPS Z14, Z6, Z6
 	VADDPS Z15, Z7, Z7
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), BX
 	TESTQ  BX, BX
-	JZ     linear150
+	JZ     linear183
 	MOVQ   (BX), AX
 	MOVQ   8(BX), CX
 	MOVQ   16(BX), DX
 	MOVQ   24(BX), BX
-	ADDQ   $+32, offsets+8(FP)
-	MOVQ   row+24(FP), SI
-	IMUL3Q $+4, SI, SI
-	ADDQ   SI, pixels+0(FP)
-	JMP    outputs151
+	JMP    outputs184
 
-linear150:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   row+24(FP), SI
-	IMUL3Q $+4, SI, SI
-	ADDQ   SI, x+16(FP)
-	MOVQ   ypitch+32(FP), SI
-	IMUL3Q $+4, SI, SI
-	ADDQ   SI, 8(SP)
+linear183:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
 
-outputs151:
+outputs184:
 	MOVQ        scale+144(FP), SI
 	TESTQ       SI, SI
-	JZ          noscale152
+	JZ          noscale185
 	MOVQ        shift+152(FP), DI
 	TESTQ       DI, DI
-	JZ          noshift153
+	JZ          noshift186
 	VMOVUPS     (SI), Z8
 	VMOVUPS     (DI), Z9
 	VFMADD213PS Z9, Z8, Z0
@@ -3318,9 +4357,9 @@ outputs151:
 	VFMADD213PS Z9, Z8, Z3
 	VFMADD213PS Z9, Z8, Z5
 	VFMADD213PS Z9, Z8, Z7
-	JMP         scaled154
+	JMP         scaled187
 
-noshift153:
+noshift186:
 	VMOVUPS (SI), Z8
 	VMULPS  Z8, Z0, Z0
 	VMULPS  Z8, Z2, Z2
@@ -3331,12 +4370,12 @@ noshift153:
 	VMULPS  Z8, Z3, Z3
 	VMULPS  Z8, Z5, Z5
 	VMULPS  Z8, Z7, Z7
-	JMP     scaled154
+	JMP     scaled187
 
-noscale152:
+noscale185:
 	MOVQ    shift+152(FP), SI
 	TESTQ   SI, SI
-	JZ      scaled154
+	JZ      scaled187
 	VMOVUPS (SI), Z8
 	VADDPS  Z8, Z0, Z0
 	VADDPS  Z8, Z2, Z2
@@ -3348,10 +4387,10 @@ noscale152:
 	VADDPS  Z8, Z5, Z5
 	VADDPS  Z8, Z7, Z7
 
-scaled154:
+scaled187:
 	MOVQ   res+136(FP), SI
 	TESTQ  SI, SI
-	JZ     nores155
+	JZ     nores188
 	VADDPS (SI)(AX*1), Z0, Z0
 	VADDPS 64(SI)(AX*1), Z1, Z1
 	VADDPS (SI)(CX*1), Z2, Z2
@@ -3361,17 +4400,17 @@ scaled154:
 	VADDPS (SI)(BX*1), Z6, Z6
 	VADDPS 64(SI)(BX*1), Z7, Z7
 
-nores155:
+nores188:
 	MOVQ act+160(FP), SI
 	CMPQ SI, $+1
-	JEQ  act158
+	JEQ  act191
 	CMPQ SI, $+2
-	JEQ  act159
+	JEQ  act192
 	CMPQ SI, $+3
-	JEQ  act160
-	JMP  acted156
+	JEQ  act193
+	JMP  acted189
 
-act158:
+act191:
 	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z0, Z0
 	VMAXPS Z8, Z1, Z1
@@ -3381,9 +4420,9 @@ act158:
 	VMAXPS Z8, Z5, Z5
 	VMAXPS Z8, Z6, Z6
 	VMAXPS Z8, Z7, Z7
-	JMP    acted156
+	JMP    acted189
 
-act159:
+act192:
 	VXORPS       Z8, Z8, Z8
 	VBROADCASTSS splat0<>+0(SB), Z9
 	VBROADCASTSS splat1<>+0(SB), Z10
@@ -3428,9 +4467,9 @@ act159:
 	VMAXPS       Z12, Z8, Z12
 	VMINPS       Z12, Z9, Z12
 	VMULPS       Z12, Z7, Z7
-	JMP          acted156
+	JMP          acted189
 
-act160:
+act193:
 	VXORPS       Z8, Z8, Z8
 	VBROADCASTSS splat0<>+0(SB), Z9
 	VBROADCASTSS splat1<>+0(SB), Z10
@@ -3460,7 +4499,7 @@ act160:
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
 
-acted156:
+acted189:
 	MOVQ    y+128(FP), SI
 	VMOVUPS Z0, (SI)(AX*1)
 	VMOVUPS Z1, 64(SI)(AX*1)
@@ -3470,31 +4509,67 @@ acted156:
 	VMOVUPS Z5, 64(SI)(DX*1)
 	VMOVUPS Z6, (SI)(BX*1)
 	VMOVUPS Z7, 64(SI)(BX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows7
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear194
+	ADDQ    $+32, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+4, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced195
+
+linear194:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+4, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+4, AX, AX
+	ADDQ   AX, 8(SP)
+
+advanced195:
+	DECQ  tiles+48(FP)
+	JNZ   rows7
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
 rows6:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked162
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+3, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+3, AX, AX
-	ADDQ   CX, AX
+	MOVQ  offsets+8(FP), DX
+	TESTQ DX, DX
+	JZ    linear196
+	MOVQ  (DX), AX
+	MOVQ  8(DX), CX
+	MOVQ  16(DX), DX
+	JMP   outputs197
 
-ahead161:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead161
+linear196:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
 
-asked162:
+outputs197:
+	MOVQ       y+128(FP), BX
+	PREFETCHT0 (BX)(AX*1)
+	PREFETCHT0 64(BX)(AX*1)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 64(BX)(CX*1)
+	PREFETCHT0 (BX)(DX*1)
+	PREFETCHT0 64(BX)(DX*1)
+	MOVQ       res+136(FP), BX
+	TESTQ      BX, BX
+	JZ         nores198
+	PREFETCHT0 (BX)(AX*1)
+	PREFETCHT0 64(BX)(AX*1)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 64(BX)(CX*1)
+	PREFETCHT0 (BX)(DX*1)
+	PREFETCHT0 64(BX)(DX*1)
+
+nores198:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3509,12 +4584,12 @@ asked162:
 	VXORPS Z11, Z11, Z11
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps164
+	JEQ    taps200
 
-tap163:
+tap199:
 	MOVQ  pixels+0(FP), DX
 	TESTQ DX, DX
-	JZ    linear165
+	JZ    linear201
 	MOVQ  (SP), AX
 	LEAQ  (DX)(AX*8), DX
 	MOVQ  (DX), AX
@@ -3522,27 +4597,91 @@ tap163:
 	MOVQ  (DX), CX
 	ADDQ  row+24(FP), DX
 	MOVQ  (DX), DX
-	JMP   inputs166
+	JMP   inputs202
 
-linear165:
+linear201:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
 	MOVQ CX, DX
 	ADDQ row+24(FP), DX
 
-inputs166:
+inputs202:
 	MOVQ    taps+72(FP), BX
 	MOVQ    (SP), SI
 	MOVLQSX (BX)(SI*4), BX
 	IMULQ   wtap+112(FP), BX
 	ADDQ    w+104(FP), BX
 	MOVQ    wpanel+120(FP), DI
-	XORQ    SI, SI
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest168
+	MOVQ    next+168(FP), R8
+	TESTQ   R8, R8
+	JZ      distance203
+	MOVQ    (SP), SI
+	INCQ    SI
+	CMPQ    SI, ntaps+80(FP)
+	JGE     distance203
+	MOVQ    taps+72(FP), R9
+	MOVLQSX (R9)(SI*4), R8
+	MOVLQSX -4(R9)(SI*4), SI
+	SUBQ    SI, R8
+	IMULQ   wtap+112(FP), R8
 
-main167:
+distance203:
+	XORQ  SI, SI
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest206
+	TESTQ R8, R8
+	JZ    plain205
+
+main204:
+	VMOVUPS          (BX), Z12
+	VMOVUPS          (BX)(DI*1), Z13
+	VFMADD231PS.BCST (AX)(SI*1), Z12, Z0
+	VFMADD231PS.BCST (AX)(SI*1), Z13, Z1
+	VFMADD231PS.BCST (CX)(SI*1), Z12, Z2
+	VFMADD231PS.BCST (CX)(SI*1), Z13, Z3
+	VFMADD231PS.BCST (DX)(SI*1), Z12, Z4
+	VFMADD231PS.BCST (DX)(SI*1), Z13, Z5
+	VMOVUPS          64(BX), Z12
+	VMOVUPS          64(BX)(DI*1), Z13
+	VFMADD231PS.BCST 4(AX)(SI*1), Z12, Z6
+	VFMADD231PS.BCST 4(AX)(SI*1), Z13, Z7
+	VFMADD231PS.BCST 4(CX)(SI*1), Z12, Z8
+	VFMADD231PS.BCST 4(CX)(SI*1), Z13, Z9
+	VFMADD231PS.BCST 4(DX)(SI*1), Z12, Z10
+	VFMADD231PS.BCST 4(DX)(SI*1), Z13, Z11
+	VMOVUPS          128(BX), Z12
+	VMOVUPS          128(BX)(DI*1), Z13
+	VFMADD231PS.BCST 8(AX)(SI*1), Z12, Z0
+	VFMADD231PS.BCST 8(AX)(SI*1), Z13, Z1
+	VFMADD231PS.BCST 8(CX)(SI*1), Z12, Z2
+	VFMADD231PS.BCST 8(CX)(SI*1), Z13, Z3
+	VFMADD231PS.BCST 8(DX)(SI*1), Z12, Z4
+	VFMADD231PS.BCST 8(DX)(SI*1), Z13, Z5
+	VMOVUPS          192(BX), Z12
+	VMOVUPS          192(BX)(DI*1), Z13
+	VFMADD231PS.BCST 12(AX)(SI*1), Z12, Z6
+	VFMADD231PS.BCST 12(AX)(SI*1), Z13, Z7
+	VFMADD231PS.BCST 12(CX)(SI*1), Z12, Z8
+	VFMADD231PS.BCST 12(CX)(SI*1), Z13, Z9
+	VFMADD231PS.BCST 12(DX)(SI*1), Z12, Z10
+	VFMADD231PS.BCST 12(DX)(SI*1), Z13, Z11
+	PREFETCHT1       (BX)(R8*1)
+	PREFETCHT1       64(BX)(R8*1)
+	PREFETCHT1       128(BX)(R8*1)
+	PREFETCHT1       192(BX)(R8*1)
+	LEAQ             (BX)(DI*1), R9
+	PREFETCHT1       (R9)(R8*1)
+	PREFETCHT1       64(R9)(R8*1)
+	PREFETCHT1       128(R9)(R8*1)
+	PREFETCHT1       192(R9)(R8*1)
+	ADDQ             $+256, BX
+	ADDQ             $+16, SI
+	CMPQ             SI, cinMain+88(FP)
+	JLT              main204
+	JMP              rest206
+
+plain205:
 	VMOVUPS          (BX), Z12
 	VMOVUPS          (BX)(DI*1), Z13
 	VFMADD231PS.BCST (AX)(SI*1), Z12, Z0
@@ -3578,13 +4717,13 @@ main167:
 	ADDQ             $+256, BX
 	ADDQ             $+16, SI
 	CMPQ             SI, cinMain+88(FP)
-	JLT              main167
+	JLT              plain205
 
-rest168:
+rest206:
 	CMPQ SI, cinAll+96(FP)
-	JGE  inputs170
+	JGE  inputs208
 
-one169:
+one207:
 	VMOVUPS          (BX), Z12
 	VMOVUPS          (BX)(DI*1), Z13
 	VFMADD231PS.BCST (AX)(SI*1), Z12, Z0
@@ -3596,54 +4735,45 @@ one169:
 	ADDQ             $+64, BX
 	ADDQ             $+4, SI
 	CMPQ             SI, cinAll+96(FP)
-	JLT              one169
+	JLT              one207
 
-inputs170:
+inputs208:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap163
+	JLT  tap199
 
-taps164:
+taps200:
 	VADDPS Z6, Z0, Z0
 	VADDPS Z7, Z1, Z1
 	VADDPS Z8, Z2, Z2
 	VADDPS Z9, Z3, Z3
 	VADDPS Z10, Z4, Z4
 	VADDPS Z11, Z5, Z5
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), DX
 	TESTQ  DX, DX
-	JZ     linear171
+	JZ     linear209
 	MOVQ   (DX), AX
 	MOVQ   8(DX), CX
 	MOVQ   16(DX), DX
-	ADDQ   $+24, offsets+8(FP)
-	MOVQ   row+24(FP), BX
-	IMUL3Q $+3, BX, BX
-	ADDQ   BX, pixels+0(FP)
-	JMP    outputs172
+	JMP    outputs210
 
-linear171:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   row+24(FP), BX
-	IMUL3Q $+3, BX, BX
-	ADDQ   BX, x+16(FP)
-	MOVQ   ypitch+32(FP), BX
-	IMUL3Q $+3, BX, BX
-	ADDQ   BX, 8(SP)
+linear209:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
 
-outputs172:
+outputs210:
 	MOVQ        scale+144(FP), BX
 	TESTQ       BX, BX
-	JZ          noscale173
+	JZ          noscale211
 	MOVQ        shift+152(FP), SI
 	TESTQ       SI, SI
-	JZ          noshift174
+	JZ          noshift212
 	VMOVUPS     (BX), Z6
 	VMOVUPS     (SI), Z7
 	VFMADD213PS Z7, Z6, Z0
@@ -3654,9 +4784,9 @@ outputs172:
 	VFMADD213PS Z7, Z6, Z1
 	VFMADD213PS Z7, Z6, Z3
 	VFMADD213PS Z7, Z6, Z5
-	JMP         scaled175
+	JMP         scaled213
 
-noshift174:
+noshift212:
 	VMOVUPS (BX), Z6
 	VMULPS  Z6, Z0, Z0
 	VMULPS  Z6, Z2, Z2
@@ -3665,12 +4795,12 @@ noshift174:
 	VMULPS  Z6, Z1, Z1
 	VMULPS  Z6, Z3, Z3
 	VMULPS  Z6, Z5, Z5
-	JMP     scaled175
+	JMP     scaled213
 
-noscale173:
+noscale211:
 	MOVQ    shift+152(FP), BX
 	TESTQ   BX, BX
-	JZ      scaled175
+	JZ      scaled213
 	VMOVUPS (BX), Z6
 	VADDPS  Z6, Z0, Z0
 	VADDPS  Z6, Z2, Z2
@@ -3680,10 +4810,10 @@ noscale173:
 	VADDPS  Z6, Z3, Z3
 	VADDPS  Z6, Z5, Z5
 
-scaled175:
+scaled213:
 	MOVQ   res+136(FP), BX
 	TESTQ  BX, BX
-	JZ     nores176
+	JZ     nores214
 	VADDPS (BX)(AX*1), Z0, Z0
 	VADDPS 64(BX)(AX*1), Z1, Z1
 	VADDPS (BX)(CX*1), Z2, Z2
@@ -3691,17 +4821,17 @@ scaled175:
 	VADDPS (BX)(DX*1), Z4, Z4
 	VADDPS 64(BX)(DX*1), Z5, Z5
 
-nores176:
+nores214:
 	MOVQ act+160(FP), BX
 	CMPQ BX, $+1
-	JEQ  act179
+	JEQ  act217
 	CMPQ BX, $+2
-	JEQ  act180
+	JEQ  act218
 	CMPQ BX, $+3
-	JEQ  act181
-	JMP  acted177
+	JEQ  act219
+	JMP  acted215
 
-act179:
+act217:
 	VXORPS Z6, Z6, Z6
 	VMAXPS Z6, Z0, Z0
 	VMAXPS Z6, Z1, Z1
@@ -3709,9 +4839,9 @@ act179:
 	VMAXPS Z6, Z3, Z3
 	VMAXPS Z6, Z4, Z4
 	VMAXPS Z6, Z5, Z5
-	JMP    acted177
+	JMP    acted215
 
-act180:
+act218:
 	VXORPS       Z6, Z6, Z6
 	VBROADCASTSS splat0<>+0(SB), Z7
 	VBROADCASTSS splat1<>+0(SB), Z8
@@ -3746,9 +4876,9 @@ act180:
 	VMAXPS       Z10, Z6, Z10
 	VMINPS       Z10, Z7, Z10
 	VMULPS       Z10, Z5, Z5
-	JMP          acted177
+	JMP          acted215
 
-act181:
+act219:
 	VXORPS       Z6, Z6, Z6
 	VBROADCASTSS splat0<>+0(SB), Z7
 	VBROADCASTSS splat1<>+0(SB), Z8
@@ -3772,7 +4902,7 @@ act181:
 	VMAXPS       Z5, Z6, Z5
 	VMINPS       Z5, Z7, Z5
 
-acted177:
+acted215:
 	MOVQ    y+128(FP), BX
 	VMOVUPS Z0, (BX)(AX*1)
 	VMOVUPS Z1, 64(BX)(AX*1)
@@ -3780,31 +4910,60 @@ acted177:
 	VMOVUPS Z3, 64(BX)(CX*1)
 	VMOVUPS Z4, (BX)(DX*1)
 	VMOVUPS Z5, 64(BX)(DX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows6
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear220
+	ADDQ    $+24, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+3, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced221
+
+linear220:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+3, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+3, AX, AX
+	ADDQ   AX, 8(SP)
+
+advanced221:
+	DECQ  tiles+48(FP)
+	JNZ   rows6
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
 rows5:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked183
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+2, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+2, AX, AX
-	ADDQ   CX, AX
+	MOVQ  offsets+8(FP), CX
+	TESTQ CX, CX
+	JZ    linear222
+	MOVQ  (CX), AX
+	MOVQ  8(CX), CX
+	JMP   outputs223
 
-ahead182:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead182
+linear222:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
 
-asked183:
+outputs223:
+	MOVQ       y+128(FP), DX
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 64(DX)(AX*1)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	MOVQ       res+136(FP), DX
+	TESTQ      DX, DX
+	JZ         nores224
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 64(DX)(AX*1)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+
+nores224:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3823,36 +4982,92 @@ asked183:
 	VXORPS Z15, Z15, Z15
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps185
+	JEQ    taps226
 
-tap184:
+tap225:
 	MOVQ  pixels+0(FP), CX
 	TESTQ CX, CX
-	JZ    linear186
+	JZ    linear227
 	MOVQ  (SP), AX
 	LEAQ  (CX)(AX*8), CX
 	MOVQ  (CX), AX
 	ADDQ  row+24(FP), CX
 	MOVQ  (CX), CX
-	JMP   inputs187
+	JMP   inputs228
 
-linear186:
+linear227:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
 
-inputs187:
+inputs228:
 	MOVQ    taps+72(FP), DX
 	MOVQ    (SP), BX
 	MOVLQSX (DX)(BX*4), DX
 	IMULQ   wtap+112(FP), DX
 	ADDQ    w+104(FP), DX
 	MOVQ    wpanel+120(FP), SI
-	XORQ    BX, BX
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest189
+	MOVQ    next+168(FP), DI
+	TESTQ   DI, DI
+	JZ      distance229
+	MOVQ    (SP), BX
+	INCQ    BX
+	CMPQ    BX, ntaps+80(FP)
+	JGE     distance229
+	MOVQ    taps+72(FP), R8
+	MOVLQSX (R8)(BX*4), DI
+	MOVLQSX -4(R8)(BX*4), BX
+	SUBQ    BX, DI
+	IMULQ   wtap+112(FP), DI
 
-main188:
+distance229:
+	XORQ  BX, BX
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest232
+	TESTQ DI, DI
+	JZ    plain231
+
+main230:
+	VMOVUPS          (DX), Z16
+	VMOVUPS          (DX)(SI*1), Z17
+	VFMADD231PS.BCST (AX)(BX*1), Z16, Z0
+	VFMADD231PS.BCST (AX)(BX*1), Z17, Z1
+	VFMADD231PS.BCST (CX)(BX*1), Z16, Z2
+	VFMADD231PS.BCST (CX)(BX*1), Z17, Z3
+	VMOVUPS          64(DX), Z16
+	VMOVUPS          64(DX)(SI*1), Z17
+	VFMADD231PS.BCST 4(AX)(BX*1), Z16, Z4
+	VFMADD231PS.BCST 4(AX)(BX*1), Z17, Z5
+	VFMADD231PS.BCST 4(CX)(BX*1), Z16, Z6
+	VFMADD231PS.BCST 4(CX)(BX*1), Z17, Z7
+	VMOVUPS          128(DX), Z16
+	VMOVUPS          128(DX)(SI*1), Z17
+	VFMADD231PS.BCST 8(AX)(BX*1), Z16, Z8
+	VFMADD231PS.BCST 8(AX)(BX*1), Z17, Z9
+	VFMADD231PS.BCST 8(CX)(BX*1), Z16, Z10
+	VFMADD231PS.BCST 8(CX)(BX*1), Z17, Z11
+	VMOVUPS          192(DX), Z16
+	VMOVUPS          192(DX)(SI*1), Z17
+	VFMADD231PS.BCST 12(AX)(BX*1), Z16, Z12
+	VFMADD231PS.BCST 12(AX)(BX*1), Z17, Z13
+	VFMADD231PS.BCST 12(CX)(BX*1), Z16, Z14
+	VFMADD231PS.BCST 12(CX)(BX*1), Z17, Z15
+	PREFETCHT1       (DX)(DI*1)
+	PREFETCHT1       64(DX)(DI*1)
+	PREFETCHT1       128(DX)(DI*1)
+	PREFETCHT1       192(DX)(DI*1)
+	LEAQ             (DX)(SI*1), R8
+	PREFETCHT1       (R8)(DI*1)
+	PREFETCHT1       64(R8)(DI*1)
+	PREFETCHT1       128(R8)(DI*1)
+	PREFETCHT1       192(R8)(DI*1)
+	ADDQ             $+256, DX
+	ADDQ             $+16, BX
+	CMPQ             BX, cinMain+88(FP)
+	JLT              main230
+	JMP              rest232
+
+plain231:
 	VMOVUPS          (DX), Z16
 	VMOVUPS          (DX)(SI*1), Z17
 	VFMADD231PS.BCST (AX)(BX*1), Z16, Z0
@@ -3880,13 +5095,13 @@ main188:
 	ADDQ             $+256, DX
 	ADDQ             $+16, BX
 	CMPQ             BX, cinMain+88(FP)
-	JLT              main188
+	JLT              plain231
 
-rest189:
+rest232:
 	CMPQ BX, cinAll+96(FP)
-	JGE  inputs191
+	JGE  inputs234
 
-one190:
+one233:
 	VMOVUPS          (DX), Z16
 	VMOVUPS          (DX)(SI*1), Z17
 	VFMADD231PS.BCST (AX)(BX*1), Z16, Z0
@@ -3896,16 +5111,16 @@ one190:
 	ADDQ             $+64, DX
 	ADDQ             $+4, BX
 	CMPQ             BX, cinAll+96(FP)
-	JLT              one190
+	JLT              one233
 
-inputs191:
+inputs234:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap184
+	JLT  tap225
 
-taps185:
+taps226:
 	VADDPS Z8, Z0, Z0
 	VADDPS Z9, Z1, Z1
 	VADDPS Z10, Z2, Z2
@@ -3918,35 +5133,26 @@ taps185:
 	VADDPS Z5, Z1, Z1
 	VADDPS Z6, Z2, Z2
 	VADDPS Z7, Z3, Z3
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), CX
 	TESTQ  CX, CX
-	JZ     linear192
+	JZ     linear235
 	MOVQ   (CX), AX
 	MOVQ   8(CX), CX
-	ADDQ   $+16, offsets+8(FP)
-	MOVQ   row+24(FP), DX
-	IMUL3Q $+2, DX, DX
-	ADDQ   DX, pixels+0(FP)
-	JMP    outputs193
+	JMP    outputs236
 
-linear192:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   row+24(FP), DX
-	IMUL3Q $+2, DX, DX
-	ADDQ   DX, x+16(FP)
-	MOVQ   ypitch+32(FP), DX
-	IMUL3Q $+2, DX, DX
-	ADDQ   DX, 8(SP)
+linear235:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
 
-outputs193:
+outputs236:
 	MOVQ        scale+144(FP), DX
 	TESTQ       DX, DX
-	JZ          noscale194
+	JZ          noscale237
 	MOVQ        shift+152(FP), BX
 	TESTQ       BX, BX
-	JZ          noshift195
+	JZ          noshift238
 	VMOVUPS     (DX), Z4
 	VMOVUPS     (BX), Z5
 	VFMADD213PS Z5, Z4, Z0
@@ -3955,21 +5161,21 @@ outputs193:
 	VMOVUPS     64(BX), Z5
 	VFMADD213PS Z5, Z4, Z1
 	VFMADD213PS Z5, Z4, Z3
-	JMP         scaled196
+	JMP         scaled239
 
-noshift195:
+noshift238:
 	VMOVUPS (DX), Z4
 	VMULPS  Z4, Z0, Z0
 	VMULPS  Z4, Z2, Z2
 	VMOVUPS 64(DX), Z4
 	VMULPS  Z4, Z1, Z1
 	VMULPS  Z4, Z3, Z3
-	JMP     scaled196
+	JMP     scaled239
 
-noscale194:
+noscale237:
 	MOVQ    shift+152(FP), DX
 	TESTQ   DX, DX
-	JZ      scaled196
+	JZ      scaled239
 	VMOVUPS (DX), Z4
 	VADDPS  Z4, Z0, Z0
 	VADDPS  Z4, Z2, Z2
@@ -3977,34 +5183,34 @@ noscale194:
 	VADDPS  Z4, Z1, Z1
 	VADDPS  Z4, Z3, Z3
 
-scaled196:
+scaled239:
 	MOVQ   res+136(FP), DX
 	TESTQ  DX, DX
-	JZ     nores197
+	JZ     nores240
 	VADDPS (DX)(AX*1), Z0, Z0
 	VADDPS 64(DX)(AX*1), Z1, Z1
 	VADDPS (DX)(CX*1), Z2, Z2
 	VADDPS 64(DX)(CX*1), Z3, Z3
 
-nores197:
+nores240:
 	MOVQ act+160(FP), DX
 	CMPQ DX, $+1
-	JEQ  act200
+	JEQ  act243
 	CMPQ DX, $+2
-	JEQ  act201
+	JEQ  act244
 	CMPQ DX, $+3
-	JEQ  act202
-	JMP  acted198
+	JEQ  act245
+	JMP  acted241
 
-act200:
+act243:
 	VXORPS Z4, Z4, Z4
 	VMAXPS Z4, Z0, Z0
 	VMAXPS Z4, Z1, Z1
 	VMAXPS Z4, Z2, Z2
 	VMAXPS Z4, Z3, Z3
-	JMP    acted198
+	JMP    acted241
 
-act201:
+act244:
 	VXORPS       Z4, Z4, Z4
 	VBROADCASTSS splat0<>+0(SB), Z5
 	VBROADCASTSS splat1<>+0(SB), Z6
@@ -4029,9 +5235,9 @@ act201:
 	VMAXPS       Z8, Z4, Z8
 	VMINPS       Z8, Z5, Z8
 	VMULPS       Z8, Z3, Z3
-	JMP          acted198
+	JMP          acted241
 
-act202:
+act245:
 	VXORPS       Z4, Z4, Z4
 	VBROADCASTSS splat0<>+0(SB), Z5
 	VBROADCASTSS splat1<>+0(SB), Z6
@@ -4049,37 +5255,59 @@ act202:
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
 
-acted198:
+acted241:
 	MOVQ    y+128(FP), DX
 	VMOVUPS Z0, (DX)(AX*1)
 	VMOVUPS Z1, 64(DX)(AX*1)
 	VMOVUPS Z2, (DX)(CX*1)
 	VMOVUPS Z3, 64(DX)(CX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows5
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear246
+	ADDQ    $+16, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+2, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced247
+
+linear246:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+2, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+2, AX, AX
+	ADDQ   AX, 8(SP)
+
+advanced247:
+	DECQ  tiles+48(FP)
+	JNZ   rows5
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
 rows4:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked204
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+1, AX, AX
-	ADDQ   CX, AX
+	MOVQ  offsets+8(FP), AX
+	TESTQ AX, AX
+	JZ    linear248
+	MOVQ  (AX), AX
+	JMP   outputs249
 
-ahead203:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead203
+linear248:
+	MOVQ 8(SP), AX
 
-asked204:
+outputs249:
+	MOVQ       y+128(FP), CX
+	PREFETCHT0 (CX)(AX*1)
+	PREFETCHT0 64(CX)(AX*1)
+	MOVQ       res+136(FP), CX
+	TESTQ      CX, CX
+	JZ         nores250
+	PREFETCHT0 (CX)(AX*1)
+	PREFETCHT0 64(CX)(AX*1)
+
+nores250:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -4090,32 +5318,80 @@ asked204:
 	VXORPS Z7, Z7, Z7
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps206
+	JEQ    taps252
 
-tap205:
+tap251:
 	MOVQ  pixels+0(FP), AX
 	TESTQ AX, AX
-	JZ    linear207
+	JZ    linear253
 	MOVQ  (SP), CX
 	LEAQ  (AX)(CX*8), AX
 	MOVQ  (AX), AX
-	JMP   inputs208
+	JMP   inputs254
 
-linear207:
+linear253:
 	MOVQ x+16(FP), AX
 
-inputs208:
+inputs254:
 	MOVQ    taps+72(FP), CX
 	MOVQ    (SP), DX
 	MOVLQSX (CX)(DX*4), CX
 	IMULQ   wtap+112(FP), CX
 	ADDQ    w+104(FP), CX
 	MOVQ    wpanel+120(FP), BX
-	XORQ    DX, DX
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest210
+	MOVQ    next+168(FP), SI
+	TESTQ   SI, SI
+	JZ      distance255
+	MOVQ    (SP), DX
+	INCQ    DX
+	CMPQ    DX, ntaps+80(FP)
+	JGE     distance255
+	MOVQ    taps+72(FP), DI
+	MOVLQSX (DI)(DX*4), SI
+	MOVLQSX -4(DI)(DX*4), DX
+	SUBQ    DX, SI
+	IMULQ   wtap+112(FP), SI
 
-main209:
+distance255:
+	XORQ  DX, DX
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest258
+	TESTQ SI, SI
+	JZ    plain257
+
+main256:
+	VMOVUPS          (CX), Z8
+	VMOVUPS          (CX)(BX*1), Z9
+	VFMADD231PS.BCST (AX)(DX*1), Z8, Z0
+	VFMADD231PS.BCST (AX)(DX*1), Z9, Z1
+	VMOVUPS          64(CX), Z8
+	VMOVUPS          64(CX)(BX*1), Z9
+	VFMADD231PS.BCST 4(AX)(DX*1), Z8, Z2
+	VFMADD231PS.BCST 4(AX)(DX*1), Z9, Z3
+	VMOVUPS          128(CX), Z8
+	VMOVUPS          128(CX)(BX*1), Z9
+	VFMADD231PS.BCST 8(AX)(DX*1), Z8, Z4
+	VFMADD231PS.BCST 8(AX)(DX*1), Z9, Z5
+	VMOVUPS          192(CX), Z8
+	VMOVUPS          192(CX)(BX*1), Z9
+	VFMADD231PS.BCST 12(AX)(DX*1), Z8, Z6
+	VFMADD231PS.BCST 12(AX)(DX*1), Z9, Z7
+	PREFETCHT1       (CX)(SI*1)
+	PREFETCHT1       64(CX)(SI*1)
+	PREFETCHT1       128(CX)(SI*1)
+	PREFETCHT1       192(CX)(SI*1)
+	LEAQ             (CX)(BX*1), DI
+	PREFETCHT1       (DI)(SI*1)
+	PREFETCHT1       64(DI)(SI*1)
+	PREFETCHT1       128(DI)(SI*1)
+	PREFETCHT1       192(DI)(SI*1)
+	ADDQ             $+256, CX
+	ADDQ             $+16, DX
+	CMPQ             DX, cinMain+88(FP)
+	JLT              main256
+	JMP              rest258
+
+plain257:
 	VMOVUPS          (CX), Z8
 	VMOVUPS          (CX)(BX*1), Z9
 	VFMADD231PS.BCST (AX)(DX*1), Z8, Z0
@@ -4135,13 +5411,13 @@ main209:
 	ADDQ             $+256, CX
 	ADDQ             $+16, DX
 	CMPQ             DX, cinMain+88(FP)
-	JLT              main209
+	JLT              plain257
 
-rest210:
+rest258:
 	CMPQ DX, cinAll+96(FP)
-	JGE  inputs212
+	JGE  inputs260
 
-one211:
+one259:
 	VMOVUPS          (CX), Z8
 	VMOVUPS          (CX)(BX*1), Z9
 	VFMADD231PS.BCST (AX)(DX*1), Z8, Z0
@@ -4149,96 +5425,87 @@ one211:
 	ADDQ             $+64, CX
 	ADDQ             $+4, DX
 	CMPQ             DX, cinAll+96(FP)
-	JLT              one211
+	JLT              one259
 
-inputs212:
+inputs260:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap205
+	JLT  tap251
 
-taps206:
+taps252:
 	VADDPS Z4, Z0, Z0
 	VADDPS Z5, Z1, Z1
 	VADDPS Z6, Z2, Z2
 	VADDPS Z7, Z3, Z3
 	VADDPS Z2, Z0, Z0
 	VADDPS Z3, Z1, Z1
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), AX
 	TESTQ  AX, AX
-	JZ     linear213
+	JZ     linear261
 	MOVQ   (AX), AX
-	ADDQ   $+8, offsets+8(FP)
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   CX, pixels+0(FP)
-	JMP    outputs214
+	JMP    outputs262
 
-linear213:
-	MOVQ   8(SP), AX
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   CX, x+16(FP)
-	MOVQ   ypitch+32(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   CX, 8(SP)
+linear261:
+	MOVQ 8(SP), AX
 
-outputs214:
+outputs262:
 	MOVQ        scale+144(FP), CX
 	TESTQ       CX, CX
-	JZ          noscale215
+	JZ          noscale263
 	MOVQ        shift+152(FP), DX
 	TESTQ       DX, DX
-	JZ          noshift216
+	JZ          noshift264
 	VMOVUPS     (CX), Z2
 	VMOVUPS     (DX), Z3
 	VFMADD213PS Z3, Z2, Z0
 	VMOVUPS     64(CX), Z2
 	VMOVUPS     64(DX), Z3
 	VFMADD213PS Z3, Z2, Z1
-	JMP         scaled217
+	JMP         scaled265
 
-noshift216:
+noshift264:
 	VMOVUPS (CX), Z2
 	VMULPS  Z2, Z0, Z0
 	VMOVUPS 64(CX), Z2
 	VMULPS  Z2, Z1, Z1
-	JMP     scaled217
+	JMP     scaled265
 
-noscale215:
+noscale263:
 	MOVQ    shift+152(FP), CX
 	TESTQ   CX, CX
-	JZ      scaled217
+	JZ      scaled265
 	VMOVUPS (CX), Z2
 	VADDPS  Z2, Z0, Z0
 	VMOVUPS 64(CX), Z2
 	VADDPS  Z2, Z1, Z1
 
-scaled217:
+scaled265:
 	MOVQ   res+136(FP), CX
 	TESTQ  CX, CX
-	JZ     nores218
+	JZ     nores266
 	VADDPS (CX)(AX*1), Z0, Z0
 	VADDPS 64(CX)(AX*1), Z1, Z1
 
-nores218:
+nores266:
 	MOVQ act+160(FP), CX
 	CMPQ CX, $+1
-	JEQ  act221
+	JEQ  act269
 	CMPQ CX, $+2
-	JEQ  act222
+	JEQ  act270
 	CMPQ CX, $+3
-	JEQ  act223
-	JMP  acted219
+	JEQ  act271
+	JMP  acted267
 
-act221:
+act269:
 	VXORPS Z2, Z2, Z2
 	VMAXPS Z2, Z0, Z0
 	VMAXPS Z2, Z1, Z1
-	JMP    acted219
+	JMP    acted267
 
-act222:
+act270:
 	VXORPS       Z2, Z2, Z2
 	VBROADCASTSS splat0<>+0(SB), Z3
 	VBROADCASTSS splat1<>+0(SB), Z4
@@ -4253,9 +5520,9 @@ act222:
 	VMAXPS       Z6, Z2, Z6
 	VMINPS       Z6, Z3, Z6
 	VMULPS       Z6, Z1, Z1
-	JMP          acted219
+	JMP          acted267
 
-act223:
+act271:
 	VXORPS       Z2, Z2, Z2
 	VBROADCASTSS splat0<>+0(SB), Z3
 	VBROADCASTSS splat1<>+0(SB), Z4
@@ -4267,54 +5534,139 @@ act223:
 	VMAXPS       Z1, Z2, Z1
 	VMINPS       Z1, Z3, Z1
 
-acted219:
+acted267:
 	MOVQ    y+128(FP), CX
 	VMOVUPS Z0, (CX)(AX*1)
 	VMOVUPS Z1, 64(CX)(AX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows4
-	JMP     done1
+	MOVQ    offsets+8(FP), AX
+	TESTQ   AX, AX
+	JZ      linear272
+	ADDQ    $+8, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+1, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced273
+
+linear272:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+1, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+1, AX, AX
+	ADDQ   AX, 8(SP)
+
+advanced273:
+	DECQ tiles+48(FP)
+	JNZ  rows4
+	JMP  done1
 
 skip2:
 	CMPQ outputs+64(FP), $+24
-	JNE  skip224
+	JNE  skip274
 	MOVQ m+40(FP), AX
 	CMPQ AX, $+1
-	JEQ  rows226
+	JEQ  rows276
 	CMPQ AX, $+2
-	JEQ  rows227
+	JEQ  rows277
 	CMPQ AX, $+3
-	JEQ  rows228
+	JEQ  rows278
 	CMPQ AX, $+4
-	JEQ  rows229
+	JEQ  rows279
 	CMPQ AX, $+5
-	JEQ  rows230
+	JEQ  rows280
 	CMPQ AX, $+6
-	JEQ  rows231
+	JEQ  rows281
 	CMPQ AX, $+7
-	JEQ  rows232
+	JEQ  rows282
 	CMPQ AX, $+8
-	JEQ  rows233
+	JEQ  rows283
 	CMPQ AX, $+9
-	JEQ  rows234
+	JEQ  rows284
 
-rows235:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked237
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+10, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+10, AX, AX
-	ADDQ   CX, AX
+rows285:
+	MOVQ  offsets+8(FP), R11
+	TESTQ R11, R11
+	JZ    linear286
+	MOVQ  (R11), AX
+	MOVQ  8(R11), CX
+	MOVQ  16(R11), DX
+	MOVQ  24(R11), BX
+	MOVQ  32(R11), SI
+	MOVQ  40(R11), DI
+	MOVQ  48(R11), R8
+	MOVQ  56(R11), R9
+	MOVQ  64(R11), R10
+	MOVQ  72(R11), R11
+	JMP   outputs287
 
-ahead236:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead236
+linear286:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
+	MOVQ R10, R11
+	ADDQ ypitch+32(FP), R11
 
-asked237:
+outputs287:
+	MOVQ       y+128(FP), R12
+	PREFETCHT0 (R12)(AX*1)
+	PREFETCHT0 64(R12)(AX*1)
+	PREFETCHT0 (R12)(CX*1)
+	PREFETCHT0 64(R12)(CX*1)
+	PREFETCHT0 (R12)(DX*1)
+	PREFETCHT0 64(R12)(DX*1)
+	PREFETCHT0 (R12)(BX*1)
+	PREFETCHT0 64(R12)(BX*1)
+	PREFETCHT0 (R12)(SI*1)
+	PREFETCHT0 64(R12)(SI*1)
+	PREFETCHT0 (R12)(DI*1)
+	PREFETCHT0 64(R12)(DI*1)
+	PREFETCHT0 (R12)(R8*1)
+	PREFETCHT0 64(R12)(R8*1)
+	PREFETCHT0 (R12)(R9*1)
+	PREFETCHT0 64(R12)(R9*1)
+	PREFETCHT0 (R12)(R10*1)
+	PREFETCHT0 64(R12)(R10*1)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 64(R12)(R11*1)
+	MOVQ       res+136(FP), R12
+	TESTQ      R12, R12
+	JZ         nores288
+	PREFETCHT0 (R12)(AX*1)
+	PREFETCHT0 64(R12)(AX*1)
+	PREFETCHT0 (R12)(CX*1)
+	PREFETCHT0 64(R12)(CX*1)
+	PREFETCHT0 (R12)(DX*1)
+	PREFETCHT0 64(R12)(DX*1)
+	PREFETCHT0 (R12)(BX*1)
+	PREFETCHT0 64(R12)(BX*1)
+	PREFETCHT0 (R12)(SI*1)
+	PREFETCHT0 64(R12)(SI*1)
+	PREFETCHT0 (R12)(DI*1)
+	PREFETCHT0 64(R12)(DI*1)
+	PREFETCHT0 (R12)(R8*1)
+	PREFETCHT0 64(R12)(R8*1)
+	PREFETCHT0 (R12)(R9*1)
+	PREFETCHT0 64(R12)(R9*1)
+	PREFETCHT0 (R12)(R10*1)
+	PREFETCHT0 64(R12)(R10*1)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 64(R12)(R11*1)
+
+nores288:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -4337,12 +5689,12 @@ asked237:
 	VXORPS Y19, Y19, Y19
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps239
+	JEQ    taps290
 
-tap238:
+tap289:
 	MOVQ  pixels+0(FP), R11
 	TESTQ R11, R11
-	JZ    linear240
+	JZ    linear291
 	MOVQ  (SP), AX
 	LEAQ  (R11)(AX*8), R11
 	MOVQ  (R11), AX
@@ -4364,9 +5716,9 @@ tap238:
 	MOVQ  (R11), R10
 	ADDQ  row+24(FP), R11
 	MOVQ  (R11), R11
-	JMP   inputs241
+	JMP   inputs292
 
-linear240:
+linear291:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -4387,18 +5739,138 @@ linear240:
 	MOVQ R10, R11
 	ADDQ row+24(FP), R11
 
-inputs241:
+inputs292:
 	MOVQ    taps+72(FP), R12
 	MOVQ    (SP), R13
 	MOVLQSX (R12)(R13*4), R12
 	IMULQ   wtap+112(FP), R12
 	ADDQ    w+104(FP), R12
 	MOVQ    wpanel+120(FP), R14
-	XORQ    R13, R13
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest243
+	MOVQ    next+168(FP), R15
+	TESTQ   R15, R15
+	JZ      distance293
+	MOVQ    (SP), R13
+	INCQ    R13
+	CMPQ    R13, ntaps+80(FP)
+	JGE     distance293
+	MOVQ    taps+72(FP), BP
+	MOVLQSX (BP)(R13*4), R15
+	MOVLQSX -4(BP)(R13*4), R13
+	SUBQ    R13, R15
+	IMULQ   wtap+112(FP), R15
 
-main242:
+distance293:
+	XORQ  R13, R13
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest296
+	TESTQ R15, R15
+	JZ    plain295
+
+main294:
+	VMOVUPS          (R12), Z20
+	VMOVUPS          (R12)(R14*1), Y21
+	VFMADD231PS.BCST (AX)(R13*1), Z20, Z0
+	VFMADD231PS.BCST (AX)(R13*1), Y21, Y1
+	VFMADD231PS.BCST (CX)(R13*1), Z20, Z2
+	VFMADD231PS.BCST (CX)(R13*1), Y21, Y3
+	VFMADD231PS.BCST (DX)(R13*1), Z20, Z4
+	VFMADD231PS.BCST (DX)(R13*1), Y21, Y5
+	VFMADD231PS.BCST (BX)(R13*1), Z20, Z6
+	VFMADD231PS.BCST (BX)(R13*1), Y21, Y7
+	VFMADD231PS.BCST (SI)(R13*1), Z20, Z8
+	VFMADD231PS.BCST (SI)(R13*1), Y21, Y9
+	VFMADD231PS.BCST (DI)(R13*1), Z20, Z10
+	VFMADD231PS.BCST (DI)(R13*1), Y21, Y11
+	VFMADD231PS.BCST (R8)(R13*1), Z20, Z12
+	VFMADD231PS.BCST (R8)(R13*1), Y21, Y13
+	VFMADD231PS.BCST (R9)(R13*1), Z20, Z14
+	VFMADD231PS.BCST (R9)(R13*1), Y21, Y15
+	VFMADD231PS.BCST (R10)(R13*1), Z20, Z16
+	VFMADD231PS.BCST (R10)(R13*1), Y21, Y17
+	VFMADD231PS.BCST (R11)(R13*1), Z20, Z18
+	VFMADD231PS.BCST (R11)(R13*1), Y21, Y19
+	VMOVUPS          64(R12), Z20
+	VMOVUPS          64(R12)(R14*1), Y21
+	VFMADD231PS.BCST 4(AX)(R13*1), Z20, Z0
+	VFMADD231PS.BCST 4(AX)(R13*1), Y21, Y1
+	VFMADD231PS.BCST 4(CX)(R13*1), Z20, Z2
+	VFMADD231PS.BCST 4(CX)(R13*1), Y21, Y3
+	VFMADD231PS.BCST 4(DX)(R13*1), Z20, Z4
+	VFMADD231PS.BCST 4(DX)(R13*1), Y21, Y5
+	VFMADD231PS.BCST 4(BX)(R13*1), Z20, Z6
+	VFMADD231PS.BCST 4(BX)(R13*1), Y21, Y7
+	VFMADD231PS.BCST 4(SI)(R13*1), Z20, Z8
+	VFMADD231PS.BCST 4(SI)(R13*1), Y21, Y9
+	VFMADD231PS.BCST 4(DI)(R13*1), Z20, Z10
+	VFMADD231PS.BCST 4(DI)(R13*1), Y21, Y11
+	VFMADD231PS.BCST 4(R8)(R13*1), Z20, Z12
+	VFMADD231PS.BCST 4(R8)(R13*1), Y21, Y13
+	VFMADD231PS.BCST 4(R9)(R13*1), Z20, Z14
+	VFMADD231PS.BCST 4(R9)(R13*1), Y21, Y15
+	VFMADD231PS.BCST 4(R10)(R13*1), Z20, Z16
+	VFMADD231PS.BCST 4(R10)(R13*1), Y21, Y17
+	VFMADD231PS.BCST 4(R11)(R13*1), Z20, Z18
+	VFMADD231PS.BCST 4(R11)(R13*1), Y21, Y19
+	VMOVUPS          128(R12), Z20
+	VMOVUPS          128(R12)(R14*1), Y21
+	VFMADD231PS.BCST 8(AX)(R13*1), Z20, Z0
+	VFMADD231PS.BCST 8(AX)(R13*1), Y21, Y1
+	VFMADD231PS.BCST 8(CX)(R13*1), Z20, Z2
+	VFMADD231PS.BCST 8(CX)(R13*1), Y21, Y3
+	VFMADD231PS.BCST 8(DX)(R13*1), Z20, Z4
+	VFMADD231PS.BCST 8(DX)(R13*1), Y21, Y5
+	VFMADD231PS.BCST 8(BX)(R13*1), Z20, Z6
+	VFMADD231PS.BCST 8(BX)(R13*1), Y21, Y7
+	VFMADD231PS.BCST 8(SI)(R13*1), Z20, Z8
+	VFMADD231PS.BCST 8(SI)(R13*1), Y21, Y9
+	VFMADD231PS.BCST 8(DI)(R13*1), Z20, Z10
+	VFMADD231PS.BCST 8(DI)(R13*1), Y21, Y11
+	VFMADD231PS.BCST 8(R8)(R13*1), Z20, Z12
+	VFMADD231PS.BCST 8(R8)(R13*1), Y21, Y13
+	VFMADD231PS.BCST 8(R9)(R13*1), Z20, Z14
+	VFMADD231PS.BCST 8(R9)(R13*1), Y21, Y15
+	VFMADD231PS.BCST 8(R10)(R13*1), Z20, Z16
+	VFMADD231PS.BCST 8(R10)(R13*1), Y21, Y17
+	VFMADD231PS.BCST 8(R11)(R13*1), Z20, Z18
+	VFMADD231PS.BCST 8(R11)(R13*1), Y21, Y19
+	VMOVUPS          192(R12), Z20
+	VMOVUPS          192(R12)(R14*1), Y21
+	VFMADD231PS.BCST 12(AX)(R13*1), Z20, Z0
+	VFMADD231PS.BCST 12(AX)(R13*1), Y21, Y1
+	VFMADD231PS.BCST 12(CX)(R13*1), Z20, Z2
+	VFMADD231PS.BCST 12(CX)(R13*1), Y21, Y3
+	VFMADD231PS.BCST 12(DX)(R13*1), Z20, Z4
+	VFMADD231PS.BCST 12(DX)(R13*1), Y21, Y5
+	VFMADD231PS.BCST 12(BX)(R13*1), Z20, Z6
+	VFMADD231PS.BCST 12(BX)(R13*1), Y21, Y7
+	VFMADD231PS.BCST 12(SI)(R13*1), Z20, Z8
+	VFMADD231PS.BCST 12(SI)(R13*1), Y21, Y9
+	VFMADD231PS.BCST 12(DI)(R13*1), Z20, Z10
+	VFMADD231PS.BCST 12(DI)(R13*1), Y21, Y11
+	VFMADD231PS.BCST 12(R8)(R13*1), Z20, Z12
+	VFMADD231PS.BCST 12(R8)(R13*1), Y21, Y13
+	VFMADD231PS.BCST 12(R9)(R13*1), Z20, Z14
+	VFMADD231PS.BCST 12(R9)(R13*1), Y21, Y15
+	VFMADD231PS.BCST 12(R10)(R13*1), Z20, Z16
+	VFMADD231PS.BCST 12(R10)(R13*1), Y21, Y17
+	VFMADD231PS.BCST 12(R11)(R13*1), Z20, Z18
+	VFMADD231PS.BCST 12(R11)(R13*1), Y21, Y19
+	PREFETCHT1       (R12)(R15*1)
+	PREFETCHT1       64(R12)(R15*1)
+	PREFETCHT1       128(R12)(R15*1)
+	PREFETCHT1       192(R12)(R15*1)
+	LEAQ             (R12)(R14*1), BP
+	PREFETCHT1       (BP)(R15*1)
+	PREFETCHT1       64(BP)(R15*1)
+	PREFETCHT1       128(BP)(R15*1)
+	PREFETCHT1       192(BP)(R15*1)
+	ADDQ             $+256, R12
+	ADDQ             $+16, R13
+	CMPQ             R13, cinMain+88(FP)
+	JLT              main294
+	JMP              rest296
+
+plain295:
 	VMOVUPS          (R12), Z20
 	VMOVUPS          (R12)(R14*1), Y21
 	VFMADD231PS.BCST (AX)(R13*1), Z20, Z0
@@ -4490,13 +5962,13 @@ main242:
 	ADDQ             $+256, R12
 	ADDQ             $+16, R13
 	CMPQ             R13, cinMain+88(FP)
-	JLT              main242
+	JLT              plain295
 
-rest243:
+rest296:
 	CMPQ R13, cinAll+96(FP)
-	JGE  inputs245
+	JGE  inputs298
 
-one244:
+one297:
 	VMOVUPS          (R12), Z20
 	VMOVUPS          (R12)(R14*1), Y21
 	VFMADD231PS.BCST (AX)(R13*1), Z20, Z0
@@ -4522,69 +5994,60 @@ one244:
 	ADDQ             $+64, R12
 	ADDQ             $+4, R13
 	CMPQ             R13, cinAll+96(FP)
-	JLT              one244
+	JLT              one297
 
-inputs245:
+inputs298:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap238
+	JLT  tap289
 
-taps239:
-	MOVQ   offsets+8(FP), R11
-	TESTQ  R11, R11
-	JZ     linear246
-	MOVQ   (R11), AX
-	MOVQ   8(R11), CX
-	MOVQ   16(R11), DX
-	MOVQ   24(R11), BX
-	MOVQ   32(R11), SI
-	MOVQ   40(R11), DI
-	MOVQ   48(R11), R8
-	MOVQ   56(R11), R9
-	MOVQ   64(R11), R10
-	MOVQ   72(R11), R11
-	ADDQ   $+80, offsets+8(FP)
-	MOVQ   row+24(FP), R12
-	IMUL3Q $+10, R12, R12
-	ADDQ   R12, pixels+0(FP)
-	JMP    outputs247
+taps290:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), R11
+	TESTQ R11, R11
+	JZ    linear299
+	MOVQ  (R11), AX
+	MOVQ  8(R11), CX
+	MOVQ  16(R11), DX
+	MOVQ  24(R11), BX
+	MOVQ  32(R11), SI
+	MOVQ  40(R11), DI
+	MOVQ  48(R11), R8
+	MOVQ  56(R11), R9
+	MOVQ  64(R11), R10
+	MOVQ  72(R11), R11
+	JMP   outputs300
 
-linear246:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   R8, R9
-	ADDQ   ypitch+32(FP), R9
-	MOVQ   R9, R10
-	ADDQ   ypitch+32(FP), R10
-	MOVQ   R10, R11
-	ADDQ   ypitch+32(FP), R11
-	MOVQ   row+24(FP), R12
-	IMUL3Q $+10, R12, R12
-	ADDQ   R12, x+16(FP)
-	MOVQ   ypitch+32(FP), R12
-	IMUL3Q $+10, R12, R12
-	ADDQ   R12, 8(SP)
+linear299:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
+	MOVQ R10, R11
+	ADDQ ypitch+32(FP), R11
 
-outputs247:
+outputs300:
 	MOVQ        scale+144(FP), R12
 	TESTQ       R12, R12
-	JZ          noscale248
+	JZ          noscale301
 	MOVQ        shift+152(FP), R13
 	TESTQ       R13, R13
-	JZ          noshift249
+	JZ          noshift302
 	VMOVUPS     (R12), Z20
 	VMOVUPS     (R13), Z21
 	VFMADD213PS Z21, Z20, Z0
@@ -4609,9 +6072,9 @@ outputs247:
 	VFMADD213PS Y21, Y20, Y15
 	VFMADD213PS Y21, Y20, Y17
 	VFMADD213PS Y21, Y20, Y19
-	JMP         scaled250
+	JMP         scaled303
 
-noshift249:
+noshift302:
 	VMOVUPS (R12), Z20
 	VMULPS  Z20, Z0, Z0
 	VMULPS  Z20, Z2, Z2
@@ -4634,12 +6097,12 @@ noshift249:
 	VMULPS  Y20, Y15, Y15
 	VMULPS  Y20, Y17, Y17
 	VMULPS  Y20, Y19, Y19
-	JMP     scaled250
+	JMP     scaled303
 
-noscale248:
+noscale301:
 	MOVQ    shift+152(FP), R12
 	TESTQ   R12, R12
-	JZ      scaled250
+	JZ      scaled303
 	VMOVUPS (R12), Z20
 	VADDPS  Z20, Z0, Z0
 	VADDPS  Z20, Z2, Z2
@@ -4663,10 +6126,10 @@ noscale248:
 	VADDPS  Y20, Y17, Y17
 	VADDPS  Y20, Y19, Y19
 
-scaled250:
+scaled303:
 	MOVQ   res+136(FP), R12
 	TESTQ  R12, R12
-	JZ     nores251
+	JZ     nores304
 	VADDPS (R12)(AX*1), Z0, Z0
 	VADDPS 64(R12)(AX*1), Y1, Y1
 	VADDPS (R12)(CX*1), Z2, Z2
@@ -4688,17 +6151,17 @@ scaled250:
 	VADDPS (R12)(R11*1), Z18, Z18
 	VADDPS 64(R12)(R11*1), Y19, Y19
 
-nores251:
+nores304:
 	MOVQ act+160(FP), R12
 	CMPQ R12, $+1
-	JEQ  act254
+	JEQ  act307
 	CMPQ R12, $+2
-	JEQ  act255
+	JEQ  act308
 	CMPQ R12, $+3
-	JEQ  act256
-	JMP  acted252
+	JEQ  act309
+	JMP  acted305
 
-act254:
+act307:
 	VXORPS Z20, Z20, Z20
 	VMAXPS Z20, Z0, Z0
 	VMAXPS Y20, Y1, Y1
@@ -4720,9 +6183,9 @@ act254:
 	VMAXPS Y20, Y17, Y17
 	VMAXPS Z20, Z18, Z18
 	VMAXPS Y20, Y19, Y19
-	JMP    acted252
+	JMP    acted305
 
-act255:
+act308:
 	VXORPS       Z20, Z20, Z20
 	VBROADCASTSS splat0<>+0(SB), Z21
 	VBROADCASTSS splat1<>+0(SB), Z22
@@ -4827,9 +6290,9 @@ act255:
 	VMAXPS       Y24, Y20, Y24
 	VMINPS       Y24, Y21, Y24
 	VMULPS       Y24, Y19, Y19
-	JMP          acted252
+	JMP          acted305
 
-act256:
+act309:
 	VXORPS       Z20, Z20, Z20
 	VBROADCASTSS splat0<>+0(SB), Z21
 	VBROADCASTSS splat1<>+0(SB), Z22
@@ -4895,7 +6358,7 @@ act256:
 	VMAXPS       Y19, Y20, Y19
 	VMINPS       Y19, Y21, Y19
 
-acted252:
+acted305:
 	MOVQ    y+128(FP), R12
 	VMOVUPS Z0, (R12)(AX*1)
 	VMOVUPS Y1, 64(R12)(AX*1)
@@ -4917,31 +6380,109 @@ acted252:
 	VMOVUPS Y17, 64(R12)(R10*1)
 	VMOVUPS Z18, (R12)(R11*1)
 	VMOVUPS Y19, 64(R12)(R11*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows235
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear310
+	ADDQ    $+80, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+10, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced311
 
-rows234:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked258
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+9, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+9, AX, AX
-	ADDQ   CX, AX
+linear310:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+10, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+10, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead257:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead257
+advanced311:
+	DECQ  tiles+48(FP)
+	JNZ   rows285
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked258:
+rows284:
+	MOVQ  offsets+8(FP), R10
+	TESTQ R10, R10
+	JZ    linear312
+	MOVQ  (R10), AX
+	MOVQ  8(R10), CX
+	MOVQ  16(R10), DX
+	MOVQ  24(R10), BX
+	MOVQ  32(R10), SI
+	MOVQ  40(R10), DI
+	MOVQ  48(R10), R8
+	MOVQ  56(R10), R9
+	MOVQ  64(R10), R10
+	JMP   outputs313
+
+linear312:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
+
+outputs313:
+	MOVQ       y+128(FP), R11
+	PREFETCHT0 (R11)(AX*1)
+	PREFETCHT0 64(R11)(AX*1)
+	PREFETCHT0 (R11)(CX*1)
+	PREFETCHT0 64(R11)(CX*1)
+	PREFETCHT0 (R11)(DX*1)
+	PREFETCHT0 64(R11)(DX*1)
+	PREFETCHT0 (R11)(BX*1)
+	PREFETCHT0 64(R11)(BX*1)
+	PREFETCHT0 (R11)(SI*1)
+	PREFETCHT0 64(R11)(SI*1)
+	PREFETCHT0 (R11)(DI*1)
+	PREFETCHT0 64(R11)(DI*1)
+	PREFETCHT0 (R11)(R8*1)
+	PREFETCHT0 64(R11)(R8*1)
+	PREFETCHT0 (R11)(R9*1)
+	PREFETCHT0 64(R11)(R9*1)
+	PREFETCHT0 (R11)(R10*1)
+	PREFETCHT0 64(R11)(R10*1)
+	MOVQ       res+136(FP), R11
+	TESTQ      R11, R11
+	JZ         nores314
+	PREFETCHT0 (R11)(AX*1)
+	PREFETCHT0 64(R11)(AX*1)
+	PREFETCHT0 (R11)(CX*1)
+	PREFETCHT0 64(R11)(CX*1)
+	PREFETCHT0 (R11)(DX*1)
+	PREFETCHT0 64(R11)(DX*1)
+	PREFETCHT0 (R11)(BX*1)
+	PREFETCHT0 64(R11)(BX*1)
+	PREFETCHT0 (R11)(SI*1)
+	PREFETCHT0 64(R11)(SI*1)
+	PREFETCHT0 (R11)(DI*1)
+	PREFETCHT0 64(R11)(DI*1)
+	PREFETCHT0 (R11)(R8*1)
+	PREFETCHT0 64(R11)(R8*1)
+	PREFETCHT0 (R11)(R9*1)
+	PREFETCHT0 64(R11)(R9*1)
+	PREFETCHT0 (R11)(R10*1)
+	PREFETCHT0 64(R11)(R10*1)
+
+nores314:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -4962,12 +6503,12 @@ asked258:
 	VXORPS Y17, Y17, Y17
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps260
+	JEQ    taps316
 
-tap259:
+tap315:
 	MOVQ  pixels+0(FP), R10
 	TESTQ R10, R10
-	JZ    linear261
+	JZ    linear317
 	MOVQ  (SP), AX
 	LEAQ  (R10)(AX*8), R10
 	MOVQ  (R10), AX
@@ -4987,9 +6528,9 @@ tap259:
 	MOVQ  (R10), R9
 	ADDQ  row+24(FP), R10
 	MOVQ  (R10), R10
-	JMP   inputs262
+	JMP   inputs318
 
-linear261:
+linear317:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -5008,18 +6549,130 @@ linear261:
 	MOVQ R9, R10
 	ADDQ row+24(FP), R10
 
-inputs262:
+inputs318:
 	MOVQ    taps+72(FP), R11
 	MOVQ    (SP), R12
 	MOVLQSX (R11)(R12*4), R11
 	IMULQ   wtap+112(FP), R11
 	ADDQ    w+104(FP), R11
 	MOVQ    wpanel+120(FP), R13
-	XORQ    R12, R12
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest264
+	MOVQ    next+168(FP), R14
+	TESTQ   R14, R14
+	JZ      distance319
+	MOVQ    (SP), R12
+	INCQ    R12
+	CMPQ    R12, ntaps+80(FP)
+	JGE     distance319
+	MOVQ    taps+72(FP), R15
+	MOVLQSX (R15)(R12*4), R14
+	MOVLQSX -4(R15)(R12*4), R12
+	SUBQ    R12, R14
+	IMULQ   wtap+112(FP), R14
 
-main263:
+distance319:
+	XORQ  R12, R12
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest322
+	TESTQ R14, R14
+	JZ    plain321
+
+main320:
+	VMOVUPS          (R11), Z18
+	VMOVUPS          (R11)(R13*1), Y19
+	VFMADD231PS.BCST (AX)(R12*1), Z18, Z0
+	VFMADD231PS.BCST (AX)(R12*1), Y19, Y1
+	VFMADD231PS.BCST (CX)(R12*1), Z18, Z2
+	VFMADD231PS.BCST (CX)(R12*1), Y19, Y3
+	VFMADD231PS.BCST (DX)(R12*1), Z18, Z4
+	VFMADD231PS.BCST (DX)(R12*1), Y19, Y5
+	VFMADD231PS.BCST (BX)(R12*1), Z18, Z6
+	VFMADD231PS.BCST (BX)(R12*1), Y19, Y7
+	VFMADD231PS.BCST (SI)(R12*1), Z18, Z8
+	VFMADD231PS.BCST (SI)(R12*1), Y19, Y9
+	VFMADD231PS.BCST (DI)(R12*1), Z18, Z10
+	VFMADD231PS.BCST (DI)(R12*1), Y19, Y11
+	VFMADD231PS.BCST (R8)(R12*1), Z18, Z12
+	VFMADD231PS.BCST (R8)(R12*1), Y19, Y13
+	VFMADD231PS.BCST (R9)(R12*1), Z18, Z14
+	VFMADD231PS.BCST (R9)(R12*1), Y19, Y15
+	VFMADD231PS.BCST (R10)(R12*1), Z18, Z16
+	VFMADD231PS.BCST (R10)(R12*1), Y19, Y17
+	VMOVUPS          64(R11), Z18
+	VMOVUPS          64(R11)(R13*1), Y19
+	VFMADD231PS.BCST 4(AX)(R12*1), Z18, Z0
+	VFMADD231PS.BCST 4(AX)(R12*1), Y19, Y1
+	VFMADD231PS.BCST 4(CX)(R12*1), Z18, Z2
+	VFMADD231PS.BCST 4(CX)(R12*1), Y19, Y3
+	VFMADD231PS.BCST 4(DX)(R12*1), Z18, Z4
+	VFMADD231PS.BCST 4(DX)(R12*1), Y19, Y5
+	VFMADD231PS.BCST 4(BX)(R12*1), Z18, Z6
+	VFMADD231PS.BCST 4(BX)(R12*1), Y19, Y7
+	VFMADD231PS.BCST 4(SI)(R12*1), Z18, Z8
+	VFMADD231PS.BCST 4(SI)(R12*1), Y19, Y9
+	VFMADD231PS.BCST 4(DI)(R12*1), Z18, Z10
+	VFMADD231PS.BCST 4(DI)(R12*1), Y19, Y11
+	VFMADD231PS.BCST 4(R8)(R12*1), Z18, Z12
+	VFMADD231PS.BCST 4(R8)(R12*1), Y19, Y13
+	VFMADD231PS.BCST 4(R9)(R12*1), Z18, Z14
+	VFMADD231PS.BCST 4(R9)(R12*1), Y19, Y15
+	VFMADD231PS.BCST 4(R10)(R12*1), Z18, Z16
+	VFMADD231PS.BCST 4(R10)(R12*1), Y19, Y17
+	VMOVUPS          128(R11), Z18
+	VMOVUPS          128(R11)(R13*1), Y19
+	VFMADD231PS.BCST 8(AX)(R12*1), Z18, Z0
+	VFMADD231PS.BCST 8(AX)(R12*1), Y19, Y1
+	VFMADD231PS.BCST 8(CX)(R12*1), Z18, Z2
+	VFMADD231PS.BCST 8(CX)(R12*1), Y19, Y3
+	VFMADD231PS.BCST 8(DX)(R12*1), Z18, Z4
+	VFMADD231PS.BCST 8(DX)(R12*1), Y19, Y5
+	VFMADD231PS.BCST 8(BX)(R12*1), Z18, Z6
+	VFMADD231PS.BCST 8(BX)(R12*1), Y19, Y7
+	VFMADD231PS.BCST 8(SI)(R12*1), Z18, Z8
+	VFMADD231PS.BCST 8(SI)(R12*1), Y19, Y9
+	VFMADD231PS.BCST 8(DI)(R12*1), Z18, Z10
+	VFMADD231PS.BCST 8(DI)(R12*1), Y19, Y11
+	VFMADD231PS.BCST 8(R8)(R12*1), Z18, Z12
+	VFMADD231PS.BCST 8(R8)(R12*1), Y19, Y13
+	VFMADD231PS.BCST 8(R9)(R12*1), Z18, Z14
+	VFMADD231PS.BCST 8(R9)(R12*1), Y19, Y15
+	VFMADD231PS.BCST 8(R10)(R12*1), Z18, Z16
+	VFMADD231PS.BCST 8(R10)(R12*1), Y19, Y17
+	VMOVUPS          192(R11), Z18
+	VMOVUPS          192(R11)(R13*1), Y19
+	VFMADD231PS.BCST 12(AX)(R12*1), Z18, Z0
+	VFMADD231PS.BCST 12(AX)(R12*1), Y19, Y1
+	VFMADD231PS.BCST 12(CX)(R12*1), Z18, Z2
+	VFMADD231PS.BCST 12(CX)(R12*1), Y19, Y3
+	VFMADD231PS.BCST 12(DX)(R12*1), Z18, Z4
+	VFMADD231PS.BCST 12(DX)(R12*1), Y19, Y5
+	VFMADD231PS.BCST 12(BX)(R12*1), Z18, Z6
+	VFMADD231PS.BCST 12(BX)(R12*1), Y19, Y7
+	VFMADD231PS.BCST 12(SI)(R12*1), Z18, Z8
+	VFMADD231PS.BCST 12(SI)(R12*1), Y19, Y9
+	VFMADD231PS.BCST 12(DI)(R12*1), Z18, Z10
+	VFMADD231PS.BCST 12(DI)(R12*1), Y19, Y11
+	VFMADD231PS.BCST 12(R8)(R12*1), Z18, Z12
+	VFMADD231PS.BCST 12(R8)(R12*1), Y19, Y13
+	VFMADD231PS.BCST 12(R9)(R12*1), Z18, Z14
+	VFMADD231PS.BCST 12(R9)(R12*1), Y19, Y15
+	VFMADD231PS.BCST 12(R10)(R12*1), Z18, Z16
+	VFMADD231PS.BCST 12(R10)(R12*1), Y19, Y17
+	PREFETCHT1       (R11)(R14*1)
+	PREFETCHT1       64(R11)(R14*1)
+	PREFETCHT1       128(R11)(R14*1)
+	PREFETCHT1       192(R11)(R14*1)
+	LEAQ             (R11)(R13*1), R15
+	PREFETCHT1       (R15)(R14*1)
+	PREFETCHT1       64(R15)(R14*1)
+	PREFETCHT1       128(R15)(R14*1)
+	PREFETCHT1       192(R15)(R14*1)
+	ADDQ             $+256, R11
+	ADDQ             $+16, R12
+	CMPQ             R12, cinMain+88(FP)
+	JLT              main320
+	JMP              rest322
+
+plain321:
 	VMOVUPS          (R11), Z18
 	VMOVUPS          (R11)(R13*1), Y19
 	VFMADD231PS.BCST (AX)(R12*1), Z18, Z0
@@ -5103,13 +6756,13 @@ main263:
 	ADDQ             $+256, R11
 	ADDQ             $+16, R12
 	CMPQ             R12, cinMain+88(FP)
-	JLT              main263
+	JLT              plain321
 
-rest264:
+rest322:
 	CMPQ R12, cinAll+96(FP)
-	JGE  inputs266
+	JGE  inputs324
 
-one265:
+one323:
 	VMOVUPS          (R11), Z18
 	VMOVUPS          (R11)(R13*1), Y19
 	VFMADD231PS.BCST (AX)(R12*1), Z18, Z0
@@ -5133,66 +6786,57 @@ one265:
 	ADDQ             $+64, R11
 	ADDQ             $+4, R12
 	CMPQ             R12, cinAll+96(FP)
-	JLT              one265
+	JLT              one323
 
-inputs266:
+inputs324:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap259
+	JLT  tap315
 
-taps260:
-	MOVQ   offsets+8(FP), R10
-	TESTQ  R10, R10
-	JZ     linear267
-	MOVQ   (R10), AX
-	MOVQ   8(R10), CX
-	MOVQ   16(R10), DX
-	MOVQ   24(R10), BX
-	MOVQ   32(R10), SI
-	MOVQ   40(R10), DI
-	MOVQ   48(R10), R8
-	MOVQ   56(R10), R9
-	MOVQ   64(R10), R10
-	ADDQ   $+72, offsets+8(FP)
-	MOVQ   row+24(FP), R11
-	IMUL3Q $+9, R11, R11
-	ADDQ   R11, pixels+0(FP)
-	JMP    outputs268
+taps316:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), R10
+	TESTQ R10, R10
+	JZ    linear325
+	MOVQ  (R10), AX
+	MOVQ  8(R10), CX
+	MOVQ  16(R10), DX
+	MOVQ  24(R10), BX
+	MOVQ  32(R10), SI
+	MOVQ  40(R10), DI
+	MOVQ  48(R10), R8
+	MOVQ  56(R10), R9
+	MOVQ  64(R10), R10
+	JMP   outputs326
 
-linear267:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   R8, R9
-	ADDQ   ypitch+32(FP), R9
-	MOVQ   R9, R10
-	ADDQ   ypitch+32(FP), R10
-	MOVQ   row+24(FP), R11
-	IMUL3Q $+9, R11, R11
-	ADDQ   R11, x+16(FP)
-	MOVQ   ypitch+32(FP), R11
-	IMUL3Q $+9, R11, R11
-	ADDQ   R11, 8(SP)
+linear325:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
 
-outputs268:
+outputs326:
 	MOVQ        scale+144(FP), R11
 	TESTQ       R11, R11
-	JZ          noscale269
+	JZ          noscale327
 	MOVQ        shift+152(FP), R12
 	TESTQ       R12, R12
-	JZ          noshift270
+	JZ          noshift328
 	VMOVUPS     (R11), Z18
 	VMOVUPS     (R12), Z19
 	VFMADD213PS Z19, Z18, Z0
@@ -5215,9 +6859,9 @@ outputs268:
 	VFMADD213PS Y19, Y18, Y13
 	VFMADD213PS Y19, Y18, Y15
 	VFMADD213PS Y19, Y18, Y17
-	JMP         scaled271
+	JMP         scaled329
 
-noshift270:
+noshift328:
 	VMOVUPS (R11), Z18
 	VMULPS  Z18, Z0, Z0
 	VMULPS  Z18, Z2, Z2
@@ -5238,12 +6882,12 @@ noshift270:
 	VMULPS  Y18, Y13, Y13
 	VMULPS  Y18, Y15, Y15
 	VMULPS  Y18, Y17, Y17
-	JMP     scaled271
+	JMP     scaled329
 
-noscale269:
+noscale327:
 	MOVQ    shift+152(FP), R11
 	TESTQ   R11, R11
-	JZ      scaled271
+	JZ      scaled329
 	VMOVUPS (R11), Z18
 	VADDPS  Z18, Z0, Z0
 	VADDPS  Z18, Z2, Z2
@@ -5265,10 +6909,10 @@ noscale269:
 	VADDPS  Y18, Y15, Y15
 	VADDPS  Y18, Y17, Y17
 
-scaled271:
+scaled329:
 	MOVQ   res+136(FP), R11
 	TESTQ  R11, R11
-	JZ     nores272
+	JZ     nores330
 	VADDPS (R11)(AX*1), Z0, Z0
 	VADDPS 64(R11)(AX*1), Y1, Y1
 	VADDPS (R11)(CX*1), Z2, Z2
@@ -5288,17 +6932,17 @@ scaled271:
 	VADDPS (R11)(R10*1), Z16, Z16
 	VADDPS 64(R11)(R10*1), Y17, Y17
 
-nores272:
+nores330:
 	MOVQ act+160(FP), R11
 	CMPQ R11, $+1
-	JEQ  act275
+	JEQ  act333
 	CMPQ R11, $+2
-	JEQ  act276
+	JEQ  act334
 	CMPQ R11, $+3
-	JEQ  act277
-	JMP  acted273
+	JEQ  act335
+	JMP  acted331
 
-act275:
+act333:
 	VXORPS Z18, Z18, Z18
 	VMAXPS Z18, Z0, Z0
 	VMAXPS Y18, Y1, Y1
@@ -5318,9 +6962,9 @@ act275:
 	VMAXPS Y18, Y15, Y15
 	VMAXPS Z18, Z16, Z16
 	VMAXPS Y18, Y17, Y17
-	JMP    acted273
+	JMP    acted331
 
-act276:
+act334:
 	VXORPS       Z18, Z18, Z18
 	VBROADCASTSS splat0<>+0(SB), Z19
 	VBROADCASTSS splat1<>+0(SB), Z20
@@ -5415,9 +7059,9 @@ act276:
 	VMAXPS       Y22, Y18, Y22
 	VMINPS       Y22, Y19, Y22
 	VMULPS       Y22, Y17, Y17
-	JMP          acted273
+	JMP          acted331
 
-act277:
+act335:
 	VXORPS       Z18, Z18, Z18
 	VBROADCASTSS splat0<>+0(SB), Z19
 	VBROADCASTSS splat1<>+0(SB), Z20
@@ -5477,7 +7121,7 @@ act277:
 	VMAXPS       Y17, Y18, Y17
 	VMINPS       Y17, Y19, Y17
 
-acted273:
+acted331:
 	MOVQ    y+128(FP), R11
 	VMOVUPS Z0, (R11)(AX*1)
 	VMOVUPS Y1, 64(R11)(AX*1)
@@ -5497,31 +7141,102 @@ acted273:
 	VMOVUPS Y15, 64(R11)(R9*1)
 	VMOVUPS Z16, (R11)(R10*1)
 	VMOVUPS Y17, 64(R11)(R10*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows234
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear336
+	ADDQ    $+72, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+9, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced337
 
-rows233:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked279
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+8, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+8, AX, AX
-	ADDQ   CX, AX
+linear336:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+9, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+9, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead278:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead278
+advanced337:
+	DECQ  tiles+48(FP)
+	JNZ   rows284
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked279:
+rows283:
+	MOVQ  offsets+8(FP), R9
+	TESTQ R9, R9
+	JZ    linear338
+	MOVQ  (R9), AX
+	MOVQ  8(R9), CX
+	MOVQ  16(R9), DX
+	MOVQ  24(R9), BX
+	MOVQ  32(R9), SI
+	MOVQ  40(R9), DI
+	MOVQ  48(R9), R8
+	MOVQ  56(R9), R9
+	JMP   outputs339
+
+linear338:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+
+outputs339:
+	MOVQ       y+128(FP), R10
+	PREFETCHT0 (R10)(AX*1)
+	PREFETCHT0 64(R10)(AX*1)
+	PREFETCHT0 (R10)(CX*1)
+	PREFETCHT0 64(R10)(CX*1)
+	PREFETCHT0 (R10)(DX*1)
+	PREFETCHT0 64(R10)(DX*1)
+	PREFETCHT0 (R10)(BX*1)
+	PREFETCHT0 64(R10)(BX*1)
+	PREFETCHT0 (R10)(SI*1)
+	PREFETCHT0 64(R10)(SI*1)
+	PREFETCHT0 (R10)(DI*1)
+	PREFETCHT0 64(R10)(DI*1)
+	PREFETCHT0 (R10)(R8*1)
+	PREFETCHT0 64(R10)(R8*1)
+	PREFETCHT0 (R10)(R9*1)
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       res+136(FP), R10
+	TESTQ      R10, R10
+	JZ         nores340
+	PREFETCHT0 (R10)(AX*1)
+	PREFETCHT0 64(R10)(AX*1)
+	PREFETCHT0 (R10)(CX*1)
+	PREFETCHT0 64(R10)(CX*1)
+	PREFETCHT0 (R10)(DX*1)
+	PREFETCHT0 64(R10)(DX*1)
+	PREFETCHT0 (R10)(BX*1)
+	PREFETCHT0 64(R10)(BX*1)
+	PREFETCHT0 (R10)(SI*1)
+	PREFETCHT0 64(R10)(SI*1)
+	PREFETCHT0 (R10)(DI*1)
+	PREFETCHT0 64(R10)(DI*1)
+	PREFETCHT0 (R10)(R8*1)
+	PREFETCHT0 64(R10)(R8*1)
+	PREFETCHT0 (R10)(R9*1)
+	PREFETCHT0 64(R10)(R9*1)
+
+nores340:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -5540,12 +7255,12 @@ asked279:
 	VXORPS Y15, Y15, Y15
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps281
+	JEQ    taps342
 
-tap280:
+tap341:
 	MOVQ  pixels+0(FP), R9
 	TESTQ R9, R9
-	JZ    linear282
+	JZ    linear343
 	MOVQ  (SP), AX
 	LEAQ  (R9)(AX*8), R9
 	MOVQ  (R9), AX
@@ -5563,9 +7278,9 @@ tap280:
 	MOVQ  (R9), R8
 	ADDQ  row+24(FP), R9
 	MOVQ  (R9), R9
-	JMP   inputs283
+	JMP   inputs344
 
-linear282:
+linear343:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -5582,18 +7297,122 @@ linear282:
 	MOVQ R8, R9
 	ADDQ row+24(FP), R9
 
-inputs283:
+inputs344:
 	MOVQ    taps+72(FP), R10
 	MOVQ    (SP), R11
 	MOVLQSX (R10)(R11*4), R10
 	IMULQ   wtap+112(FP), R10
 	ADDQ    w+104(FP), R10
 	MOVQ    wpanel+120(FP), R12
-	XORQ    R11, R11
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest285
+	MOVQ    next+168(FP), R13
+	TESTQ   R13, R13
+	JZ      distance345
+	MOVQ    (SP), R11
+	INCQ    R11
+	CMPQ    R11, ntaps+80(FP)
+	JGE     distance345
+	MOVQ    taps+72(FP), R14
+	MOVLQSX (R14)(R11*4), R13
+	MOVLQSX -4(R14)(R11*4), R11
+	SUBQ    R11, R13
+	IMULQ   wtap+112(FP), R13
 
-main284:
+distance345:
+	XORQ  R11, R11
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest348
+	TESTQ R13, R13
+	JZ    plain347
+
+main346:
+	VMOVUPS          (R10), Z16
+	VMOVUPS          (R10)(R12*1), Y17
+	VFMADD231PS.BCST (AX)(R11*1), Z16, Z0
+	VFMADD231PS.BCST (AX)(R11*1), Y17, Y1
+	VFMADD231PS.BCST (CX)(R11*1), Z16, Z2
+	VFMADD231PS.BCST (CX)(R11*1), Y17, Y3
+	VFMADD231PS.BCST (DX)(R11*1), Z16, Z4
+	VFMADD231PS.BCST (DX)(R11*1), Y17, Y5
+	VFMADD231PS.BCST (BX)(R11*1), Z16, Z6
+	VFMADD231PS.BCST (BX)(R11*1), Y17, Y7
+	VFMADD231PS.BCST (SI)(R11*1), Z16, Z8
+	VFMADD231PS.BCST (SI)(R11*1), Y17, Y9
+	VFMADD231PS.BCST (DI)(R11*1), Z16, Z10
+	VFMADD231PS.BCST (DI)(R11*1), Y17, Y11
+	VFMADD231PS.BCST (R8)(R11*1), Z16, Z12
+	VFMADD231PS.BCST (R8)(R11*1), Y17, Y13
+	VFMADD231PS.BCST (R9)(R11*1), Z16, Z14
+	VFMADD231PS.BCST (R9)(R11*1), Y17, Y15
+	VMOVUPS          64(R10), Z16
+	VMOVUPS          64(R10)(R12*1), Y17
+	VFMADD231PS.BCST 4(AX)(R11*1), Z16, Z0
+	VFMADD231PS.BCST 4(AX)(R11*1), Y17, Y1
+	VFMADD231PS.BCST 4(CX)(R11*1), Z16, Z2
+	VFMADD231PS.BCST 4(CX)(R11*1), Y17, Y3
+	VFMADD231PS.BCST 4(DX)(R11*1), Z16, Z4
+	VFMADD231PS.BCST 4(DX)(R11*1), Y17, Y5
+	VFMADD231PS.BCST 4(BX)(R11*1), Z16, Z6
+	VFMADD231PS.BCST 4(BX)(R11*1), Y17, Y7
+	VFMADD231PS.BCST 4(SI)(R11*1), Z16, Z8
+	VFMADD231PS.BCST 4(SI)(R11*1), Y17, Y9
+	VFMADD231PS.BCST 4(DI)(R11*1), Z16, Z10
+	VFMADD231PS.BCST 4(DI)(R11*1), Y17, Y11
+	VFMADD231PS.BCST 4(R8)(R11*1), Z16, Z12
+	VFMADD231PS.BCST 4(R8)(R11*1), Y17, Y13
+	VFMADD231PS.BCST 4(R9)(R11*1), Z16, Z14
+	VFMADD231PS.BCST 4(R9)(R11*1), Y17, Y15
+	VMOVUPS          128(R10), Z16
+	VMOVUPS          128(R10)(R12*1), Y17
+	VFMADD231PS.BCST 8(AX)(R11*1), Z16, Z0
+	VFMADD231PS.BCST 8(AX)(R11*1), Y17, Y1
+	VFMADD231PS.BCST 8(CX)(R11*1), Z16, Z2
+	VFMADD231PS.BCST 8(CX)(R11*1), Y17, Y3
+	VFMADD231PS.BCST 8(DX)(R11*1), Z16, Z4
+	VFMADD231PS.BCST 8(DX)(R11*1), Y17, Y5
+	VFMADD231PS.BCST 8(BX)(R11*1), Z16, Z6
+	VFMADD231PS.BCST 8(BX)(R11*1), Y17, Y7
+	VFMADD231PS.BCST 8(SI)(R11*1), Z16, Z8
+	VFMADD231PS.BCST 8(SI)(R11*1), Y17, Y9
+	VFMADD231PS.BCST 8(DI)(R11*1), Z16, Z10
+	VFMADD231PS.BCST 8(DI)(R11*1), Y17, Y11
+	VFMADD231PS.BCST 8(R8)(R11*1), Z16, Z12
+	VFMADD231PS.BCST 8(R8)(R11*1), Y17, Y13
+	VFMADD231PS.BCST 8(R9)(R11*1), Z16, Z14
+	VFMADD231PS.BCST 8(R9)(R11*1), Y17, Y15
+	VMOVUPS          192(R10), Z16
+	VMOVUPS          192(R10)(R12*1), Y17
+	VFMADD231PS.BCST 12(AX)(R11*1), Z16, Z0
+	VFMADD231PS.BCST 12(AX)(R11*1), Y17, Y1
+	VFMADD231PS.BCST 12(CX)(R11*1), Z16, Z2
+	VFMADD231PS.BCST 12(CX)(R11*1), Y17, Y3
+	VFMADD231PS.BCST 12(DX)(R11*1), Z16, Z4
+	VFMADD231PS.BCST 12(DX)(R11*1), Y17, Y5
+	VFMADD231PS.BCST 12(BX)(R11*1), Z16, Z6
+	VFMADD231PS.BCST 12(BX)(R11*1), Y17, Y7
+	VFMADD231PS.BCST 12(SI)(R11*1), Z16, Z8
+	VFMADD231PS.BCST 12(SI)(R11*1), Y17, Y9
+	VFMADD231PS.BCST 12(DI)(R11*1), Z16, Z10
+	VFMADD231PS.BCST 12(DI)(R11*1), Y17, Y11
+	VFMADD231PS.BCST 12(R8)(R11*1), Z16, Z12
+	VFMADD231PS.BCST 12(R8)(R11*1), Y17, Y13
+	VFMADD231PS.BCST 12(R9)(R11*1), Z16, Z14
+	VFMADD231PS.BCST 12(R9)(R11*1), Y17, Y15
+	PREFETCHT1       (R10)(R13*1)
+	PREFETCHT1       64(R10)(R13*1)
+	PREFETCHT1       128(R10)(R13*1)
+	PREFETCHT1       192(R10)(R13*1)
+	LEAQ             (R10)(R12*1), R14
+	PREFETCHT1       (R14)(R13*1)
+	PREFETCHT1       64(R14)(R13*1)
+	PREFETCHT1       128(R14)(R13*1)
+	PREFETCHT1       192(R14)(R13*1)
+	ADDQ             $+256, R10
+	ADDQ             $+16, R11
+	CMPQ             R11, cinMain+88(FP)
+	JLT              main346
+	JMP              rest348
+
+plain347:
 	VMOVUPS          (R10), Z16
 	VMOVUPS          (R10)(R12*1), Y17
 	VFMADD231PS.BCST (AX)(R11*1), Z16, Z0
@@ -5669,13 +7488,13 @@ main284:
 	ADDQ             $+256, R10
 	ADDQ             $+16, R11
 	CMPQ             R11, cinMain+88(FP)
-	JLT              main284
+	JLT              plain347
 
-rest285:
+rest348:
 	CMPQ R11, cinAll+96(FP)
-	JGE  inputs287
+	JGE  inputs350
 
-one286:
+one349:
 	VMOVUPS          (R10), Z16
 	VMOVUPS          (R10)(R12*1), Y17
 	VFMADD231PS.BCST (AX)(R11*1), Z16, Z0
@@ -5697,63 +7516,54 @@ one286:
 	ADDQ             $+64, R10
 	ADDQ             $+4, R11
 	CMPQ             R11, cinAll+96(FP)
-	JLT              one286
+	JLT              one349
 
-inputs287:
+inputs350:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap280
+	JLT  tap341
 
-taps281:
-	MOVQ   offsets+8(FP), R9
-	TESTQ  R9, R9
-	JZ     linear288
-	MOVQ   (R9), AX
-	MOVQ   8(R9), CX
-	MOVQ   16(R9), DX
-	MOVQ   24(R9), BX
-	MOVQ   32(R9), SI
-	MOVQ   40(R9), DI
-	MOVQ   48(R9), R8
-	MOVQ   56(R9), R9
-	ADDQ   $+64, offsets+8(FP)
-	MOVQ   row+24(FP), R10
-	IMUL3Q $+8, R10, R10
-	ADDQ   R10, pixels+0(FP)
-	JMP    outputs289
+taps342:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), R9
+	TESTQ R9, R9
+	JZ    linear351
+	MOVQ  (R9), AX
+	MOVQ  8(R9), CX
+	MOVQ  16(R9), DX
+	MOVQ  24(R9), BX
+	MOVQ  32(R9), SI
+	MOVQ  40(R9), DI
+	MOVQ  48(R9), R8
+	MOVQ  56(R9), R9
+	JMP   outputs352
 
-linear288:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   R8, R9
-	ADDQ   ypitch+32(FP), R9
-	MOVQ   row+24(FP), R10
-	IMUL3Q $+8, R10, R10
-	ADDQ   R10, x+16(FP)
-	MOVQ   ypitch+32(FP), R10
-	IMUL3Q $+8, R10, R10
-	ADDQ   R10, 8(SP)
+linear351:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
 
-outputs289:
+outputs352:
 	MOVQ        scale+144(FP), R10
 	TESTQ       R10, R10
-	JZ          noscale290
+	JZ          noscale353
 	MOVQ        shift+152(FP), R11
 	TESTQ       R11, R11
-	JZ          noshift291
+	JZ          noshift354
 	VMOVUPS     (R10), Z16
 	VMOVUPS     (R11), Z17
 	VFMADD213PS Z17, Z16, Z0
@@ -5774,9 +7584,9 @@ outputs289:
 	VFMADD213PS Y17, Y16, Y11
 	VFMADD213PS Y17, Y16, Y13
 	VFMADD213PS Y17, Y16, Y15
-	JMP         scaled292
+	JMP         scaled355
 
-noshift291:
+noshift354:
 	VMOVUPS (R10), Z16
 	VMULPS  Z16, Z0, Z0
 	VMULPS  Z16, Z2, Z2
@@ -5795,12 +7605,12 @@ noshift291:
 	VMULPS  Y16, Y11, Y11
 	VMULPS  Y16, Y13, Y13
 	VMULPS  Y16, Y15, Y15
-	JMP     scaled292
+	JMP     scaled355
 
-noscale290:
+noscale353:
 	MOVQ    shift+152(FP), R10
 	TESTQ   R10, R10
-	JZ      scaled292
+	JZ      scaled355
 	VMOVUPS (R10), Z16
 	VADDPS  Z16, Z0, Z0
 	VADDPS  Z16, Z2, Z2
@@ -5820,10 +7630,10 @@ noscale290:
 	VADDPS  Y16, Y13, Y13
 	VADDPS  Y16, Y15, Y15
 
-scaled292:
+scaled355:
 	MOVQ   res+136(FP), R10
 	TESTQ  R10, R10
-	JZ     nores293
+	JZ     nores356
 	VADDPS (R10)(AX*1), Z0, Z0
 	VADDPS 64(R10)(AX*1), Y1, Y1
 	VADDPS (R10)(CX*1), Z2, Z2
@@ -5841,17 +7651,17 @@ scaled292:
 	VADDPS (R10)(R9*1), Z14, Z14
 	VADDPS 64(R10)(R9*1), Y15, Y15
 
-nores293:
+nores356:
 	MOVQ act+160(FP), R10
 	CMPQ R10, $+1
-	JEQ  act296
+	JEQ  act359
 	CMPQ R10, $+2
-	JEQ  act297
+	JEQ  act360
 	CMPQ R10, $+3
-	JEQ  act298
-	JMP  acted294
+	JEQ  act361
+	JMP  acted357
 
-act296:
+act359:
 	VXORPS Z16, Z16, Z16
 	VMAXPS Z16, Z0, Z0
 	VMAXPS Y16, Y1, Y1
@@ -5869,9 +7679,9 @@ act296:
 	VMAXPS Y16, Y13, Y13
 	VMAXPS Z16, Z14, Z14
 	VMAXPS Y16, Y15, Y15
-	JMP    acted294
+	JMP    acted357
 
-act297:
+act360:
 	VXORPS       Z16, Z16, Z16
 	VBROADCASTSS splat0<>+0(SB), Z17
 	VBROADCASTSS splat1<>+0(SB), Z18
@@ -5956,9 +7766,9 @@ act297:
 	VMAXPS       Y20, Y16, Y20
 	VMINPS       Y20, Y17, Y20
 	VMULPS       Y20, Y15, Y15
-	JMP          acted294
+	JMP          acted357
 
-act298:
+act361:
 	VXORPS       Z16, Z16, Z16
 	VBROADCASTSS splat0<>+0(SB), Z17
 	VBROADCASTSS splat1<>+0(SB), Z18
@@ -6012,7 +7822,7 @@ act298:
 	VMAXPS       Y15, Y16, Y15
 	VMINPS       Y15, Y17, Y15
 
-acted294:
+acted357:
 	MOVQ    y+128(FP), R10
 	VMOVUPS Z0, (R10)(AX*1)
 	VMOVUPS Y1, 64(R10)(AX*1)
@@ -6030,31 +7840,95 @@ acted294:
 	VMOVUPS Y13, 64(R10)(R8*1)
 	VMOVUPS Z14, (R10)(R9*1)
 	VMOVUPS Y15, 64(R10)(R9*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows233
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear362
+	ADDQ    $+64, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+8, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced363
 
-rows232:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked300
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+7, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+7, AX, AX
-	ADDQ   CX, AX
+linear362:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+8, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+8, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead299:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead299
+advanced363:
+	DECQ  tiles+48(FP)
+	JNZ   rows283
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked300:
+rows282:
+	MOVQ  offsets+8(FP), R8
+	TESTQ R8, R8
+	JZ    linear364
+	MOVQ  (R8), AX
+	MOVQ  8(R8), CX
+	MOVQ  16(R8), DX
+	MOVQ  24(R8), BX
+	MOVQ  32(R8), SI
+	MOVQ  40(R8), DI
+	MOVQ  48(R8), R8
+	JMP   outputs365
+
+linear364:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+
+outputs365:
+	MOVQ       y+128(FP), R9
+	PREFETCHT0 (R9)(AX*1)
+	PREFETCHT0 64(R9)(AX*1)
+	PREFETCHT0 (R9)(CX*1)
+	PREFETCHT0 64(R9)(CX*1)
+	PREFETCHT0 (R9)(DX*1)
+	PREFETCHT0 64(R9)(DX*1)
+	PREFETCHT0 (R9)(BX*1)
+	PREFETCHT0 64(R9)(BX*1)
+	PREFETCHT0 (R9)(SI*1)
+	PREFETCHT0 64(R9)(SI*1)
+	PREFETCHT0 (R9)(DI*1)
+	PREFETCHT0 64(R9)(DI*1)
+	PREFETCHT0 (R9)(R8*1)
+	PREFETCHT0 64(R9)(R8*1)
+	MOVQ       res+136(FP), R9
+	TESTQ      R9, R9
+	JZ         nores366
+	PREFETCHT0 (R9)(AX*1)
+	PREFETCHT0 64(R9)(AX*1)
+	PREFETCHT0 (R9)(CX*1)
+	PREFETCHT0 64(R9)(CX*1)
+	PREFETCHT0 (R9)(DX*1)
+	PREFETCHT0 64(R9)(DX*1)
+	PREFETCHT0 (R9)(BX*1)
+	PREFETCHT0 64(R9)(BX*1)
+	PREFETCHT0 (R9)(SI*1)
+	PREFETCHT0 64(R9)(SI*1)
+	PREFETCHT0 (R9)(DI*1)
+	PREFETCHT0 64(R9)(DI*1)
+	PREFETCHT0 (R9)(R8*1)
+	PREFETCHT0 64(R9)(R8*1)
+
+nores366:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -6071,12 +7945,12 @@ asked300:
 	VXORPS Y13, Y13, Y13
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps302
+	JEQ    taps368
 
-tap301:
+tap367:
 	MOVQ  pixels+0(FP), R8
 	TESTQ R8, R8
-	JZ    linear303
+	JZ    linear369
 	MOVQ  (SP), AX
 	LEAQ  (R8)(AX*8), R8
 	MOVQ  (R8), AX
@@ -6092,9 +7966,9 @@ tap301:
 	MOVQ  (R8), DI
 	ADDQ  row+24(FP), R8
 	MOVQ  (R8), R8
-	JMP   inputs304
+	JMP   inputs370
 
-linear303:
+linear369:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -6109,18 +7983,114 @@ linear303:
 	MOVQ DI, R8
 	ADDQ row+24(FP), R8
 
-inputs304:
+inputs370:
 	MOVQ    taps+72(FP), R9
 	MOVQ    (SP), R10
 	MOVLQSX (R9)(R10*4), R9
 	IMULQ   wtap+112(FP), R9
 	ADDQ    w+104(FP), R9
 	MOVQ    wpanel+120(FP), R11
-	XORQ    R10, R10
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest306
+	MOVQ    next+168(FP), R12
+	TESTQ   R12, R12
+	JZ      distance371
+	MOVQ    (SP), R10
+	INCQ    R10
+	CMPQ    R10, ntaps+80(FP)
+	JGE     distance371
+	MOVQ    taps+72(FP), R13
+	MOVLQSX (R13)(R10*4), R12
+	MOVLQSX -4(R13)(R10*4), R10
+	SUBQ    R10, R12
+	IMULQ   wtap+112(FP), R12
 
-main305:
+distance371:
+	XORQ  R10, R10
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest374
+	TESTQ R12, R12
+	JZ    plain373
+
+main372:
+	VMOVUPS          (R9), Z14
+	VMOVUPS          (R9)(R11*1), Y15
+	VFMADD231PS.BCST (AX)(R10*1), Z14, Z0
+	VFMADD231PS.BCST (AX)(R10*1), Y15, Y1
+	VFMADD231PS.BCST (CX)(R10*1), Z14, Z2
+	VFMADD231PS.BCST (CX)(R10*1), Y15, Y3
+	VFMADD231PS.BCST (DX)(R10*1), Z14, Z4
+	VFMADD231PS.BCST (DX)(R10*1), Y15, Y5
+	VFMADD231PS.BCST (BX)(R10*1), Z14, Z6
+	VFMADD231PS.BCST (BX)(R10*1), Y15, Y7
+	VFMADD231PS.BCST (SI)(R10*1), Z14, Z8
+	VFMADD231PS.BCST (SI)(R10*1), Y15, Y9
+	VFMADD231PS.BCST (DI)(R10*1), Z14, Z10
+	VFMADD231PS.BCST (DI)(R10*1), Y15, Y11
+	VFMADD231PS.BCST (R8)(R10*1), Z14, Z12
+	VFMADD231PS.BCST (R8)(R10*1), Y15, Y13
+	VMOVUPS          64(R9), Z14
+	VMOVUPS          64(R9)(R11*1), Y15
+	VFMADD231PS.BCST 4(AX)(R10*1), Z14, Z0
+	VFMADD231PS.BCST 4(AX)(R10*1), Y15, Y1
+	VFMADD231PS.BCST 4(CX)(R10*1), Z14, Z2
+	VFMADD231PS.BCST 4(CX)(R10*1), Y15, Y3
+	VFMADD231PS.BCST 4(DX)(R10*1), Z14, Z4
+	VFMADD231PS.BCST 4(DX)(R10*1), Y15, Y5
+	VFMADD231PS.BCST 4(BX)(R10*1), Z14, Z6
+	VFMADD231PS.BCST 4(BX)(R10*1), Y15, Y7
+	VFMADD231PS.BCST 4(SI)(R10*1), Z14, Z8
+	VFMADD231PS.BCST 4(SI)(R10*1), Y15, Y9
+	VFMADD231PS.BCST 4(DI)(R10*1), Z14, Z10
+	VFMADD231PS.BCST 4(DI)(R10*1), Y15, Y11
+	VFMADD231PS.BCST 4(R8)(R10*1), Z14, Z12
+	VFMADD231PS.BCST 4(R8)(R10*1), Y15, Y13
+	VMOVUPS          128(R9), Z14
+	VMOVUPS          128(R9)(R11*1), Y15
+	VFMADD231PS.BCST 8(AX)(R10*1), Z14, Z0
+	VFMADD231PS.BCST 8(AX)(R10*1), Y15, Y1
+	VFMADD231PS.BCST 8(CX)(R10*1), Z14, Z2
+	VFMADD231PS.BCST 8(CX)(R10*1), Y15, Y3
+	VFMADD231PS.BCST 8(DX)(R10*1), Z14, Z4
+	VFMADD231PS.BCST 8(DX)(R10*1), Y15, Y5
+	VFMADD231PS.BCST 8(BX)(R10*1), Z14, Z6
+	VFMADD231PS.BCST 8(BX)(R10*1), Y15, Y7
+	VFMADD231PS.BCST 8(SI)(R10*1), Z14, Z8
+	VFMADD231PS.BCST 8(SI)(R10*1), Y15, Y9
+	VFMADD231PS.BCST 8(DI)(R10*1), Z14, Z10
+	VFMADD231PS.BCST 8(DI)(R10*1), Y15, Y11
+	VFMADD231PS.BCST 8(R8)(R10*1), Z14, Z12
+	VFMADD231PS.BCST 8(R8)(R10*1), Y15, Y13
+	VMOVUPS          192(R9), Z14
+	VMOVUPS          192(R9)(R11*1), Y15
+	VFMADD231PS.BCST 12(AX)(R10*1), Z14, Z0
+	VFMADD231PS.BCST 12(AX)(R10*1), Y15, Y1
+	VFMADD231PS.BCST 12(CX)(R10*1), Z14, Z2
+	VFMADD231PS.BCST 12(CX)(R10*1), Y15, Y3
+	VFMADD231PS.BCST 12(DX)(R10*1), Z14, Z4
+	VFMADD231PS.BCST 12(DX)(R10*1), Y15, Y5
+	VFMADD231PS.BCST 12(BX)(R10*1), Z14, Z6
+	VFMADD231PS.BCST 12(BX)(R10*1), Y15, Y7
+	VFMADD231PS.BCST 12(SI)(R10*1), Z14, Z8
+	VFMADD231PS.BCST 12(SI)(R10*1), Y15, Y9
+	VFMADD231PS.BCST 12(DI)(R10*1), Z14, Z10
+	VFMADD231PS.BCST 12(DI)(R10*1), Y15, Y11
+	VFMADD231PS.BCST 12(R8)(R10*1), Z14, Z12
+	VFMADD231PS.BCST 12(R8)(R10*1), Y15, Y13
+	PREFETCHT1       (R9)(R12*1)
+	PREFETCHT1       64(R9)(R12*1)
+	PREFETCHT1       128(R9)(R12*1)
+	PREFETCHT1       192(R9)(R12*1)
+	LEAQ             (R9)(R11*1), R13
+	PREFETCHT1       (R13)(R12*1)
+	PREFETCHT1       64(R13)(R12*1)
+	PREFETCHT1       128(R13)(R12*1)
+	PREFETCHT1       192(R13)(R12*1)
+	ADDQ             $+256, R9
+	ADDQ             $+16, R10
+	CMPQ             R10, cinMain+88(FP)
+	JLT              main372
+	JMP              rest374
+
+plain373:
 	VMOVUPS          (R9), Z14
 	VMOVUPS          (R9)(R11*1), Y15
 	VFMADD231PS.BCST (AX)(R10*1), Z14, Z0
@@ -6188,13 +8158,13 @@ main305:
 	ADDQ             $+256, R9
 	ADDQ             $+16, R10
 	CMPQ             R10, cinMain+88(FP)
-	JLT              main305
+	JLT              plain373
 
-rest306:
+rest374:
 	CMPQ R10, cinAll+96(FP)
-	JGE  inputs308
+	JGE  inputs376
 
-one307:
+one375:
 	VMOVUPS          (R9), Z14
 	VMOVUPS          (R9)(R11*1), Y15
 	VFMADD231PS.BCST (AX)(R10*1), Z14, Z0
@@ -6214,60 +8184,51 @@ one307:
 	ADDQ             $+64, R9
 	ADDQ             $+4, R10
 	CMPQ             R10, cinAll+96(FP)
-	JLT              one307
+	JLT              one375
 
-inputs308:
+inputs376:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap301
+	JLT  tap367
 
-taps302:
-	MOVQ   offsets+8(FP), R8
-	TESTQ  R8, R8
-	JZ     linear309
-	MOVQ   (R8), AX
-	MOVQ   8(R8), CX
-	MOVQ   16(R8), DX
-	MOVQ   24(R8), BX
-	MOVQ   32(R8), SI
-	MOVQ   40(R8), DI
-	MOVQ   48(R8), R8
-	ADDQ   $+56, offsets+8(FP)
-	MOVQ   row+24(FP), R9
-	IMUL3Q $+7, R9, R9
-	ADDQ   R9, pixels+0(FP)
-	JMP    outputs310
+taps368:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), R8
+	TESTQ R8, R8
+	JZ    linear377
+	MOVQ  (R8), AX
+	MOVQ  8(R8), CX
+	MOVQ  16(R8), DX
+	MOVQ  24(R8), BX
+	MOVQ  32(R8), SI
+	MOVQ  40(R8), DI
+	MOVQ  48(R8), R8
+	JMP   outputs378
 
-linear309:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   row+24(FP), R9
-	IMUL3Q $+7, R9, R9
-	ADDQ   R9, x+16(FP)
-	MOVQ   ypitch+32(FP), R9
-	IMUL3Q $+7, R9, R9
-	ADDQ   R9, 8(SP)
+linear377:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
 
-outputs310:
+outputs378:
 	MOVQ        scale+144(FP), R9
 	TESTQ       R9, R9
-	JZ          noscale311
+	JZ          noscale379
 	MOVQ        shift+152(FP), R10
 	TESTQ       R10, R10
-	JZ          noshift312
+	JZ          noshift380
 	VMOVUPS     (R9), Z14
 	VMOVUPS     (R10), Z15
 	VFMADD213PS Z15, Z14, Z0
@@ -6286,9 +8247,9 @@ outputs310:
 	VFMADD213PS Y15, Y14, Y9
 	VFMADD213PS Y15, Y14, Y11
 	VFMADD213PS Y15, Y14, Y13
-	JMP         scaled313
+	JMP         scaled381
 
-noshift312:
+noshift380:
 	VMOVUPS (R9), Z14
 	VMULPS  Z14, Z0, Z0
 	VMULPS  Z14, Z2, Z2
@@ -6305,12 +8266,12 @@ noshift312:
 	VMULPS  Y14, Y9, Y9
 	VMULPS  Y14, Y11, Y11
 	VMULPS  Y14, Y13, Y13
-	JMP     scaled313
+	JMP     scaled381
 
-noscale311:
+noscale379:
 	MOVQ    shift+152(FP), R9
 	TESTQ   R9, R9
-	JZ      scaled313
+	JZ      scaled381
 	VMOVUPS (R9), Z14
 	VADDPS  Z14, Z0, Z0
 	VADDPS  Z14, Z2, Z2
@@ -6328,10 +8289,10 @@ noscale311:
 	VADDPS  Y14, Y11, Y11
 	VADDPS  Y14, Y13, Y13
 
-scaled313:
+scaled381:
 	MOVQ   res+136(FP), R9
 	TESTQ  R9, R9
-	JZ     nores314
+	JZ     nores382
 	VADDPS (R9)(AX*1), Z0, Z0
 	VADDPS 64(R9)(AX*1), Y1, Y1
 	VADDPS (R9)(CX*1), Z2, Z2
@@ -6347,17 +8308,17 @@ scaled313:
 	VADDPS (R9)(R8*1), Z12, Z12
 	VADDPS 64(R9)(R8*1), Y13, Y13
 
-nores314:
+nores382:
 	MOVQ act+160(FP), R9
 	CMPQ R9, $+1
-	JEQ  act317
+	JEQ  act385
 	CMPQ R9, $+2
-	JEQ  act318
+	JEQ  act386
 	CMPQ R9, $+3
-	JEQ  act319
-	JMP  acted315
+	JEQ  act387
+	JMP  acted383
 
-act317:
+act385:
 	VXORPS Z14, Z14, Z14
 	VMAXPS Z14, Z0, Z0
 	VMAXPS Y14, Y1, Y1
@@ -6373,9 +8334,9 @@ act317:
 	VMAXPS Y14, Y11, Y11
 	VMAXPS Z14, Z12, Z12
 	VMAXPS Y14, Y13, Y13
-	JMP    acted315
+	JMP    acted383
 
-act318:
+act386:
 	VXORPS       Z14, Z14, Z14
 	VBROADCASTSS splat0<>+0(SB), Z15
 	VBROADCASTSS splat1<>+0(SB), Z16
@@ -6450,9 +8411,9 @@ act318:
 	VMAXPS       Y18, Y14, Y18
 	VMINPS       Y18, Y15, Y18
 	VMULPS       Y18, Y13, Y13
-	JMP          acted315
+	JMP          acted383
 
-act319:
+act387:
 	VXORPS       Z14, Z14, Z14
 	VBROADCASTSS splat0<>+0(SB), Z15
 	VBROADCASTSS splat1<>+0(SB), Z16
@@ -6500,7 +8461,7 @@ act319:
 	VMAXPS       Y13, Y14, Y13
 	VMINPS       Y13, Y15, Y13
 
-acted315:
+acted383:
 	MOVQ    y+128(FP), R9
 	VMOVUPS Z0, (R9)(AX*1)
 	VMOVUPS Y1, 64(R9)(AX*1)
@@ -6516,31 +8477,88 @@ acted315:
 	VMOVUPS Y11, 64(R9)(DI*1)
 	VMOVUPS Z12, (R9)(R8*1)
 	VMOVUPS Y13, 64(R9)(R8*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows232
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear388
+	ADDQ    $+56, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+7, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced389
 
-rows231:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked321
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+6, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+6, AX, AX
-	ADDQ   CX, AX
+linear388:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+7, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+7, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead320:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead320
+advanced389:
+	DECQ  tiles+48(FP)
+	JNZ   rows282
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked321:
+rows281:
+	MOVQ  offsets+8(FP), DI
+	TESTQ DI, DI
+	JZ    linear390
+	MOVQ  (DI), AX
+	MOVQ  8(DI), CX
+	MOVQ  16(DI), DX
+	MOVQ  24(DI), BX
+	MOVQ  32(DI), SI
+	MOVQ  40(DI), DI
+	JMP   outputs391
+
+linear390:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+
+outputs391:
+	MOVQ       y+128(FP), R8
+	PREFETCHT0 (R8)(AX*1)
+	PREFETCHT0 64(R8)(AX*1)
+	PREFETCHT0 (R8)(CX*1)
+	PREFETCHT0 64(R8)(CX*1)
+	PREFETCHT0 (R8)(DX*1)
+	PREFETCHT0 64(R8)(DX*1)
+	PREFETCHT0 (R8)(BX*1)
+	PREFETCHT0 64(R8)(BX*1)
+	PREFETCHT0 (R8)(SI*1)
+	PREFETCHT0 64(R8)(SI*1)
+	PREFETCHT0 (R8)(DI*1)
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       res+136(FP), R8
+	TESTQ      R8, R8
+	JZ         nores392
+	PREFETCHT0 (R8)(AX*1)
+	PREFETCHT0 64(R8)(AX*1)
+	PREFETCHT0 (R8)(CX*1)
+	PREFETCHT0 64(R8)(CX*1)
+	PREFETCHT0 (R8)(DX*1)
+	PREFETCHT0 64(R8)(DX*1)
+	PREFETCHT0 (R8)(BX*1)
+	PREFETCHT0 64(R8)(BX*1)
+	PREFETCHT0 (R8)(SI*1)
+	PREFETCHT0 64(R8)(SI*1)
+	PREFETCHT0 (R8)(DI*1)
+	PREFETCHT0 64(R8)(DI*1)
+
+nores392:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -6555,12 +8573,12 @@ asked321:
 	VXORPS Y11, Y11, Y11
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps323
+	JEQ    taps394
 
-tap322:
+tap393:
 	MOVQ  pixels+0(FP), DI
 	TESTQ DI, DI
-	JZ    linear324
+	JZ    linear395
 	MOVQ  (SP), AX
 	LEAQ  (DI)(AX*8), DI
 	MOVQ  (DI), AX
@@ -6574,9 +8592,9 @@ tap322:
 	MOVQ  (DI), SI
 	ADDQ  row+24(FP), DI
 	MOVQ  (DI), DI
-	JMP   inputs325
+	JMP   inputs396
 
-linear324:
+linear395:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -6589,18 +8607,106 @@ linear324:
 	MOVQ SI, DI
 	ADDQ row+24(FP), DI
 
-inputs325:
+inputs396:
 	MOVQ    taps+72(FP), R8
 	MOVQ    (SP), R9
 	MOVLQSX (R8)(R9*4), R8
 	IMULQ   wtap+112(FP), R8
 	ADDQ    w+104(FP), R8
 	MOVQ    wpanel+120(FP), R10
-	XORQ    R9, R9
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest327
+	MOVQ    next+168(FP), R11
+	TESTQ   R11, R11
+	JZ      distance397
+	MOVQ    (SP), R9
+	INCQ    R9
+	CMPQ    R9, ntaps+80(FP)
+	JGE     distance397
+	MOVQ    taps+72(FP), R12
+	MOVLQSX (R12)(R9*4), R11
+	MOVLQSX -4(R12)(R9*4), R9
+	SUBQ    R9, R11
+	IMULQ   wtap+112(FP), R11
 
-main326:
+distance397:
+	XORQ  R9, R9
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest400
+	TESTQ R11, R11
+	JZ    plain399
+
+main398:
+	VMOVUPS          (R8), Z12
+	VMOVUPS          (R8)(R10*1), Y13
+	VFMADD231PS.BCST (AX)(R9*1), Z12, Z0
+	VFMADD231PS.BCST (AX)(R9*1), Y13, Y1
+	VFMADD231PS.BCST (CX)(R9*1), Z12, Z2
+	VFMADD231PS.BCST (CX)(R9*1), Y13, Y3
+	VFMADD231PS.BCST (DX)(R9*1), Z12, Z4
+	VFMADD231PS.BCST (DX)(R9*1), Y13, Y5
+	VFMADD231PS.BCST (BX)(R9*1), Z12, Z6
+	VFMADD231PS.BCST (BX)(R9*1), Y13, Y7
+	VFMADD231PS.BCST (SI)(R9*1), Z12, Z8
+	VFMADD231PS.BCST (SI)(R9*1), Y13, Y9
+	VFMADD231PS.BCST (DI)(R9*1), Z12, Z10
+	VFMADD231PS.BCST (DI)(R9*1), Y13, Y11
+	VMOVUPS          64(R8), Z12
+	VMOVUPS          64(R8)(R10*1), Y13
+	VFMADD231PS.BCST 4(AX)(R9*1), Z12, Z0
+	VFMADD231PS.BCST 4(AX)(R9*1), Y13, Y1
+	VFMADD231PS.BCST 4(CX)(R9*1), Z12, Z2
+	VFMADD231PS.BCST 4(CX)(R9*1), Y13, Y3
+	VFMADD231PS.BCST 4(DX)(R9*1), Z12, Z4
+	VFMADD231PS.BCST 4(DX)(R9*1), Y13, Y5
+	VFMADD231PS.BCST 4(BX)(R9*1), Z12, Z6
+	VFMADD231PS.BCST 4(BX)(R9*1), Y13, Y7
+	VFMADD231PS.BCST 4(SI)(R9*1), Z12, Z8
+	VFMADD231PS.BCST 4(SI)(R9*1), Y13, Y9
+	VFMADD231PS.BCST 4(DI)(R9*1), Z12, Z10
+	VFMADD231PS.BCST 4(DI)(R9*1), Y13, Y11
+	VMOVUPS          128(R8), Z12
+	VMOVUPS          128(R8)(R10*1), Y13
+	VFMADD231PS.BCST 8(AX)(R9*1), Z12, Z0
+	VFMADD231PS.BCST 8(AX)(R9*1), Y13, Y1
+	VFMADD231PS.BCST 8(CX)(R9*1), Z12, Z2
+	VFMADD231PS.BCST 8(CX)(R9*1), Y13, Y3
+	VFMADD231PS.BCST 8(DX)(R9*1), Z12, Z4
+	VFMADD231PS.BCST 8(DX)(R9*1), Y13, Y5
+	VFMADD231PS.BCST 8(BX)(R9*1), Z12, Z6
+	VFMADD231PS.BCST 8(BX)(R9*1), Y13, Y7
+	VFMADD231PS.BCST 8(SI)(R9*1), Z12, Z8
+	VFMADD231PS.BCST 8(SI)(R9*1), Y13, Y9
+	VFMADD231PS.BCST 8(DI)(R9*1), Z12, Z10
+	VFMADD231PS.BCST 8(DI)(R9*1), Y13, Y11
+	VMOVUPS          192(R8), Z12
+	VMOVUPS          192(R8)(R10*1), Y13
+	VFMADD231PS.BCST 12(AX)(R9*1), Z12, Z0
+	VFMADD231PS.BCST 12(AX)(R9*1), Y13, Y1
+	VFMADD231PS.BCST 12(CX)(R9*1), Z12, Z2
+	VFMADD231PS.BCST 12(CX)(R9*1), Y13, Y3
+	VFMADD231PS.BCST 12(DX)(R9*1), Z12, Z4
+	VFMADD231PS.BCST 12(DX)(R9*1), Y13, Y5
+	VFMADD231PS.BCST 12(BX)(R9*1), Z12, Z6
+	VFMADD231PS.BCST 12(BX)(R9*1), Y13, Y7
+	VFMADD231PS.BCST 12(SI)(R9*1), Z12, Z8
+	VFMADD231PS.BCST 12(SI)(R9*1), Y13, Y9
+	VFMADD231PS.BCST 12(DI)(R9*1), Z12, Z10
+	VFMADD231PS.BCST 12(DI)(R9*1), Y13, Y11
+	PREFETCHT1       (R8)(R11*1)
+	PREFETCHT1       64(R8)(R11*1)
+	PREFETCHT1       128(R8)(R11*1)
+	PREFETCHT1       192(R8)(R11*1)
+	LEAQ             (R8)(R10*1), R12
+	PREFETCHT1       (R12)(R11*1)
+	PREFETCHT1       64(R12)(R11*1)
+	PREFETCHT1       128(R12)(R11*1)
+	PREFETCHT1       192(R12)(R11*1)
+	ADDQ             $+256, R8
+	ADDQ             $+16, R9
+	CMPQ             R9, cinMain+88(FP)
+	JLT              main398
+	JMP              rest400
+
+plain399:
 	VMOVUPS          (R8), Z12
 	VMOVUPS          (R8)(R10*1), Y13
 	VFMADD231PS.BCST (AX)(R9*1), Z12, Z0
@@ -6660,13 +8766,13 @@ main326:
 	ADDQ             $+256, R8
 	ADDQ             $+16, R9
 	CMPQ             R9, cinMain+88(FP)
-	JLT              main326
+	JLT              plain399
 
-rest327:
+rest400:
 	CMPQ R9, cinAll+96(FP)
-	JGE  inputs329
+	JGE  inputs402
 
-one328:
+one401:
 	VMOVUPS          (R8), Z12
 	VMOVUPS          (R8)(R10*1), Y13
 	VFMADD231PS.BCST (AX)(R9*1), Z12, Z0
@@ -6684,57 +8790,48 @@ one328:
 	ADDQ             $+64, R8
 	ADDQ             $+4, R9
 	CMPQ             R9, cinAll+96(FP)
-	JLT              one328
+	JLT              one401
 
-inputs329:
+inputs402:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap322
+	JLT  tap393
 
-taps323:
-	MOVQ   offsets+8(FP), DI
-	TESTQ  DI, DI
-	JZ     linear330
-	MOVQ   (DI), AX
-	MOVQ   8(DI), CX
-	MOVQ   16(DI), DX
-	MOVQ   24(DI), BX
-	MOVQ   32(DI), SI
-	MOVQ   40(DI), DI
-	ADDQ   $+48, offsets+8(FP)
-	MOVQ   row+24(FP), R8
-	IMUL3Q $+6, R8, R8
-	ADDQ   R8, pixels+0(FP)
-	JMP    outputs331
+taps394:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), DI
+	TESTQ DI, DI
+	JZ    linear403
+	MOVQ  (DI), AX
+	MOVQ  8(DI), CX
+	MOVQ  16(DI), DX
+	MOVQ  24(DI), BX
+	MOVQ  32(DI), SI
+	MOVQ  40(DI), DI
+	JMP   outputs404
 
-linear330:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   row+24(FP), R8
-	IMUL3Q $+6, R8, R8
-	ADDQ   R8, x+16(FP)
-	MOVQ   ypitch+32(FP), R8
-	IMUL3Q $+6, R8, R8
-	ADDQ   R8, 8(SP)
+linear403:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
 
-outputs331:
+outputs404:
 	MOVQ        scale+144(FP), R8
 	TESTQ       R8, R8
-	JZ          noscale332
+	JZ          noscale405
 	MOVQ        shift+152(FP), R9
 	TESTQ       R9, R9
-	JZ          noshift333
+	JZ          noshift406
 	VMOVUPS     (R8), Z12
 	VMOVUPS     (R9), Z13
 	VFMADD213PS Z13, Z12, Z0
@@ -6751,9 +8848,9 @@ outputs331:
 	VFMADD213PS Y13, Y12, Y7
 	VFMADD213PS Y13, Y12, Y9
 	VFMADD213PS Y13, Y12, Y11
-	JMP         scaled334
+	JMP         scaled407
 
-noshift333:
+noshift406:
 	VMOVUPS (R8), Z12
 	VMULPS  Z12, Z0, Z0
 	VMULPS  Z12, Z2, Z2
@@ -6768,12 +8865,12 @@ noshift333:
 	VMULPS  Y12, Y7, Y7
 	VMULPS  Y12, Y9, Y9
 	VMULPS  Y12, Y11, Y11
-	JMP     scaled334
+	JMP     scaled407
 
-noscale332:
+noscale405:
 	MOVQ    shift+152(FP), R8
 	TESTQ   R8, R8
-	JZ      scaled334
+	JZ      scaled407
 	VMOVUPS (R8), Z12
 	VADDPS  Z12, Z0, Z0
 	VADDPS  Z12, Z2, Z2
@@ -6789,10 +8886,10 @@ noscale332:
 	VADDPS  Y12, Y9, Y9
 	VADDPS  Y12, Y11, Y11
 
-scaled334:
+scaled407:
 	MOVQ   res+136(FP), R8
 	TESTQ  R8, R8
-	JZ     nores335
+	JZ     nores408
 	VADDPS (R8)(AX*1), Z0, Z0
 	VADDPS 64(R8)(AX*1), Y1, Y1
 	VADDPS (R8)(CX*1), Z2, Z2
@@ -6806,17 +8903,17 @@ scaled334:
 	VADDPS (R8)(DI*1), Z10, Z10
 	VADDPS 64(R8)(DI*1), Y11, Y11
 
-nores335:
+nores408:
 	MOVQ act+160(FP), R8
 	CMPQ R8, $+1
-	JEQ  act338
+	JEQ  act411
 	CMPQ R8, $+2
-	JEQ  act339
+	JEQ  act412
 	CMPQ R8, $+3
-	JEQ  act340
-	JMP  acted336
+	JEQ  act413
+	JMP  acted409
 
-act338:
+act411:
 	VXORPS Z12, Z12, Z12
 	VMAXPS Z12, Z0, Z0
 	VMAXPS Y12, Y1, Y1
@@ -6830,9 +8927,9 @@ act338:
 	VMAXPS Y12, Y9, Y9
 	VMAXPS Z12, Z10, Z10
 	VMAXPS Y12, Y11, Y11
-	JMP    acted336
+	JMP    acted409
 
-act339:
+act412:
 	VXORPS       Z12, Z12, Z12
 	VBROADCASTSS splat0<>+0(SB), Z13
 	VBROADCASTSS splat1<>+0(SB), Z14
@@ -6897,9 +8994,9 @@ act339:
 	VMAXPS       Y16, Y12, Y16
 	VMINPS       Y16, Y13, Y16
 	VMULPS       Y16, Y11, Y11
-	JMP          acted336
+	JMP          acted409
 
-act340:
+act413:
 	VXORPS       Z12, Z12, Z12
 	VBROADCASTSS splat0<>+0(SB), Z13
 	VBROADCASTSS splat1<>+0(SB), Z14
@@ -6941,7 +9038,7 @@ act340:
 	VMAXPS       Y11, Y12, Y11
 	VMINPS       Y11, Y13, Y11
 
-acted336:
+acted409:
 	MOVQ    y+128(FP), R8
 	VMOVUPS Z0, (R8)(AX*1)
 	VMOVUPS Y1, 64(R8)(AX*1)
@@ -6955,31 +9052,81 @@ acted336:
 	VMOVUPS Y9, 64(R8)(SI*1)
 	VMOVUPS Z10, (R8)(DI*1)
 	VMOVUPS Y11, 64(R8)(DI*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows231
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear414
+	ADDQ    $+48, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+6, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced415
 
-rows230:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked342
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+5, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+5, AX, AX
-	ADDQ   CX, AX
+linear414:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+6, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+6, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead341:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead341
+advanced415:
+	DECQ  tiles+48(FP)
+	JNZ   rows281
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked342:
+rows280:
+	MOVQ  offsets+8(FP), SI
+	TESTQ SI, SI
+	JZ    linear416
+	MOVQ  (SI), AX
+	MOVQ  8(SI), CX
+	MOVQ  16(SI), DX
+	MOVQ  24(SI), BX
+	MOVQ  32(SI), SI
+	JMP   outputs417
+
+linear416:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+
+outputs417:
+	MOVQ       y+128(FP), DI
+	PREFETCHT0 (DI)(AX*1)
+	PREFETCHT0 64(DI)(AX*1)
+	PREFETCHT0 (DI)(CX*1)
+	PREFETCHT0 64(DI)(CX*1)
+	PREFETCHT0 (DI)(DX*1)
+	PREFETCHT0 64(DI)(DX*1)
+	PREFETCHT0 (DI)(BX*1)
+	PREFETCHT0 64(DI)(BX*1)
+	PREFETCHT0 (DI)(SI*1)
+	PREFETCHT0 64(DI)(SI*1)
+	MOVQ       res+136(FP), DI
+	TESTQ      DI, DI
+	JZ         nores418
+	PREFETCHT0 (DI)(AX*1)
+	PREFETCHT0 64(DI)(AX*1)
+	PREFETCHT0 (DI)(CX*1)
+	PREFETCHT0 64(DI)(CX*1)
+	PREFETCHT0 (DI)(DX*1)
+	PREFETCHT0 64(DI)(DX*1)
+	PREFETCHT0 (DI)(BX*1)
+	PREFETCHT0 64(DI)(BX*1)
+	PREFETCHT0 (DI)(SI*1)
+	PREFETCHT0 64(DI)(SI*1)
+
+nores418:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -6992,12 +9139,12 @@ asked342:
 	VXORPS Y9, Y9, Y9
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps344
+	JEQ    taps420
 
-tap343:
+tap419:
 	MOVQ  pixels+0(FP), SI
 	TESTQ SI, SI
-	JZ    linear345
+	JZ    linear421
 	MOVQ  (SP), AX
 	LEAQ  (SI)(AX*8), SI
 	MOVQ  (SI), AX
@@ -7009,9 +9156,9 @@ tap343:
 	MOVQ  (SI), BX
 	ADDQ  row+24(FP), SI
 	MOVQ  (SI), SI
-	JMP   inputs346
+	JMP   inputs422
 
-linear345:
+linear421:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -7022,18 +9169,98 @@ linear345:
 	MOVQ BX, SI
 	ADDQ row+24(FP), SI
 
-inputs346:
+inputs422:
 	MOVQ    taps+72(FP), DI
 	MOVQ    (SP), R8
 	MOVLQSX (DI)(R8*4), DI
 	IMULQ   wtap+112(FP), DI
 	ADDQ    w+104(FP), DI
 	MOVQ    wpanel+120(FP), R9
-	XORQ    R8, R8
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest348
+	MOVQ    next+168(FP), R10
+	TESTQ   R10, R10
+	JZ      distance423
+	MOVQ    (SP), R8
+	INCQ    R8
+	CMPQ    R8, ntaps+80(FP)
+	JGE     distance423
+	MOVQ    taps+72(FP), R11
+	MOVLQSX (R11)(R8*4), R10
+	MOVLQSX -4(R11)(R8*4), R8
+	SUBQ    R8, R10
+	IMULQ   wtap+112(FP), R10
 
-main347:
+distance423:
+	XORQ  R8, R8
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest426
+	TESTQ R10, R10
+	JZ    plain425
+
+main424:
+	VMOVUPS          (DI), Z10
+	VMOVUPS          (DI)(R9*1), Y11
+	VFMADD231PS.BCST (AX)(R8*1), Z10, Z0
+	VFMADD231PS.BCST (AX)(R8*1), Y11, Y1
+	VFMADD231PS.BCST (CX)(R8*1), Z10, Z2
+	VFMADD231PS.BCST (CX)(R8*1), Y11, Y3
+	VFMADD231PS.BCST (DX)(R8*1), Z10, Z4
+	VFMADD231PS.BCST (DX)(R8*1), Y11, Y5
+	VFMADD231PS.BCST (BX)(R8*1), Z10, Z6
+	VFMADD231PS.BCST (BX)(R8*1), Y11, Y7
+	VFMADD231PS.BCST (SI)(R8*1), Z10, Z8
+	VFMADD231PS.BCST (SI)(R8*1), Y11, Y9
+	VMOVUPS          64(DI), Z10
+	VMOVUPS          64(DI)(R9*1), Y11
+	VFMADD231PS.BCST 4(AX)(R8*1), Z10, Z0
+	VFMADD231PS.BCST 4(AX)(R8*1), Y11, Y1
+	VFMADD231PS.BCST 4(CX)(R8*1), Z10, Z2
+	VFMADD231PS.BCST 4(CX)(R8*1), Y11, Y3
+	VFMADD231PS.BCST 4(DX)(R8*1), Z10, Z4
+	VFMADD231PS.BCST 4(DX)(R8*1), Y11, Y5
+	VFMADD231PS.BCST 4(BX)(R8*1), Z10, Z6
+	VFMADD231PS.BCST 4(BX)(R8*1), Y11, Y7
+	VFMADD231PS.BCST 4(SI)(R8*1), Z10, Z8
+	VFMADD231PS.BCST 4(SI)(R8*1), Y11, Y9
+	VMOVUPS          128(DI), Z10
+	VMOVUPS          128(DI)(R9*1), Y11
+	VFMADD231PS.BCST 8(AX)(R8*1), Z10, Z0
+	VFMADD231PS.BCST 8(AX)(R8*1), Y11, Y1
+	VFMADD231PS.BCST 8(CX)(R8*1), Z10, Z2
+	VFMADD231PS.BCST 8(CX)(R8*1), Y11, Y3
+	VFMADD231PS.BCST 8(DX)(R8*1), Z10, Z4
+	VFMADD231PS.BCST 8(DX)(R8*1), Y11, Y5
+	VFMADD231PS.BCST 8(BX)(R8*1), Z10, Z6
+	VFMADD231PS.BCST 8(BX)(R8*1), Y11, Y7
+	VFMADD231PS.BCST 8(SI)(R8*1), Z10, Z8
+	VFMADD231PS.BCST 8(SI)(R8*1), Y11, Y9
+	VMOVUPS          192(DI), Z10
+	VMOVUPS          192(DI)(R9*1), Y11
+	VFMADD231PS.BCST 12(AX)(R8*1), Z10, Z0
+	VFMADD231PS.BCST 12(AX)(R8*1), Y11, Y1
+	VFMADD231PS.BCST 12(CX)(R8*1), Z10, Z2
+	VFMADD231PS.BCST 12(CX)(R8*1), Y11, Y3
+	VFMADD231PS.BCST 12(DX)(R8*1), Z10, Z4
+	VFMADD231PS.BCST 12(DX)(R8*1), Y11, Y5
+	VFMADD231PS.BCST 12(BX)(R8*1), Z10, Z6
+	VFMADD231PS.BCST 12(BX)(R8*1), Y11, Y7
+	VFMADD231PS.BCST 12(SI)(R8*1), Z10, Z8
+	VFMADD231PS.BCST 12(SI)(R8*1), Y11, Y9
+	PREFETCHT1       (DI)(R10*1)
+	PREFETCHT1       64(DI)(R10*1)
+	PREFETCHT1       128(DI)(R10*1)
+	PREFETCHT1       192(DI)(R10*1)
+	LEAQ             (DI)(R9*1), R11
+	PREFETCHT1       (R11)(R10*1)
+	PREFETCHT1       64(R11)(R10*1)
+	PREFETCHT1       128(R11)(R10*1)
+	PREFETCHT1       192(R11)(R10*1)
+	ADDQ             $+256, DI
+	ADDQ             $+16, R8
+	CMPQ             R8, cinMain+88(FP)
+	JLT              main424
+	JMP              rest426
+
+plain425:
 	VMOVUPS          (DI), Z10
 	VMOVUPS          (DI)(R9*1), Y11
 	VFMADD231PS.BCST (AX)(R8*1), Z10, Z0
@@ -7085,13 +9312,13 @@ main347:
 	ADDQ             $+256, DI
 	ADDQ             $+16, R8
 	CMPQ             R8, cinMain+88(FP)
-	JLT              main347
+	JLT              plain425
 
-rest348:
+rest426:
 	CMPQ R8, cinAll+96(FP)
-	JGE  inputs350
+	JGE  inputs428
 
-one349:
+one427:
 	VMOVUPS          (DI), Z10
 	VMOVUPS          (DI)(R9*1), Y11
 	VFMADD231PS.BCST (AX)(R8*1), Z10, Z0
@@ -7107,54 +9334,45 @@ one349:
 	ADDQ             $+64, DI
 	ADDQ             $+4, R8
 	CMPQ             R8, cinAll+96(FP)
-	JLT              one349
+	JLT              one427
 
-inputs350:
+inputs428:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap343
+	JLT  tap419
 
-taps344:
-	MOVQ   offsets+8(FP), SI
-	TESTQ  SI, SI
-	JZ     linear351
-	MOVQ   (SI), AX
-	MOVQ   8(SI), CX
-	MOVQ   16(SI), DX
-	MOVQ   24(SI), BX
-	MOVQ   32(SI), SI
-	ADDQ   $+40, offsets+8(FP)
-	MOVQ   row+24(FP), DI
-	IMUL3Q $+5, DI, DI
-	ADDQ   DI, pixels+0(FP)
-	JMP    outputs352
+taps420:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), SI
+	TESTQ SI, SI
+	JZ    linear429
+	MOVQ  (SI), AX
+	MOVQ  8(SI), CX
+	MOVQ  16(SI), DX
+	MOVQ  24(SI), BX
+	MOVQ  32(SI), SI
+	JMP   outputs430
 
-linear351:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   row+24(FP), DI
-	IMUL3Q $+5, DI, DI
-	ADDQ   DI, x+16(FP)
-	MOVQ   ypitch+32(FP), DI
-	IMUL3Q $+5, DI, DI
-	ADDQ   DI, 8(SP)
+linear429:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
 
-outputs352:
+outputs430:
 	MOVQ        scale+144(FP), DI
 	TESTQ       DI, DI
-	JZ          noscale353
+	JZ          noscale431
 	MOVQ        shift+152(FP), R8
 	TESTQ       R8, R8
-	JZ          noshift354
+	JZ          noshift432
 	VMOVUPS     (DI), Z10
 	VMOVUPS     (R8), Z11
 	VFMADD213PS Z11, Z10, Z0
@@ -7169,9 +9387,9 @@ outputs352:
 	VFMADD213PS Y11, Y10, Y5
 	VFMADD213PS Y11, Y10, Y7
 	VFMADD213PS Y11, Y10, Y9
-	JMP         scaled355
+	JMP         scaled433
 
-noshift354:
+noshift432:
 	VMOVUPS (DI), Z10
 	VMULPS  Z10, Z0, Z0
 	VMULPS  Z10, Z2, Z2
@@ -7184,12 +9402,12 @@ noshift354:
 	VMULPS  Y10, Y5, Y5
 	VMULPS  Y10, Y7, Y7
 	VMULPS  Y10, Y9, Y9
-	JMP     scaled355
+	JMP     scaled433
 
-noscale353:
+noscale431:
 	MOVQ    shift+152(FP), DI
 	TESTQ   DI, DI
-	JZ      scaled355
+	JZ      scaled433
 	VMOVUPS (DI), Z10
 	VADDPS  Z10, Z0, Z0
 	VADDPS  Z10, Z2, Z2
@@ -7203,10 +9421,10 @@ noscale353:
 	VADDPS  Y10, Y7, Y7
 	VADDPS  Y10, Y9, Y9
 
-scaled355:
+scaled433:
 	MOVQ   res+136(FP), DI
 	TESTQ  DI, DI
-	JZ     nores356
+	JZ     nores434
 	VADDPS (DI)(AX*1), Z0, Z0
 	VADDPS 64(DI)(AX*1), Y1, Y1
 	VADDPS (DI)(CX*1), Z2, Z2
@@ -7218,17 +9436,17 @@ scaled355:
 	VADDPS (DI)(SI*1), Z8, Z8
 	VADDPS 64(DI)(SI*1), Y9, Y9
 
-nores356:
+nores434:
 	MOVQ act+160(FP), DI
 	CMPQ DI, $+1
-	JEQ  act359
+	JEQ  act437
 	CMPQ DI, $+2
-	JEQ  act360
+	JEQ  act438
 	CMPQ DI, $+3
-	JEQ  act361
-	JMP  acted357
+	JEQ  act439
+	JMP  acted435
 
-act359:
+act437:
 	VXORPS Z10, Z10, Z10
 	VMAXPS Z10, Z0, Z0
 	VMAXPS Y10, Y1, Y1
@@ -7240,9 +9458,9 @@ act359:
 	VMAXPS Y10, Y7, Y7
 	VMAXPS Z10, Z8, Z8
 	VMAXPS Y10, Y9, Y9
-	JMP    acted357
+	JMP    acted435
 
-act360:
+act438:
 	VXORPS       Z10, Z10, Z10
 	VBROADCASTSS splat0<>+0(SB), Z11
 	VBROADCASTSS splat1<>+0(SB), Z12
@@ -7297,9 +9515,9 @@ act360:
 	VMAXPS       Y14, Y10, Y14
 	VMINPS       Y14, Y11, Y14
 	VMULPS       Y14, Y9, Y9
-	JMP          acted357
+	JMP          acted435
 
-act361:
+act439:
 	VXORPS       Z10, Z10, Z10
 	VBROADCASTSS splat0<>+0(SB), Z11
 	VBROADCASTSS splat1<>+0(SB), Z12
@@ -7335,7 +9553,7 @@ act361:
 	VMAXPS       Y9, Y10, Y9
 	VMINPS       Y9, Y11, Y9
 
-acted357:
+acted435:
 	MOVQ    y+128(FP), DI
 	VMOVUPS Z0, (DI)(AX*1)
 	VMOVUPS Y1, 64(DI)(AX*1)
@@ -7347,31 +9565,74 @@ acted357:
 	VMOVUPS Y7, 64(DI)(BX*1)
 	VMOVUPS Z8, (DI)(SI*1)
 	VMOVUPS Y9, 64(DI)(SI*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows230
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear440
+	ADDQ    $+40, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+5, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced441
 
-rows229:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked363
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+4, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+4, AX, AX
-	ADDQ   CX, AX
+linear440:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+5, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+5, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead362:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead362
+advanced441:
+	DECQ  tiles+48(FP)
+	JNZ   rows280
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked363:
+rows279:
+	MOVQ  offsets+8(FP), BX
+	TESTQ BX, BX
+	JZ    linear442
+	MOVQ  (BX), AX
+	MOVQ  8(BX), CX
+	MOVQ  16(BX), DX
+	MOVQ  24(BX), BX
+	JMP   outputs443
+
+linear442:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+
+outputs443:
+	MOVQ       y+128(FP), SI
+	PREFETCHT0 (SI)(AX*1)
+	PREFETCHT0 64(SI)(AX*1)
+	PREFETCHT0 (SI)(CX*1)
+	PREFETCHT0 64(SI)(CX*1)
+	PREFETCHT0 (SI)(DX*1)
+	PREFETCHT0 64(SI)(DX*1)
+	PREFETCHT0 (SI)(BX*1)
+	PREFETCHT0 64(SI)(BX*1)
+	MOVQ       res+136(FP), SI
+	TESTQ      SI, SI
+	JZ         nores444
+	PREFETCHT0 (SI)(AX*1)
+	PREFETCHT0 64(SI)(AX*1)
+	PREFETCHT0 (SI)(CX*1)
+	PREFETCHT0 64(SI)(CX*1)
+	PREFETCHT0 (SI)(DX*1)
+	PREFETCHT0 64(SI)(DX*1)
+	PREFETCHT0 (SI)(BX*1)
+	PREFETCHT0 64(SI)(BX*1)
+
+nores444:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -7390,12 +9651,12 @@ asked363:
 	VXORPS Y15, Y15, Y15
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps365
+	JEQ    taps446
 
-tap364:
+tap445:
 	MOVQ  pixels+0(FP), BX
 	TESTQ BX, BX
-	JZ    linear366
+	JZ    linear447
 	MOVQ  (SP), AX
 	LEAQ  (BX)(AX*8), BX
 	MOVQ  (BX), AX
@@ -7405,9 +9666,9 @@ tap364:
 	MOVQ  (BX), DX
 	ADDQ  row+24(FP), BX
 	MOVQ  (BX), BX
-	JMP   inputs367
+	JMP   inputs448
 
-linear366:
+linear447:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -7416,18 +9677,90 @@ linear366:
 	MOVQ DX, BX
 	ADDQ row+24(FP), BX
 
-inputs367:
+inputs448:
 	MOVQ    taps+72(FP), SI
 	MOVQ    (SP), DI
 	MOVLQSX (SI)(DI*4), SI
 	IMULQ   wtap+112(FP), SI
 	ADDQ    w+104(FP), SI
 	MOVQ    wpanel+120(FP), R8
-	XORQ    DI, DI
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest369
+	MOVQ    next+168(FP), R9
+	TESTQ   R9, R9
+	JZ      distance449
+	MOVQ    (SP), DI
+	INCQ    DI
+	CMPQ    DI, ntaps+80(FP)
+	JGE     distance449
+	MOVQ    taps+72(FP), R10
+	MOVLQSX (R10)(DI*4), R9
+	MOVLQSX -4(R10)(DI*4), DI
+	SUBQ    DI, R9
+	IMULQ   wtap+112(FP), R9
 
-main368:
+distance449:
+	XORQ  DI, DI
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest452
+	TESTQ R9, R9
+	JZ    plain451
+
+main450:
+	VMOVUPS          (SI), Z16
+	VMOVUPS          (SI)(R8*1), Y17
+	VFMADD231PS.BCST (AX)(DI*1), Z16, Z0
+	VFMADD231PS.BCST (AX)(DI*1), Y17, Y1
+	VFMADD231PS.BCST (CX)(DI*1), Z16, Z2
+	VFMADD231PS.BCST (CX)(DI*1), Y17, Y3
+	VFMADD231PS.BCST (DX)(DI*1), Z16, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Y17, Y5
+	VFMADD231PS.BCST (BX)(DI*1), Z16, Z6
+	VFMADD231PS.BCST (BX)(DI*1), Y17, Y7
+	VMOVUPS          64(SI), Z16
+	VMOVUPS          64(SI)(R8*1), Y17
+	VFMADD231PS.BCST 4(AX)(DI*1), Z16, Z8
+	VFMADD231PS.BCST 4(AX)(DI*1), Y17, Y9
+	VFMADD231PS.BCST 4(CX)(DI*1), Z16, Z10
+	VFMADD231PS.BCST 4(CX)(DI*1), Y17, Y11
+	VFMADD231PS.BCST 4(DX)(DI*1), Z16, Z12
+	VFMADD231PS.BCST 4(DX)(DI*1), Y17, Y13
+	VFMADD231PS.BCST 4(BX)(DI*1), Z16, Z14
+	VFMADD231PS.BCST 4(BX)(DI*1), Y17, Y15
+	VMOVUPS          128(SI), Z16
+	VMOVUPS          128(SI)(R8*1), Y17
+	VFMADD231PS.BCST 8(AX)(DI*1), Z16, Z0
+	VFMADD231PS.BCST 8(AX)(DI*1), Y17, Y1
+	VFMADD231PS.BCST 8(CX)(DI*1), Z16, Z2
+	VFMADD231PS.BCST 8(CX)(DI*1), Y17, Y3
+	VFMADD231PS.BCST 8(DX)(DI*1), Z16, Z4
+	VFMADD231PS.BCST 8(DX)(DI*1), Y17, Y5
+	VFMADD231PS.BCST 8(BX)(DI*1), Z16, Z6
+	VFMADD231PS.BCST 8(BX)(DI*1), Y17, Y7
+	VMOVUPS          192(SI), Z16
+	VMOVUPS          192(SI)(R8*1), Y17
+	VFMADD231PS.BCST 12(AX)(DI*1), Z16, Z8
+	VFMADD231PS.BCST 12(AX)(DI*1), Y17, Y9
+	VFMADD231PS.BCST 12(CX)(DI*1), Z16, Z10
+	VFMADD231PS.BCST 12(CX)(DI*1), Y17, Y11
+	VFMADD231PS.BCST 12(DX)(DI*1), Z16, Z12
+	VFMADD231PS.BCST 12(DX)(DI*1), Y17, Y13
+	VFMADD231PS.BCST 12(BX)(DI*1), Z16, Z14
+	VFMADD231PS.BCST 12(BX)(DI*1), Y17, Y15
+	PREFETCHT1       (SI)(R9*1)
+	PREFETCHT1       64(SI)(R9*1)
+	PREFETCHT1       128(SI)(R9*1)
+	PREFETCHT1       192(SI)(R9*1)
+	LEAQ             (SI)(R8*1), R10
+	PREFETCHT1       (R10)(R9*1)
+	PREFETCHT1       64(R10)(R9*1)
+	PREFETCHT1       128(R10)(R9*1)
+	PREFETCHT1       192(R10)(R9*1)
+	ADDQ             $+256, SI
+	ADDQ             $+16, DI
+	CMPQ             DI, cinMain+88(FP)
+	JLT              main450
+	JMP              rest452
+
+plain451:
 	VMOVUPS          (SI), Z16
 	VMOVUPS          (SI)(R8*1), Y17
 	VFMADD231PS.BCST (AX)(DI*1), Z16, Z0
@@ -7471,13 +9804,13 @@ main368:
 	ADDQ             $+256, SI
 	ADDQ             $+16, DI
 	CMPQ             DI, cinMain+88(FP)
-	JLT              main368
+	JLT              plain451
 
-rest369:
+rest452:
 	CMPQ DI, cinAll+96(FP)
-	JGE  inputs371
+	JGE  inputs454
 
-one370:
+one453:
 	VMOVUPS          (SI), Z16
 	VMOVUPS          (SI)(R8*1), Y17
 	VFMADD231PS.BCST (AX)(DI*1), Z16, Z0
@@ -7491,16 +9824,16 @@ one370:
 	ADDQ             $+64, SI
 	ADDQ             $+4, DI
 	CMPQ             DI, cinAll+96(FP)
-	JLT              one370
+	JLT              one453
 
-inputs371:
+inputs454:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap364
+	JLT  tap445
 
-taps365:
+taps446:
 	VADDPS Z8, Z0, Z0
 	VADDPS Y9, Y1, Y1
 	VADDPS Z10, Z2, Z2
@@ -7509,41 +9842,32 @@ taps365:
 	VADDPS Y13, Y5, Y5
 	VADDPS Z14, Z6, Z6
 	VADDPS Y15, Y7, Y7
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), BX
 	TESTQ  BX, BX
-	JZ     linear372
+	JZ     linear455
 	MOVQ   (BX), AX
 	MOVQ   8(BX), CX
 	MOVQ   16(BX), DX
 	MOVQ   24(BX), BX
-	ADDQ   $+32, offsets+8(FP)
-	MOVQ   row+24(FP), SI
-	IMUL3Q $+4, SI, SI
-	ADDQ   SI, pixels+0(FP)
-	JMP    outputs373
+	JMP    outputs456
 
-linear372:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   row+24(FP), SI
-	IMUL3Q $+4, SI, SI
-	ADDQ   SI, x+16(FP)
-	MOVQ   ypitch+32(FP), SI
-	IMUL3Q $+4, SI, SI
-	ADDQ   SI, 8(SP)
+linear455:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
 
-outputs373:
+outputs456:
 	MOVQ        scale+144(FP), SI
 	TESTQ       SI, SI
-	JZ          noscale374
+	JZ          noscale457
 	MOVQ        shift+152(FP), DI
 	TESTQ       DI, DI
-	JZ          noshift375
+	JZ          noshift458
 	VMOVUPS     (SI), Z8
 	VMOVUPS     (DI), Z9
 	VFMADD213PS Z9, Z8, Z0
@@ -7556,9 +9880,9 @@ outputs373:
 	VFMADD213PS Y9, Y8, Y3
 	VFMADD213PS Y9, Y8, Y5
 	VFMADD213PS Y9, Y8, Y7
-	JMP         scaled376
+	JMP         scaled459
 
-noshift375:
+noshift458:
 	VMOVUPS (SI), Z8
 	VMULPS  Z8, Z0, Z0
 	VMULPS  Z8, Z2, Z2
@@ -7569,12 +9893,12 @@ noshift375:
 	VMULPS  Y8, Y3, Y3
 	VMULPS  Y8, Y5, Y5
 	VMULPS  Y8, Y7, Y7
-	JMP     scaled376
+	JMP     scaled459
 
-noscale374:
+noscale457:
 	MOVQ    shift+152(FP), SI
 	TESTQ   SI, SI
-	JZ      scaled376
+	JZ      scaled459
 	VMOVUPS (SI), Z8
 	VADDPS  Z8, Z0, Z0
 	VADDPS  Z8, Z2, Z2
@@ -7586,10 +9910,10 @@ noscale374:
 	VADDPS  Y8, Y5, Y5
 	VADDPS  Y8, Y7, Y7
 
-scaled376:
+scaled459:
 	MOVQ   res+136(FP), SI
 	TESTQ  SI, SI
-	JZ     nores377
+	JZ     nores460
 	VADDPS (SI)(AX*1), Z0, Z0
 	VADDPS 64(SI)(AX*1), Y1, Y1
 	VADDPS (SI)(CX*1), Z2, Z2
@@ -7599,17 +9923,17 @@ scaled376:
 	VADDPS (SI)(BX*1), Z6, Z6
 	VADDPS 64(SI)(BX*1), Y7, Y7
 
-nores377:
+nores460:
 	MOVQ act+160(FP), SI
 	CMPQ SI, $+1
-	JEQ  act380
+	JEQ  act463
 	CMPQ SI, $+2
-	JEQ  act381
+	JEQ  act464
 	CMPQ SI, $+3
-	JEQ  act382
-	JMP  acted378
+	JEQ  act465
+	JMP  acted461
 
-act380:
+act463:
 	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z0, Z0
 	VMAXPS Y8, Y1, Y1
@@ -7619,9 +9943,9 @@ act380:
 	VMAXPS Y8, Y5, Y5
 	VMAXPS Z8, Z6, Z6
 	VMAXPS Y8, Y7, Y7
-	JMP    acted378
+	JMP    acted461
 
-act381:
+act464:
 	VXORPS       Z8, Z8, Z8
 	VBROADCASTSS splat0<>+0(SB), Z9
 	VBROADCASTSS splat1<>+0(SB), Z10
@@ -7666,9 +9990,9 @@ act381:
 	VMAXPS       Y12, Y8, Y12
 	VMINPS       Y12, Y9, Y12
 	VMULPS       Y12, Y7, Y7
-	JMP          acted378
+	JMP          acted461
 
-act382:
+act465:
 	VXORPS       Z8, Z8, Z8
 	VBROADCASTSS splat0<>+0(SB), Z9
 	VBROADCASTSS splat1<>+0(SB), Z10
@@ -7698,7 +10022,7 @@ act382:
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
 
-acted378:
+acted461:
 	MOVQ    y+128(FP), SI
 	VMOVUPS Z0, (SI)(AX*1)
 	VMOVUPS Y1, 64(SI)(AX*1)
@@ -7708,31 +10032,67 @@ acted378:
 	VMOVUPS Y5, 64(SI)(DX*1)
 	VMOVUPS Z6, (SI)(BX*1)
 	VMOVUPS Y7, 64(SI)(BX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows229
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear466
+	ADDQ    $+32, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+4, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced467
 
-rows228:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked384
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+3, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+3, AX, AX
-	ADDQ   CX, AX
+linear466:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+4, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+4, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead383:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead383
+advanced467:
+	DECQ  tiles+48(FP)
+	JNZ   rows279
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked384:
+rows278:
+	MOVQ  offsets+8(FP), DX
+	TESTQ DX, DX
+	JZ    linear468
+	MOVQ  (DX), AX
+	MOVQ  8(DX), CX
+	MOVQ  16(DX), DX
+	JMP   outputs469
+
+linear468:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+
+outputs469:
+	MOVQ       y+128(FP), BX
+	PREFETCHT0 (BX)(AX*1)
+	PREFETCHT0 64(BX)(AX*1)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 64(BX)(CX*1)
+	PREFETCHT0 (BX)(DX*1)
+	PREFETCHT0 64(BX)(DX*1)
+	MOVQ       res+136(FP), BX
+	TESTQ      BX, BX
+	JZ         nores470
+	PREFETCHT0 (BX)(AX*1)
+	PREFETCHT0 64(BX)(AX*1)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 64(BX)(CX*1)
+	PREFETCHT0 (BX)(DX*1)
+	PREFETCHT0 64(BX)(DX*1)
+
+nores470:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -7747,12 +10107,12 @@ asked384:
 	VXORPS Y11, Y11, Y11
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps386
+	JEQ    taps472
 
-tap385:
+tap471:
 	MOVQ  pixels+0(FP), DX
 	TESTQ DX, DX
-	JZ    linear387
+	JZ    linear473
 	MOVQ  (SP), AX
 	LEAQ  (DX)(AX*8), DX
 	MOVQ  (DX), AX
@@ -7760,27 +10120,91 @@ tap385:
 	MOVQ  (DX), CX
 	ADDQ  row+24(FP), DX
 	MOVQ  (DX), DX
-	JMP   inputs388
+	JMP   inputs474
 
-linear387:
+linear473:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
 	MOVQ CX, DX
 	ADDQ row+24(FP), DX
 
-inputs388:
+inputs474:
 	MOVQ    taps+72(FP), BX
 	MOVQ    (SP), SI
 	MOVLQSX (BX)(SI*4), BX
 	IMULQ   wtap+112(FP), BX
 	ADDQ    w+104(FP), BX
 	MOVQ    wpanel+120(FP), DI
-	XORQ    SI, SI
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest390
+	MOVQ    next+168(FP), R8
+	TESTQ   R8, R8
+	JZ      distance475
+	MOVQ    (SP), SI
+	INCQ    SI
+	CMPQ    SI, ntaps+80(FP)
+	JGE     distance475
+	MOVQ    taps+72(FP), R9
+	MOVLQSX (R9)(SI*4), R8
+	MOVLQSX -4(R9)(SI*4), SI
+	SUBQ    SI, R8
+	IMULQ   wtap+112(FP), R8
 
-main389:
+distance475:
+	XORQ  SI, SI
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest478
+	TESTQ R8, R8
+	JZ    plain477
+
+main476:
+	VMOVUPS          (BX), Z12
+	VMOVUPS          (BX)(DI*1), Y13
+	VFMADD231PS.BCST (AX)(SI*1), Z12, Z0
+	VFMADD231PS.BCST (AX)(SI*1), Y13, Y1
+	VFMADD231PS.BCST (CX)(SI*1), Z12, Z2
+	VFMADD231PS.BCST (CX)(SI*1), Y13, Y3
+	VFMADD231PS.BCST (DX)(SI*1), Z12, Z4
+	VFMADD231PS.BCST (DX)(SI*1), Y13, Y5
+	VMOVUPS          64(BX), Z12
+	VMOVUPS          64(BX)(DI*1), Y13
+	VFMADD231PS.BCST 4(AX)(SI*1), Z12, Z6
+	VFMADD231PS.BCST 4(AX)(SI*1), Y13, Y7
+	VFMADD231PS.BCST 4(CX)(SI*1), Z12, Z8
+	VFMADD231PS.BCST 4(CX)(SI*1), Y13, Y9
+	VFMADD231PS.BCST 4(DX)(SI*1), Z12, Z10
+	VFMADD231PS.BCST 4(DX)(SI*1), Y13, Y11
+	VMOVUPS          128(BX), Z12
+	VMOVUPS          128(BX)(DI*1), Y13
+	VFMADD231PS.BCST 8(AX)(SI*1), Z12, Z0
+	VFMADD231PS.BCST 8(AX)(SI*1), Y13, Y1
+	VFMADD231PS.BCST 8(CX)(SI*1), Z12, Z2
+	VFMADD231PS.BCST 8(CX)(SI*1), Y13, Y3
+	VFMADD231PS.BCST 8(DX)(SI*1), Z12, Z4
+	VFMADD231PS.BCST 8(DX)(SI*1), Y13, Y5
+	VMOVUPS          192(BX), Z12
+	VMOVUPS          192(BX)(DI*1), Y13
+	VFMADD231PS.BCST 12(AX)(SI*1), Z12, Z6
+	VFMADD231PS.BCST 12(AX)(SI*1), Y13, Y7
+	VFMADD231PS.BCST 12(CX)(SI*1), Z12, Z8
+	VFMADD231PS.BCST 12(CX)(SI*1), Y13, Y9
+	VFMADD231PS.BCST 12(DX)(SI*1), Z12, Z10
+	VFMADD231PS.BCST 12(DX)(SI*1), Y13, Y11
+	PREFETCHT1       (BX)(R8*1)
+	PREFETCHT1       64(BX)(R8*1)
+	PREFETCHT1       128(BX)(R8*1)
+	PREFETCHT1       192(BX)(R8*1)
+	LEAQ             (BX)(DI*1), R9
+	PREFETCHT1       (R9)(R8*1)
+	PREFETCHT1       64(R9)(R8*1)
+	PREFETCHT1       128(R9)(R8*1)
+	PREFETCHT1       192(R9)(R8*1)
+	ADDQ             $+256, BX
+	ADDQ             $+16, SI
+	CMPQ             SI, cinMain+88(FP)
+	JLT              main476
+	JMP              rest478
+
+plain477:
 	VMOVUPS          (BX), Z12
 	VMOVUPS          (BX)(DI*1), Y13
 	VFMADD231PS.BCST (AX)(SI*1), Z12, Z0
@@ -7816,13 +10240,13 @@ main389:
 	ADDQ             $+256, BX
 	ADDQ             $+16, SI
 	CMPQ             SI, cinMain+88(FP)
-	JLT              main389
+	JLT              plain477
 
-rest390:
+rest478:
 	CMPQ SI, cinAll+96(FP)
-	JGE  inputs392
+	JGE  inputs480
 
-one391:
+one479:
 	VMOVUPS          (BX), Z12
 	VMOVUPS          (BX)(DI*1), Y13
 	VFMADD231PS.BCST (AX)(SI*1), Z12, Z0
@@ -7834,54 +10258,45 @@ one391:
 	ADDQ             $+64, BX
 	ADDQ             $+4, SI
 	CMPQ             SI, cinAll+96(FP)
-	JLT              one391
+	JLT              one479
 
-inputs392:
+inputs480:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap385
+	JLT  tap471
 
-taps386:
+taps472:
 	VADDPS Z6, Z0, Z0
 	VADDPS Y7, Y1, Y1
 	VADDPS Z8, Z2, Z2
 	VADDPS Y9, Y3, Y3
 	VADDPS Z10, Z4, Z4
 	VADDPS Y11, Y5, Y5
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), DX
 	TESTQ  DX, DX
-	JZ     linear393
+	JZ     linear481
 	MOVQ   (DX), AX
 	MOVQ   8(DX), CX
 	MOVQ   16(DX), DX
-	ADDQ   $+24, offsets+8(FP)
-	MOVQ   row+24(FP), BX
-	IMUL3Q $+3, BX, BX
-	ADDQ   BX, pixels+0(FP)
-	JMP    outputs394
+	JMP    outputs482
 
-linear393:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   row+24(FP), BX
-	IMUL3Q $+3, BX, BX
-	ADDQ   BX, x+16(FP)
-	MOVQ   ypitch+32(FP), BX
-	IMUL3Q $+3, BX, BX
-	ADDQ   BX, 8(SP)
+linear481:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
 
-outputs394:
+outputs482:
 	MOVQ        scale+144(FP), BX
 	TESTQ       BX, BX
-	JZ          noscale395
+	JZ          noscale483
 	MOVQ        shift+152(FP), SI
 	TESTQ       SI, SI
-	JZ          noshift396
+	JZ          noshift484
 	VMOVUPS     (BX), Z6
 	VMOVUPS     (SI), Z7
 	VFMADD213PS Z7, Z6, Z0
@@ -7892,9 +10307,9 @@ outputs394:
 	VFMADD213PS Y7, Y6, Y1
 	VFMADD213PS Y7, Y6, Y3
 	VFMADD213PS Y7, Y6, Y5
-	JMP         scaled397
+	JMP         scaled485
 
-noshift396:
+noshift484:
 	VMOVUPS (BX), Z6
 	VMULPS  Z6, Z0, Z0
 	VMULPS  Z6, Z2, Z2
@@ -7903,12 +10318,12 @@ noshift396:
 	VMULPS  Y6, Y1, Y1
 	VMULPS  Y6, Y3, Y3
 	VMULPS  Y6, Y5, Y5
-	JMP     scaled397
+	JMP     scaled485
 
-noscale395:
+noscale483:
 	MOVQ    shift+152(FP), BX
 	TESTQ   BX, BX
-	JZ      scaled397
+	JZ      scaled485
 	VMOVUPS (BX), Z6
 	VADDPS  Z6, Z0, Z0
 	VADDPS  Z6, Z2, Z2
@@ -7918,10 +10333,10 @@ noscale395:
 	VADDPS  Y6, Y3, Y3
 	VADDPS  Y6, Y5, Y5
 
-scaled397:
+scaled485:
 	MOVQ   res+136(FP), BX
 	TESTQ  BX, BX
-	JZ     nores398
+	JZ     nores486
 	VADDPS (BX)(AX*1), Z0, Z0
 	VADDPS 64(BX)(AX*1), Y1, Y1
 	VADDPS (BX)(CX*1), Z2, Z2
@@ -7929,17 +10344,17 @@ scaled397:
 	VADDPS (BX)(DX*1), Z4, Z4
 	VADDPS 64(BX)(DX*1), Y5, Y5
 
-nores398:
+nores486:
 	MOVQ act+160(FP), BX
 	CMPQ BX, $+1
-	JEQ  act401
+	JEQ  act489
 	CMPQ BX, $+2
-	JEQ  act402
+	JEQ  act490
 	CMPQ BX, $+3
-	JEQ  act403
-	JMP  acted399
+	JEQ  act491
+	JMP  acted487
 
-act401:
+act489:
 	VXORPS Z6, Z6, Z6
 	VMAXPS Z6, Z0, Z0
 	VMAXPS Y6, Y1, Y1
@@ -7947,9 +10362,9 @@ act401:
 	VMAXPS Y6, Y3, Y3
 	VMAXPS Z6, Z4, Z4
 	VMAXPS Y6, Y5, Y5
-	JMP    acted399
+	JMP    acted487
 
-act402:
+act490:
 	VXORPS       Z6, Z6, Z6
 	VBROADCASTSS splat0<>+0(SB), Z7
 	VBROADCASTSS splat1<>+0(SB), Z8
@@ -7984,9 +10399,9 @@ act402:
 	VMAXPS       Y10, Y6, Y10
 	VMINPS       Y10, Y7, Y10
 	VMULPS       Y10, Y5, Y5
-	JMP          acted399
+	JMP          acted487
 
-act403:
+act491:
 	VXORPS       Z6, Z6, Z6
 	VBROADCASTSS splat0<>+0(SB), Z7
 	VBROADCASTSS splat1<>+0(SB), Z8
@@ -8010,7 +10425,7 @@ act403:
 	VMAXPS       Y5, Y6, Y5
 	VMINPS       Y5, Y7, Y5
 
-acted399:
+acted487:
 	MOVQ    y+128(FP), BX
 	VMOVUPS Z0, (BX)(AX*1)
 	VMOVUPS Y1, 64(BX)(AX*1)
@@ -8018,31 +10433,60 @@ acted399:
 	VMOVUPS Y3, 64(BX)(CX*1)
 	VMOVUPS Z4, (BX)(DX*1)
 	VMOVUPS Y5, 64(BX)(DX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows228
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear492
+	ADDQ    $+24, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+3, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced493
 
-rows227:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked405
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+2, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+2, AX, AX
-	ADDQ   CX, AX
+linear492:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+3, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+3, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead404:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead404
+advanced493:
+	DECQ  tiles+48(FP)
+	JNZ   rows278
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked405:
+rows277:
+	MOVQ  offsets+8(FP), CX
+	TESTQ CX, CX
+	JZ    linear494
+	MOVQ  (CX), AX
+	MOVQ  8(CX), CX
+	JMP   outputs495
+
+linear494:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+
+outputs495:
+	MOVQ       y+128(FP), DX
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 64(DX)(AX*1)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	MOVQ       res+136(FP), DX
+	TESTQ      DX, DX
+	JZ         nores496
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 64(DX)(AX*1)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+
+nores496:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -8061,36 +10505,92 @@ asked405:
 	VXORPS Y15, Y15, Y15
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps407
+	JEQ    taps498
 
-tap406:
+tap497:
 	MOVQ  pixels+0(FP), CX
 	TESTQ CX, CX
-	JZ    linear408
+	JZ    linear499
 	MOVQ  (SP), AX
 	LEAQ  (CX)(AX*8), CX
 	MOVQ  (CX), AX
 	ADDQ  row+24(FP), CX
 	MOVQ  (CX), CX
-	JMP   inputs409
+	JMP   inputs500
 
-linear408:
+linear499:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
 
-inputs409:
+inputs500:
 	MOVQ    taps+72(FP), DX
 	MOVQ    (SP), BX
 	MOVLQSX (DX)(BX*4), DX
 	IMULQ   wtap+112(FP), DX
 	ADDQ    w+104(FP), DX
 	MOVQ    wpanel+120(FP), SI
-	XORQ    BX, BX
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest411
+	MOVQ    next+168(FP), DI
+	TESTQ   DI, DI
+	JZ      distance501
+	MOVQ    (SP), BX
+	INCQ    BX
+	CMPQ    BX, ntaps+80(FP)
+	JGE     distance501
+	MOVQ    taps+72(FP), R8
+	MOVLQSX (R8)(BX*4), DI
+	MOVLQSX -4(R8)(BX*4), BX
+	SUBQ    BX, DI
+	IMULQ   wtap+112(FP), DI
 
-main410:
+distance501:
+	XORQ  BX, BX
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest504
+	TESTQ DI, DI
+	JZ    plain503
+
+main502:
+	VMOVUPS          (DX), Z16
+	VMOVUPS          (DX)(SI*1), Y17
+	VFMADD231PS.BCST (AX)(BX*1), Z16, Z0
+	VFMADD231PS.BCST (AX)(BX*1), Y17, Y1
+	VFMADD231PS.BCST (CX)(BX*1), Z16, Z2
+	VFMADD231PS.BCST (CX)(BX*1), Y17, Y3
+	VMOVUPS          64(DX), Z16
+	VMOVUPS          64(DX)(SI*1), Y17
+	VFMADD231PS.BCST 4(AX)(BX*1), Z16, Z4
+	VFMADD231PS.BCST 4(AX)(BX*1), Y17, Y5
+	VFMADD231PS.BCST 4(CX)(BX*1), Z16, Z6
+	VFMADD231PS.BCST 4(CX)(BX*1), Y17, Y7
+	VMOVUPS          128(DX), Z16
+	VMOVUPS          128(DX)(SI*1), Y17
+	VFMADD231PS.BCST 8(AX)(BX*1), Z16, Z8
+	VFMADD231PS.BCST 8(AX)(BX*1), Y17, Y9
+	VFMADD231PS.BCST 8(CX)(BX*1), Z16, Z10
+	VFMADD231PS.BCST 8(CX)(BX*1), Y17, Y11
+	VMOVUPS          192(DX), Z16
+	VMOVUPS          192(DX)(SI*1), Y17
+	VFMADD231PS.BCST 12(AX)(BX*1), Z16, Z12
+	VFMADD231PS.BCST 12(AX)(BX*1), Y17, Y13
+	VFMADD231PS.BCST 12(CX)(BX*1), Z16, Z14
+	VFMADD231PS.BCST 12(CX)(BX*1), Y17, Y15
+	PREFETCHT1       (DX)(DI*1)
+	PREFETCHT1       64(DX)(DI*1)
+	PREFETCHT1       128(DX)(DI*1)
+	PREFETCHT1       192(DX)(DI*1)
+	LEAQ             (DX)(SI*1), R8
+	PREFETCHT1       (R8)(DI*1)
+	PREFETCHT1       64(R8)(DI*1)
+	PREFETCHT1       128(R8)(DI*1)
+	PREFETCHT1       192(R8)(DI*1)
+	ADDQ             $+256, DX
+	ADDQ             $+16, BX
+	CMPQ             BX, cinMain+88(FP)
+	JLT              main502
+	JMP              rest504
+
+plain503:
 	VMOVUPS          (DX), Z16
 	VMOVUPS          (DX)(SI*1), Y17
 	VFMADD231PS.BCST (AX)(BX*1), Z16, Z0
@@ -8118,13 +10618,13 @@ main410:
 	ADDQ             $+256, DX
 	ADDQ             $+16, BX
 	CMPQ             BX, cinMain+88(FP)
-	JLT              main410
+	JLT              plain503
 
-rest411:
+rest504:
 	CMPQ BX, cinAll+96(FP)
-	JGE  inputs413
+	JGE  inputs506
 
-one412:
+one505:
 	VMOVUPS          (DX), Z16
 	VMOVUPS          (DX)(SI*1), Y17
 	VFMADD231PS.BCST (AX)(BX*1), Z16, Z0
@@ -8134,16 +10634,16 @@ one412:
 	ADDQ             $+64, DX
 	ADDQ             $+4, BX
 	CMPQ             BX, cinAll+96(FP)
-	JLT              one412
+	JLT              one505
 
-inputs413:
+inputs506:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap406
+	JLT  tap497
 
-taps407:
+taps498:
 	VADDPS Z8, Z0, Z0
 	VADDPS Y9, Y1, Y1
 	VADDPS Z10, Z2, Z2
@@ -8156,35 +10656,26 @@ taps407:
 	VADDPS Y5, Y1, Y1
 	VADDPS Z6, Z2, Z2
 	VADDPS Y7, Y3, Y3
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), CX
 	TESTQ  CX, CX
-	JZ     linear414
+	JZ     linear507
 	MOVQ   (CX), AX
 	MOVQ   8(CX), CX
-	ADDQ   $+16, offsets+8(FP)
-	MOVQ   row+24(FP), DX
-	IMUL3Q $+2, DX, DX
-	ADDQ   DX, pixels+0(FP)
-	JMP    outputs415
+	JMP    outputs508
 
-linear414:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   row+24(FP), DX
-	IMUL3Q $+2, DX, DX
-	ADDQ   DX, x+16(FP)
-	MOVQ   ypitch+32(FP), DX
-	IMUL3Q $+2, DX, DX
-	ADDQ   DX, 8(SP)
+linear507:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
 
-outputs415:
+outputs508:
 	MOVQ        scale+144(FP), DX
 	TESTQ       DX, DX
-	JZ          noscale416
+	JZ          noscale509
 	MOVQ        shift+152(FP), BX
 	TESTQ       BX, BX
-	JZ          noshift417
+	JZ          noshift510
 	VMOVUPS     (DX), Z4
 	VMOVUPS     (BX), Z5
 	VFMADD213PS Z5, Z4, Z0
@@ -8193,21 +10684,21 @@ outputs415:
 	VMOVUPS     64(BX), Y5
 	VFMADD213PS Y5, Y4, Y1
 	VFMADD213PS Y5, Y4, Y3
-	JMP         scaled418
+	JMP         scaled511
 
-noshift417:
+noshift510:
 	VMOVUPS (DX), Z4
 	VMULPS  Z4, Z0, Z0
 	VMULPS  Z4, Z2, Z2
 	VMOVUPS 64(DX), Y4
 	VMULPS  Y4, Y1, Y1
 	VMULPS  Y4, Y3, Y3
-	JMP     scaled418
+	JMP     scaled511
 
-noscale416:
+noscale509:
 	MOVQ    shift+152(FP), DX
 	TESTQ   DX, DX
-	JZ      scaled418
+	JZ      scaled511
 	VMOVUPS (DX), Z4
 	VADDPS  Z4, Z0, Z0
 	VADDPS  Z4, Z2, Z2
@@ -8215,34 +10706,34 @@ noscale416:
 	VADDPS  Y4, Y1, Y1
 	VADDPS  Y4, Y3, Y3
 
-scaled418:
+scaled511:
 	MOVQ   res+136(FP), DX
 	TESTQ  DX, DX
-	JZ     nores419
+	JZ     nores512
 	VADDPS (DX)(AX*1), Z0, Z0
 	VADDPS 64(DX)(AX*1), Y1, Y1
 	VADDPS (DX)(CX*1), Z2, Z2
 	VADDPS 64(DX)(CX*1), Y3, Y3
 
-nores419:
+nores512:
 	MOVQ act+160(FP), DX
 	CMPQ DX, $+1
-	JEQ  act422
+	JEQ  act515
 	CMPQ DX, $+2
-	JEQ  act423
+	JEQ  act516
 	CMPQ DX, $+3
-	JEQ  act424
-	JMP  acted420
+	JEQ  act517
+	JMP  acted513
 
-act422:
+act515:
 	VXORPS Z4, Z4, Z4
 	VMAXPS Z4, Z0, Z0
 	VMAXPS Y4, Y1, Y1
 	VMAXPS Z4, Z2, Z2
 	VMAXPS Y4, Y3, Y3
-	JMP    acted420
+	JMP    acted513
 
-act423:
+act516:
 	VXORPS       Z4, Z4, Z4
 	VBROADCASTSS splat0<>+0(SB), Z5
 	VBROADCASTSS splat1<>+0(SB), Z6
@@ -8267,9 +10758,9 @@ act423:
 	VMAXPS       Y8, Y4, Y8
 	VMINPS       Y8, Y5, Y8
 	VMULPS       Y8, Y3, Y3
-	JMP          acted420
+	JMP          acted513
 
-act424:
+act517:
 	VXORPS       Z4, Z4, Z4
 	VBROADCASTSS splat0<>+0(SB), Z5
 	VBROADCASTSS splat1<>+0(SB), Z6
@@ -8287,37 +10778,59 @@ act424:
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
 
-acted420:
+acted513:
 	MOVQ    y+128(FP), DX
 	VMOVUPS Z0, (DX)(AX*1)
 	VMOVUPS Y1, 64(DX)(AX*1)
 	VMOVUPS Z2, (DX)(CX*1)
 	VMOVUPS Y3, 64(DX)(CX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows227
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear518
+	ADDQ    $+16, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+2, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced519
 
-rows226:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked426
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+1, AX, AX
-	ADDQ   CX, AX
+linear518:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+2, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+2, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead425:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead425
+advanced519:
+	DECQ  tiles+48(FP)
+	JNZ   rows277
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked426:
+rows276:
+	MOVQ  offsets+8(FP), AX
+	TESTQ AX, AX
+	JZ    linear520
+	MOVQ  (AX), AX
+	JMP   outputs521
+
+linear520:
+	MOVQ 8(SP), AX
+
+outputs521:
+	MOVQ       y+128(FP), CX
+	PREFETCHT0 (CX)(AX*1)
+	PREFETCHT0 64(CX)(AX*1)
+	MOVQ       res+136(FP), CX
+	TESTQ      CX, CX
+	JZ         nores522
+	PREFETCHT0 (CX)(AX*1)
+	PREFETCHT0 64(CX)(AX*1)
+
+nores522:
 	VXORPS Z0, Z0, Z0
 	VXORPS Y1, Y1, Y1
 	VXORPS Z2, Z2, Z2
@@ -8328,32 +10841,80 @@ asked426:
 	VXORPS Y7, Y7, Y7
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps428
+	JEQ    taps524
 
-tap427:
+tap523:
 	MOVQ  pixels+0(FP), AX
 	TESTQ AX, AX
-	JZ    linear429
+	JZ    linear525
 	MOVQ  (SP), CX
 	LEAQ  (AX)(CX*8), AX
 	MOVQ  (AX), AX
-	JMP   inputs430
+	JMP   inputs526
 
-linear429:
+linear525:
 	MOVQ x+16(FP), AX
 
-inputs430:
+inputs526:
 	MOVQ    taps+72(FP), CX
 	MOVQ    (SP), DX
 	MOVLQSX (CX)(DX*4), CX
 	IMULQ   wtap+112(FP), CX
 	ADDQ    w+104(FP), CX
 	MOVQ    wpanel+120(FP), BX
-	XORQ    DX, DX
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest432
+	MOVQ    next+168(FP), SI
+	TESTQ   SI, SI
+	JZ      distance527
+	MOVQ    (SP), DX
+	INCQ    DX
+	CMPQ    DX, ntaps+80(FP)
+	JGE     distance527
+	MOVQ    taps+72(FP), DI
+	MOVLQSX (DI)(DX*4), SI
+	MOVLQSX -4(DI)(DX*4), DX
+	SUBQ    DX, SI
+	IMULQ   wtap+112(FP), SI
 
-main431:
+distance527:
+	XORQ  DX, DX
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest530
+	TESTQ SI, SI
+	JZ    plain529
+
+main528:
+	VMOVUPS          (CX), Z8
+	VMOVUPS          (CX)(BX*1), Y9
+	VFMADD231PS.BCST (AX)(DX*1), Z8, Z0
+	VFMADD231PS.BCST (AX)(DX*1), Y9, Y1
+	VMOVUPS          64(CX), Z8
+	VMOVUPS          64(CX)(BX*1), Y9
+	VFMADD231PS.BCST 4(AX)(DX*1), Z8, Z2
+	VFMADD231PS.BCST 4(AX)(DX*1), Y9, Y3
+	VMOVUPS          128(CX), Z8
+	VMOVUPS          128(CX)(BX*1), Y9
+	VFMADD231PS.BCST 8(AX)(DX*1), Z8, Z4
+	VFMADD231PS.BCST 8(AX)(DX*1), Y9, Y5
+	VMOVUPS          192(CX), Z8
+	VMOVUPS          192(CX)(BX*1), Y9
+	VFMADD231PS.BCST 12(AX)(DX*1), Z8, Z6
+	VFMADD231PS.BCST 12(AX)(DX*1), Y9, Y7
+	PREFETCHT1       (CX)(SI*1)
+	PREFETCHT1       64(CX)(SI*1)
+	PREFETCHT1       128(CX)(SI*1)
+	PREFETCHT1       192(CX)(SI*1)
+	LEAQ             (CX)(BX*1), DI
+	PREFETCHT1       (DI)(SI*1)
+	PREFETCHT1       64(DI)(SI*1)
+	PREFETCHT1       128(DI)(SI*1)
+	PREFETCHT1       192(DI)(SI*1)
+	ADDQ             $+256, CX
+	ADDQ             $+16, DX
+	CMPQ             DX, cinMain+88(FP)
+	JLT              main528
+	JMP              rest530
+
+plain529:
 	VMOVUPS          (CX), Z8
 	VMOVUPS          (CX)(BX*1), Y9
 	VFMADD231PS.BCST (AX)(DX*1), Z8, Z0
@@ -8373,13 +10934,13 @@ main431:
 	ADDQ             $+256, CX
 	ADDQ             $+16, DX
 	CMPQ             DX, cinMain+88(FP)
-	JLT              main431
+	JLT              plain529
 
-rest432:
+rest530:
 	CMPQ DX, cinAll+96(FP)
-	JGE  inputs434
+	JGE  inputs532
 
-one433:
+one531:
 	VMOVUPS          (CX), Z8
 	VMOVUPS          (CX)(BX*1), Y9
 	VFMADD231PS.BCST (AX)(DX*1), Z8, Z0
@@ -8387,96 +10948,87 @@ one433:
 	ADDQ             $+64, CX
 	ADDQ             $+4, DX
 	CMPQ             DX, cinAll+96(FP)
-	JLT              one433
+	JLT              one531
 
-inputs434:
+inputs532:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap427
+	JLT  tap523
 
-taps428:
+taps524:
 	VADDPS Z4, Z0, Z0
 	VADDPS Y5, Y1, Y1
 	VADDPS Z6, Z2, Z2
 	VADDPS Y7, Y3, Y3
 	VADDPS Z2, Z0, Z0
 	VADDPS Y3, Y1, Y1
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), AX
 	TESTQ  AX, AX
-	JZ     linear435
+	JZ     linear533
 	MOVQ   (AX), AX
-	ADDQ   $+8, offsets+8(FP)
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   CX, pixels+0(FP)
-	JMP    outputs436
+	JMP    outputs534
 
-linear435:
-	MOVQ   8(SP), AX
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   CX, x+16(FP)
-	MOVQ   ypitch+32(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   CX, 8(SP)
+linear533:
+	MOVQ 8(SP), AX
 
-outputs436:
+outputs534:
 	MOVQ        scale+144(FP), CX
 	TESTQ       CX, CX
-	JZ          noscale437
+	JZ          noscale535
 	MOVQ        shift+152(FP), DX
 	TESTQ       DX, DX
-	JZ          noshift438
+	JZ          noshift536
 	VMOVUPS     (CX), Z2
 	VMOVUPS     (DX), Z3
 	VFMADD213PS Z3, Z2, Z0
 	VMOVUPS     64(CX), Y2
 	VMOVUPS     64(DX), Y3
 	VFMADD213PS Y3, Y2, Y1
-	JMP         scaled439
+	JMP         scaled537
 
-noshift438:
+noshift536:
 	VMOVUPS (CX), Z2
 	VMULPS  Z2, Z0, Z0
 	VMOVUPS 64(CX), Y2
 	VMULPS  Y2, Y1, Y1
-	JMP     scaled439
+	JMP     scaled537
 
-noscale437:
+noscale535:
 	MOVQ    shift+152(FP), CX
 	TESTQ   CX, CX
-	JZ      scaled439
+	JZ      scaled537
 	VMOVUPS (CX), Z2
 	VADDPS  Z2, Z0, Z0
 	VMOVUPS 64(CX), Y2
 	VADDPS  Y2, Y1, Y1
 
-scaled439:
+scaled537:
 	MOVQ   res+136(FP), CX
 	TESTQ  CX, CX
-	JZ     nores440
+	JZ     nores538
 	VADDPS (CX)(AX*1), Z0, Z0
 	VADDPS 64(CX)(AX*1), Y1, Y1
 
-nores440:
+nores538:
 	MOVQ act+160(FP), CX
 	CMPQ CX, $+1
-	JEQ  act443
+	JEQ  act541
 	CMPQ CX, $+2
-	JEQ  act444
+	JEQ  act542
 	CMPQ CX, $+3
-	JEQ  act445
-	JMP  acted441
+	JEQ  act543
+	JMP  acted539
 
-act443:
+act541:
 	VXORPS Z2, Z2, Z2
 	VMAXPS Z2, Z0, Z0
 	VMAXPS Y2, Y1, Y1
-	JMP    acted441
+	JMP    acted539
 
-act444:
+act542:
 	VXORPS       Z2, Z2, Z2
 	VBROADCASTSS splat0<>+0(SB), Z3
 	VBROADCASTSS splat1<>+0(SB), Z4
@@ -8491,9 +11043,9 @@ act444:
 	VMAXPS       Y6, Y2, Y6
 	VMINPS       Y6, Y3, Y6
 	VMULPS       Y6, Y1, Y1
-	JMP          acted441
+	JMP          acted539
 
-act445:
+act543:
 	VXORPS       Z2, Z2, Z2
 	VBROADCASTSS splat0<>+0(SB), Z3
 	VBROADCASTSS splat1<>+0(SB), Z4
@@ -8505,54 +11057,119 @@ act445:
 	VMAXPS       Y1, Y2, Y1
 	VMINPS       Y1, Y3, Y1
 
-acted441:
+acted539:
 	MOVQ    y+128(FP), CX
 	VMOVUPS Z0, (CX)(AX*1)
 	VMOVUPS Y1, 64(CX)(AX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows226
-	JMP     done1
+	MOVQ    offsets+8(FP), AX
+	TESTQ   AX, AX
+	JZ      linear544
+	ADDQ    $+8, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+1, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced545
 
-skip224:
+linear544:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+1, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+1, AX, AX
+	ADDQ   AX, 8(SP)
+
+advanced545:
+	DECQ tiles+48(FP)
+	JNZ  rows276
+	JMP  done1
+
+skip274:
 	CMPQ outputs+64(FP), $+16
-	JNE  skip446
+	JNE  skip546
 	MOVQ m+40(FP), AX
 	CMPQ AX, $+1
-	JEQ  rows448
+	JEQ  rows548
 	CMPQ AX, $+2
-	JEQ  rows449
+	JEQ  rows549
 	CMPQ AX, $+3
-	JEQ  rows450
+	JEQ  rows550
 	CMPQ AX, $+4
-	JEQ  rows451
+	JEQ  rows551
 	CMPQ AX, $+5
-	JEQ  rows452
+	JEQ  rows552
 	CMPQ AX, $+6
-	JEQ  rows453
+	JEQ  rows553
 	CMPQ AX, $+7
-	JEQ  rows454
+	JEQ  rows554
 	CMPQ AX, $+8
-	JEQ  rows455
+	JEQ  rows555
 	CMPQ AX, $+9
-	JEQ  rows456
+	JEQ  rows556
 
-rows457:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked459
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+10, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+10, AX, AX
-	ADDQ   CX, AX
+rows557:
+	MOVQ  offsets+8(FP), R11
+	TESTQ R11, R11
+	JZ    linear558
+	MOVQ  (R11), AX
+	MOVQ  8(R11), CX
+	MOVQ  16(R11), DX
+	MOVQ  24(R11), BX
+	MOVQ  32(R11), SI
+	MOVQ  40(R11), DI
+	MOVQ  48(R11), R8
+	MOVQ  56(R11), R9
+	MOVQ  64(R11), R10
+	MOVQ  72(R11), R11
+	JMP   outputs559
 
-ahead458:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead458
+linear558:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
+	MOVQ R10, R11
+	ADDQ ypitch+32(FP), R11
 
-asked459:
+outputs559:
+	MOVQ       y+128(FP), R12
+	PREFETCHT0 (R12)(AX*1)
+	PREFETCHT0 (R12)(CX*1)
+	PREFETCHT0 (R12)(DX*1)
+	PREFETCHT0 (R12)(BX*1)
+	PREFETCHT0 (R12)(SI*1)
+	PREFETCHT0 (R12)(DI*1)
+	PREFETCHT0 (R12)(R8*1)
+	PREFETCHT0 (R12)(R9*1)
+	PREFETCHT0 (R12)(R10*1)
+	PREFETCHT0 (R12)(R11*1)
+	MOVQ       res+136(FP), R12
+	TESTQ      R12, R12
+	JZ         nores560
+	PREFETCHT0 (R12)(AX*1)
+	PREFETCHT0 (R12)(CX*1)
+	PREFETCHT0 (R12)(DX*1)
+	PREFETCHT0 (R12)(BX*1)
+	PREFETCHT0 (R12)(SI*1)
+	PREFETCHT0 (R12)(DI*1)
+	PREFETCHT0 (R12)(R8*1)
+	PREFETCHT0 (R12)(R9*1)
+	PREFETCHT0 (R12)(R10*1)
+	PREFETCHT0 (R12)(R11*1)
+
+nores560:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -8565,12 +11182,12 @@ asked459:
 	VXORPS Z9, Z9, Z9
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps461
+	JEQ    taps562
 
-tap460:
+tap561:
 	MOVQ  pixels+0(FP), R11
 	TESTQ R11, R11
-	JZ    linear462
+	JZ    linear563
 	MOVQ  (SP), AX
 	LEAQ  (R11)(AX*8), R11
 	MOVQ  (R11), AX
@@ -8592,9 +11209,9 @@ tap460:
 	MOVQ  (R11), R10
 	ADDQ  row+24(FP), R11
 	MOVQ  (R11), R11
-	JMP   inputs463
+	JMP   inputs564
 
-linear462:
+linear563:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -8615,17 +11232,88 @@ linear462:
 	MOVQ R10, R11
 	ADDQ row+24(FP), R11
 
-inputs463:
+inputs564:
 	MOVQ    taps+72(FP), R12
 	MOVQ    (SP), R13
 	MOVLQSX (R12)(R13*4), R12
 	IMULQ   wtap+112(FP), R12
 	ADDQ    w+104(FP), R12
-	XORQ    R13, R13
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest465
+	MOVQ    next+168(FP), R14
+	TESTQ   R14, R14
+	JZ      distance565
+	MOVQ    (SP), R13
+	INCQ    R13
+	CMPQ    R13, ntaps+80(FP)
+	JGE     distance565
+	MOVQ    taps+72(FP), R15
+	MOVLQSX (R15)(R13*4), R14
+	MOVLQSX -4(R15)(R13*4), R13
+	SUBQ    R13, R14
+	IMULQ   wtap+112(FP), R14
 
-main464:
+distance565:
+	XORQ  R13, R13
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest568
+	TESTQ R14, R14
+	JZ    plain567
+
+main566:
+	VMOVUPS          (R12), Z10
+	VFMADD231PS.BCST (AX)(R13*1), Z10, Z0
+	VFMADD231PS.BCST (CX)(R13*1), Z10, Z1
+	VFMADD231PS.BCST (DX)(R13*1), Z10, Z2
+	VFMADD231PS.BCST (BX)(R13*1), Z10, Z3
+	VFMADD231PS.BCST (SI)(R13*1), Z10, Z4
+	VFMADD231PS.BCST (DI)(R13*1), Z10, Z5
+	VFMADD231PS.BCST (R8)(R13*1), Z10, Z6
+	VFMADD231PS.BCST (R9)(R13*1), Z10, Z7
+	VFMADD231PS.BCST (R10)(R13*1), Z10, Z8
+	VFMADD231PS.BCST (R11)(R13*1), Z10, Z9
+	VMOVUPS          64(R12), Z10
+	VFMADD231PS.BCST 4(AX)(R13*1), Z10, Z0
+	VFMADD231PS.BCST 4(CX)(R13*1), Z10, Z1
+	VFMADD231PS.BCST 4(DX)(R13*1), Z10, Z2
+	VFMADD231PS.BCST 4(BX)(R13*1), Z10, Z3
+	VFMADD231PS.BCST 4(SI)(R13*1), Z10, Z4
+	VFMADD231PS.BCST 4(DI)(R13*1), Z10, Z5
+	VFMADD231PS.BCST 4(R8)(R13*1), Z10, Z6
+	VFMADD231PS.BCST 4(R9)(R13*1), Z10, Z7
+	VFMADD231PS.BCST 4(R10)(R13*1), Z10, Z8
+	VFMADD231PS.BCST 4(R11)(R13*1), Z10, Z9
+	VMOVUPS          128(R12), Z10
+	VFMADD231PS.BCST 8(AX)(R13*1), Z10, Z0
+	VFMADD231PS.BCST 8(CX)(R13*1), Z10, Z1
+	VFMADD231PS.BCST 8(DX)(R13*1), Z10, Z2
+	VFMADD231PS.BCST 8(BX)(R13*1), Z10, Z3
+	VFMADD231PS.BCST 8(SI)(R13*1), Z10, Z4
+	VFMADD231PS.BCST 8(DI)(R13*1), Z10, Z5
+	VFMADD231PS.BCST 8(R8)(R13*1), Z10, Z6
+	VFMADD231PS.BCST 8(R9)(R13*1), Z10, Z7
+	VFMADD231PS.BCST 8(R10)(R13*1), Z10, Z8
+	VFMADD231PS.BCST 8(R11)(R13*1), Z10, Z9
+	VMOVUPS          192(R12), Z10
+	VFMADD231PS.BCST 12(AX)(R13*1), Z10, Z0
+	VFMADD231PS.BCST 12(CX)(R13*1), Z10, Z1
+	VFMADD231PS.BCST 12(DX)(R13*1), Z10, Z2
+	VFMADD231PS.BCST 12(BX)(R13*1), Z10, Z3
+	VFMADD231PS.BCST 12(SI)(R13*1), Z10, Z4
+	VFMADD231PS.BCST 12(DI)(R13*1), Z10, Z5
+	VFMADD231PS.BCST 12(R8)(R13*1), Z10, Z6
+	VFMADD231PS.BCST 12(R9)(R13*1), Z10, Z7
+	VFMADD231PS.BCST 12(R10)(R13*1), Z10, Z8
+	VFMADD231PS.BCST 12(R11)(R13*1), Z10, Z9
+	PREFETCHT1       (R12)(R14*1)
+	PREFETCHT1       64(R12)(R14*1)
+	PREFETCHT1       128(R12)(R14*1)
+	PREFETCHT1       192(R12)(R14*1)
+	ADDQ             $+256, R12
+	ADDQ             $+16, R13
+	CMPQ             R13, cinMain+88(FP)
+	JLT              main566
+	JMP              rest568
+
+plain567:
 	VMOVUPS          (R12), Z10
 	VFMADD231PS.BCST (AX)(R13*1), Z10, Z0
 	VFMADD231PS.BCST (CX)(R13*1), Z10, Z1
@@ -8673,13 +11361,13 @@ main464:
 	ADDQ             $+256, R12
 	ADDQ             $+16, R13
 	CMPQ             R13, cinMain+88(FP)
-	JLT              main464
+	JLT              plain567
 
-rest465:
+rest568:
 	CMPQ R13, cinAll+96(FP)
-	JGE  inputs467
+	JGE  inputs570
 
-one466:
+one569:
 	VMOVUPS          (R12), Z10
 	VFMADD231PS.BCST (AX)(R13*1), Z10, Z0
 	VFMADD231PS.BCST (CX)(R13*1), Z10, Z1
@@ -8694,69 +11382,60 @@ one466:
 	ADDQ             $+64, R12
 	ADDQ             $+4, R13
 	CMPQ             R13, cinAll+96(FP)
-	JLT              one466
+	JLT              one569
 
-inputs467:
+inputs570:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap460
+	JLT  tap561
 
-taps461:
-	MOVQ   offsets+8(FP), R11
-	TESTQ  R11, R11
-	JZ     linear468
-	MOVQ   (R11), AX
-	MOVQ   8(R11), CX
-	MOVQ   16(R11), DX
-	MOVQ   24(R11), BX
-	MOVQ   32(R11), SI
-	MOVQ   40(R11), DI
-	MOVQ   48(R11), R8
-	MOVQ   56(R11), R9
-	MOVQ   64(R11), R10
-	MOVQ   72(R11), R11
-	ADDQ   $+80, offsets+8(FP)
-	MOVQ   row+24(FP), R12
-	IMUL3Q $+10, R12, R12
-	ADDQ   R12, pixels+0(FP)
-	JMP    outputs469
+taps562:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), R11
+	TESTQ R11, R11
+	JZ    linear571
+	MOVQ  (R11), AX
+	MOVQ  8(R11), CX
+	MOVQ  16(R11), DX
+	MOVQ  24(R11), BX
+	MOVQ  32(R11), SI
+	MOVQ  40(R11), DI
+	MOVQ  48(R11), R8
+	MOVQ  56(R11), R9
+	MOVQ  64(R11), R10
+	MOVQ  72(R11), R11
+	JMP   outputs572
 
-linear468:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   R8, R9
-	ADDQ   ypitch+32(FP), R9
-	MOVQ   R9, R10
-	ADDQ   ypitch+32(FP), R10
-	MOVQ   R10, R11
-	ADDQ   ypitch+32(FP), R11
-	MOVQ   row+24(FP), R12
-	IMUL3Q $+10, R12, R12
-	ADDQ   R12, x+16(FP)
-	MOVQ   ypitch+32(FP), R12
-	IMUL3Q $+10, R12, R12
-	ADDQ   R12, 8(SP)
+linear571:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
+	MOVQ R10, R11
+	ADDQ ypitch+32(FP), R11
 
-outputs469:
+outputs572:
 	MOVQ        scale+144(FP), R12
 	TESTQ       R12, R12
-	JZ          noscale470
+	JZ          noscale573
 	MOVQ        shift+152(FP), R13
 	TESTQ       R13, R13
-	JZ          noshift471
+	JZ          noshift574
 	VMOVUPS     (R12), Z10
 	VMOVUPS     (R13), Z11
 	VFMADD213PS Z11, Z10, Z0
@@ -8769,9 +11448,9 @@ outputs469:
 	VFMADD213PS Z11, Z10, Z7
 	VFMADD213PS Z11, Z10, Z8
 	VFMADD213PS Z11, Z10, Z9
-	JMP         scaled472
+	JMP         scaled575
 
-noshift471:
+noshift574:
 	VMOVUPS (R12), Z10
 	VMULPS  Z10, Z0, Z0
 	VMULPS  Z10, Z1, Z1
@@ -8783,12 +11462,12 @@ noshift471:
 	VMULPS  Z10, Z7, Z7
 	VMULPS  Z10, Z8, Z8
 	VMULPS  Z10, Z9, Z9
-	JMP     scaled472
+	JMP     scaled575
 
-noscale470:
+noscale573:
 	MOVQ    shift+152(FP), R12
 	TESTQ   R12, R12
-	JZ      scaled472
+	JZ      scaled575
 	VMOVUPS (R12), Z10
 	VADDPS  Z10, Z0, Z0
 	VADDPS  Z10, Z1, Z1
@@ -8801,10 +11480,10 @@ noscale470:
 	VADDPS  Z10, Z8, Z8
 	VADDPS  Z10, Z9, Z9
 
-scaled472:
+scaled575:
 	MOVQ   res+136(FP), R12
 	TESTQ  R12, R12
-	JZ     nores473
+	JZ     nores576
 	VADDPS (R12)(AX*1), Z0, Z0
 	VADDPS (R12)(CX*1), Z1, Z1
 	VADDPS (R12)(DX*1), Z2, Z2
@@ -8816,17 +11495,17 @@ scaled472:
 	VADDPS (R12)(R10*1), Z8, Z8
 	VADDPS (R12)(R11*1), Z9, Z9
 
-nores473:
+nores576:
 	MOVQ act+160(FP), R12
 	CMPQ R12, $+1
-	JEQ  act476
+	JEQ  act579
 	CMPQ R12, $+2
-	JEQ  act477
+	JEQ  act580
 	CMPQ R12, $+3
-	JEQ  act478
-	JMP  acted474
+	JEQ  act581
+	JMP  acted577
 
-act476:
+act579:
 	VXORPS Z10, Z10, Z10
 	VMAXPS Z10, Z0, Z0
 	VMAXPS Z10, Z1, Z1
@@ -8838,9 +11517,9 @@ act476:
 	VMAXPS Z10, Z7, Z7
 	VMAXPS Z10, Z8, Z8
 	VMAXPS Z10, Z9, Z9
-	JMP    acted474
+	JMP    acted577
 
-act477:
+act580:
 	VXORPS       Z10, Z10, Z10
 	VBROADCASTSS splat0<>+0(SB), Z11
 	VBROADCASTSS splat1<>+0(SB), Z12
@@ -8895,9 +11574,9 @@ act477:
 	VMAXPS       Z14, Z10, Z14
 	VMINPS       Z14, Z11, Z14
 	VMULPS       Z14, Z9, Z9
-	JMP          acted474
+	JMP          acted577
 
-act478:
+act581:
 	VXORPS       Z10, Z10, Z10
 	VBROADCASTSS splat0<>+0(SB), Z11
 	VBROADCASTSS splat1<>+0(SB), Z12
@@ -8933,7 +11612,7 @@ act478:
 	VMAXPS       Z9, Z10, Z9
 	VMINPS       Z9, Z11, Z9
 
-acted474:
+acted577:
 	MOVQ    y+128(FP), R12
 	VMOVUPS Z0, (R12)(AX*1)
 	VMOVUPS Z1, (R12)(CX*1)
@@ -8945,31 +11624,91 @@ acted474:
 	VMOVUPS Z7, (R12)(R9*1)
 	VMOVUPS Z8, (R12)(R10*1)
 	VMOVUPS Z9, (R12)(R11*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows457
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear582
+	ADDQ    $+80, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+10, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced583
 
-rows456:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked480
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+9, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+9, AX, AX
-	ADDQ   CX, AX
+linear582:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+10, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+10, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead479:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead479
+advanced583:
+	DECQ  tiles+48(FP)
+	JNZ   rows557
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked480:
+rows556:
+	MOVQ  offsets+8(FP), R10
+	TESTQ R10, R10
+	JZ    linear584
+	MOVQ  (R10), AX
+	MOVQ  8(R10), CX
+	MOVQ  16(R10), DX
+	MOVQ  24(R10), BX
+	MOVQ  32(R10), SI
+	MOVQ  40(R10), DI
+	MOVQ  48(R10), R8
+	MOVQ  56(R10), R9
+	MOVQ  64(R10), R10
+	JMP   outputs585
+
+linear584:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
+
+outputs585:
+	MOVQ       y+128(FP), R11
+	PREFETCHT0 (R11)(AX*1)
+	PREFETCHT0 (R11)(CX*1)
+	PREFETCHT0 (R11)(DX*1)
+	PREFETCHT0 (R11)(BX*1)
+	PREFETCHT0 (R11)(SI*1)
+	PREFETCHT0 (R11)(DI*1)
+	PREFETCHT0 (R11)(R8*1)
+	PREFETCHT0 (R11)(R9*1)
+	PREFETCHT0 (R11)(R10*1)
+	MOVQ       res+136(FP), R11
+	TESTQ      R11, R11
+	JZ         nores586
+	PREFETCHT0 (R11)(AX*1)
+	PREFETCHT0 (R11)(CX*1)
+	PREFETCHT0 (R11)(DX*1)
+	PREFETCHT0 (R11)(BX*1)
+	PREFETCHT0 (R11)(SI*1)
+	PREFETCHT0 (R11)(DI*1)
+	PREFETCHT0 (R11)(R8*1)
+	PREFETCHT0 (R11)(R9*1)
+	PREFETCHT0 (R11)(R10*1)
+
+nores586:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -8981,12 +11720,12 @@ asked480:
 	VXORPS Z8, Z8, Z8
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps482
+	JEQ    taps588
 
-tap481:
+tap587:
 	MOVQ  pixels+0(FP), R10
 	TESTQ R10, R10
-	JZ    linear483
+	JZ    linear589
 	MOVQ  (SP), AX
 	LEAQ  (R10)(AX*8), R10
 	MOVQ  (R10), AX
@@ -9006,9 +11745,9 @@ tap481:
 	MOVQ  (R10), R9
 	ADDQ  row+24(FP), R10
 	MOVQ  (R10), R10
-	JMP   inputs484
+	JMP   inputs590
 
-linear483:
+linear589:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -9027,17 +11766,84 @@ linear483:
 	MOVQ R9, R10
 	ADDQ row+24(FP), R10
 
-inputs484:
+inputs590:
 	MOVQ    taps+72(FP), R11
 	MOVQ    (SP), R12
 	MOVLQSX (R11)(R12*4), R11
 	IMULQ   wtap+112(FP), R11
 	ADDQ    w+104(FP), R11
-	XORQ    R12, R12
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest486
+	MOVQ    next+168(FP), R13
+	TESTQ   R13, R13
+	JZ      distance591
+	MOVQ    (SP), R12
+	INCQ    R12
+	CMPQ    R12, ntaps+80(FP)
+	JGE     distance591
+	MOVQ    taps+72(FP), R14
+	MOVLQSX (R14)(R12*4), R13
+	MOVLQSX -4(R14)(R12*4), R12
+	SUBQ    R12, R13
+	IMULQ   wtap+112(FP), R13
 
-main485:
+distance591:
+	XORQ  R12, R12
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest594
+	TESTQ R13, R13
+	JZ    plain593
+
+main592:
+	VMOVUPS          (R11), Z9
+	VFMADD231PS.BCST (AX)(R12*1), Z9, Z0
+	VFMADD231PS.BCST (CX)(R12*1), Z9, Z1
+	VFMADD231PS.BCST (DX)(R12*1), Z9, Z2
+	VFMADD231PS.BCST (BX)(R12*1), Z9, Z3
+	VFMADD231PS.BCST (SI)(R12*1), Z9, Z4
+	VFMADD231PS.BCST (DI)(R12*1), Z9, Z5
+	VFMADD231PS.BCST (R8)(R12*1), Z9, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z9, Z7
+	VFMADD231PS.BCST (R10)(R12*1), Z9, Z8
+	VMOVUPS          64(R11), Z9
+	VFMADD231PS.BCST 4(AX)(R12*1), Z9, Z0
+	VFMADD231PS.BCST 4(CX)(R12*1), Z9, Z1
+	VFMADD231PS.BCST 4(DX)(R12*1), Z9, Z2
+	VFMADD231PS.BCST 4(BX)(R12*1), Z9, Z3
+	VFMADD231PS.BCST 4(SI)(R12*1), Z9, Z4
+	VFMADD231PS.BCST 4(DI)(R12*1), Z9, Z5
+	VFMADD231PS.BCST 4(R8)(R12*1), Z9, Z6
+	VFMADD231PS.BCST 4(R9)(R12*1), Z9, Z7
+	VFMADD231PS.BCST 4(R10)(R12*1), Z9, Z8
+	VMOVUPS          128(R11), Z9
+	VFMADD231PS.BCST 8(AX)(R12*1), Z9, Z0
+	VFMADD231PS.BCST 8(CX)(R12*1), Z9, Z1
+	VFMADD231PS.BCST 8(DX)(R12*1), Z9, Z2
+	VFMADD231PS.BCST 8(BX)(R12*1), Z9, Z3
+	VFMADD231PS.BCST 8(SI)(R12*1), Z9, Z4
+	VFMADD231PS.BCST 8(DI)(R12*1), Z9, Z5
+	VFMADD231PS.BCST 8(R8)(R12*1), Z9, Z6
+	VFMADD231PS.BCST 8(R9)(R12*1), Z9, Z7
+	VFMADD231PS.BCST 8(R10)(R12*1), Z9, Z8
+	VMOVUPS          192(R11), Z9
+	VFMADD231PS.BCST 12(AX)(R12*1), Z9, Z0
+	VFMADD231PS.BCST 12(CX)(R12*1), Z9, Z1
+	VFMADD231PS.BCST 12(DX)(R12*1), Z9, Z2
+	VFMADD231PS.BCST 12(BX)(R12*1), Z9, Z3
+	VFMADD231PS.BCST 12(SI)(R12*1), Z9, Z4
+	VFMADD231PS.BCST 12(DI)(R12*1), Z9, Z5
+	VFMADD231PS.BCST 12(R8)(R12*1), Z9, Z6
+	VFMADD231PS.BCST 12(R9)(R12*1), Z9, Z7
+	VFMADD231PS.BCST 12(R10)(R12*1), Z9, Z8
+	PREFETCHT1       (R11)(R13*1)
+	PREFETCHT1       64(R11)(R13*1)
+	PREFETCHT1       128(R11)(R13*1)
+	PREFETCHT1       192(R11)(R13*1)
+	ADDQ             $+256, R11
+	ADDQ             $+16, R12
+	CMPQ             R12, cinMain+88(FP)
+	JLT              main592
+	JMP              rest594
+
+plain593:
 	VMOVUPS          (R11), Z9
 	VFMADD231PS.BCST (AX)(R12*1), Z9, Z0
 	VFMADD231PS.BCST (CX)(R12*1), Z9, Z1
@@ -9081,13 +11887,13 @@ main485:
 	ADDQ             $+256, R11
 	ADDQ             $+16, R12
 	CMPQ             R12, cinMain+88(FP)
-	JLT              main485
+	JLT              plain593
 
-rest486:
+rest594:
 	CMPQ R12, cinAll+96(FP)
-	JGE  inputs488
+	JGE  inputs596
 
-one487:
+one595:
 	VMOVUPS          (R11), Z9
 	VFMADD231PS.BCST (AX)(R12*1), Z9, Z0
 	VFMADD231PS.BCST (CX)(R12*1), Z9, Z1
@@ -9101,66 +11907,57 @@ one487:
 	ADDQ             $+64, R11
 	ADDQ             $+4, R12
 	CMPQ             R12, cinAll+96(FP)
-	JLT              one487
+	JLT              one595
 
-inputs488:
+inputs596:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap481
+	JLT  tap587
 
-taps482:
-	MOVQ   offsets+8(FP), R10
-	TESTQ  R10, R10
-	JZ     linear489
-	MOVQ   (R10), AX
-	MOVQ   8(R10), CX
-	MOVQ   16(R10), DX
-	MOVQ   24(R10), BX
-	MOVQ   32(R10), SI
-	MOVQ   40(R10), DI
-	MOVQ   48(R10), R8
-	MOVQ   56(R10), R9
-	MOVQ   64(R10), R10
-	ADDQ   $+72, offsets+8(FP)
-	MOVQ   row+24(FP), R11
-	IMUL3Q $+9, R11, R11
-	ADDQ   R11, pixels+0(FP)
-	JMP    outputs490
+taps588:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), R10
+	TESTQ R10, R10
+	JZ    linear597
+	MOVQ  (R10), AX
+	MOVQ  8(R10), CX
+	MOVQ  16(R10), DX
+	MOVQ  24(R10), BX
+	MOVQ  32(R10), SI
+	MOVQ  40(R10), DI
+	MOVQ  48(R10), R8
+	MOVQ  56(R10), R9
+	MOVQ  64(R10), R10
+	JMP   outputs598
 
-linear489:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   R8, R9
-	ADDQ   ypitch+32(FP), R9
-	MOVQ   R9, R10
-	ADDQ   ypitch+32(FP), R10
-	MOVQ   row+24(FP), R11
-	IMUL3Q $+9, R11, R11
-	ADDQ   R11, x+16(FP)
-	MOVQ   ypitch+32(FP), R11
-	IMUL3Q $+9, R11, R11
-	ADDQ   R11, 8(SP)
+linear597:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
 
-outputs490:
+outputs598:
 	MOVQ        scale+144(FP), R11
 	TESTQ       R11, R11
-	JZ          noscale491
+	JZ          noscale599
 	MOVQ        shift+152(FP), R12
 	TESTQ       R12, R12
-	JZ          noshift492
+	JZ          noshift600
 	VMOVUPS     (R11), Z9
 	VMOVUPS     (R12), Z10
 	VFMADD213PS Z10, Z9, Z0
@@ -9172,9 +11969,9 @@ outputs490:
 	VFMADD213PS Z10, Z9, Z6
 	VFMADD213PS Z10, Z9, Z7
 	VFMADD213PS Z10, Z9, Z8
-	JMP         scaled493
+	JMP         scaled601
 
-noshift492:
+noshift600:
 	VMOVUPS (R11), Z9
 	VMULPS  Z9, Z0, Z0
 	VMULPS  Z9, Z1, Z1
@@ -9185,12 +11982,12 @@ noshift492:
 	VMULPS  Z9, Z6, Z6
 	VMULPS  Z9, Z7, Z7
 	VMULPS  Z9, Z8, Z8
-	JMP     scaled493
+	JMP     scaled601
 
-noscale491:
+noscale599:
 	MOVQ    shift+152(FP), R11
 	TESTQ   R11, R11
-	JZ      scaled493
+	JZ      scaled601
 	VMOVUPS (R11), Z9
 	VADDPS  Z9, Z0, Z0
 	VADDPS  Z9, Z1, Z1
@@ -9202,10 +11999,10 @@ noscale491:
 	VADDPS  Z9, Z7, Z7
 	VADDPS  Z9, Z8, Z8
 
-scaled493:
+scaled601:
 	MOVQ   res+136(FP), R11
 	TESTQ  R11, R11
-	JZ     nores494
+	JZ     nores602
 	VADDPS (R11)(AX*1), Z0, Z0
 	VADDPS (R11)(CX*1), Z1, Z1
 	VADDPS (R11)(DX*1), Z2, Z2
@@ -9216,17 +12013,17 @@ scaled493:
 	VADDPS (R11)(R9*1), Z7, Z7
 	VADDPS (R11)(R10*1), Z8, Z8
 
-nores494:
+nores602:
 	MOVQ act+160(FP), R11
 	CMPQ R11, $+1
-	JEQ  act497
+	JEQ  act605
 	CMPQ R11, $+2
-	JEQ  act498
+	JEQ  act606
 	CMPQ R11, $+3
-	JEQ  act499
-	JMP  acted495
+	JEQ  act607
+	JMP  acted603
 
-act497:
+act605:
 	VXORPS Z9, Z9, Z9
 	VMAXPS Z9, Z0, Z0
 	VMAXPS Z9, Z1, Z1
@@ -9237,9 +12034,9 @@ act497:
 	VMAXPS Z9, Z6, Z6
 	VMAXPS Z9, Z7, Z7
 	VMAXPS Z9, Z8, Z8
-	JMP    acted495
+	JMP    acted603
 
-act498:
+act606:
 	VXORPS       Z9, Z9, Z9
 	VBROADCASTSS splat0<>+0(SB), Z10
 	VBROADCASTSS splat1<>+0(SB), Z11
@@ -9289,9 +12086,9 @@ act498:
 	VMAXPS       Z13, Z9, Z13
 	VMINPS       Z13, Z10, Z13
 	VMULPS       Z13, Z8, Z8
-	JMP          acted495
+	JMP          acted603
 
-act499:
+act607:
 	VXORPS       Z9, Z9, Z9
 	VBROADCASTSS splat0<>+0(SB), Z10
 	VBROADCASTSS splat1<>+0(SB), Z11
@@ -9324,7 +12121,7 @@ act499:
 	VMAXPS       Z8, Z9, Z8
 	VMINPS       Z8, Z10, Z8
 
-acted495:
+acted603:
 	MOVQ    y+128(FP), R11
 	VMOVUPS Z0, (R11)(AX*1)
 	VMOVUPS Z1, (R11)(CX*1)
@@ -9335,31 +12132,86 @@ acted495:
 	VMOVUPS Z6, (R11)(R8*1)
 	VMOVUPS Z7, (R11)(R9*1)
 	VMOVUPS Z8, (R11)(R10*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows456
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear608
+	ADDQ    $+72, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+9, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced609
 
-rows455:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked501
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+8, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+8, AX, AX
-	ADDQ   CX, AX
+linear608:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+9, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+9, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead500:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead500
+advanced609:
+	DECQ  tiles+48(FP)
+	JNZ   rows556
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked501:
+rows555:
+	MOVQ  offsets+8(FP), R9
+	TESTQ R9, R9
+	JZ    linear610
+	MOVQ  (R9), AX
+	MOVQ  8(R9), CX
+	MOVQ  16(R9), DX
+	MOVQ  24(R9), BX
+	MOVQ  32(R9), SI
+	MOVQ  40(R9), DI
+	MOVQ  48(R9), R8
+	MOVQ  56(R9), R9
+	JMP   outputs611
+
+linear610:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+
+outputs611:
+	MOVQ       y+128(FP), R10
+	PREFETCHT0 (R10)(AX*1)
+	PREFETCHT0 (R10)(CX*1)
+	PREFETCHT0 (R10)(DX*1)
+	PREFETCHT0 (R10)(BX*1)
+	PREFETCHT0 (R10)(SI*1)
+	PREFETCHT0 (R10)(DI*1)
+	PREFETCHT0 (R10)(R8*1)
+	PREFETCHT0 (R10)(R9*1)
+	MOVQ       res+136(FP), R10
+	TESTQ      R10, R10
+	JZ         nores612
+	PREFETCHT0 (R10)(AX*1)
+	PREFETCHT0 (R10)(CX*1)
+	PREFETCHT0 (R10)(DX*1)
+	PREFETCHT0 (R10)(BX*1)
+	PREFETCHT0 (R10)(SI*1)
+	PREFETCHT0 (R10)(DI*1)
+	PREFETCHT0 (R10)(R8*1)
+	PREFETCHT0 (R10)(R9*1)
+
+nores612:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -9378,12 +12230,12 @@ asked501:
 	VXORPS Z15, Z15, Z15
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps503
+	JEQ    taps614
 
-tap502:
+tap613:
 	MOVQ  pixels+0(FP), R9
 	TESTQ R9, R9
-	JZ    linear504
+	JZ    linear615
 	MOVQ  (SP), AX
 	LEAQ  (R9)(AX*8), R9
 	MOVQ  (R9), AX
@@ -9401,9 +12253,9 @@ tap502:
 	MOVQ  (R9), R8
 	ADDQ  row+24(FP), R9
 	MOVQ  (R9), R9
-	JMP   inputs505
+	JMP   inputs616
 
-linear504:
+linear615:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -9420,17 +12272,80 @@ linear504:
 	MOVQ R8, R9
 	ADDQ row+24(FP), R9
 
-inputs505:
+inputs616:
 	MOVQ    taps+72(FP), R10
 	MOVQ    (SP), R11
 	MOVLQSX (R10)(R11*4), R10
 	IMULQ   wtap+112(FP), R10
 	ADDQ    w+104(FP), R10
-	XORQ    R11, R11
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest507
+	MOVQ    next+168(FP), R12
+	TESTQ   R12, R12
+	JZ      distance617
+	MOVQ    (SP), R11
+	INCQ    R11
+	CMPQ    R11, ntaps+80(FP)
+	JGE     distance617
+	MOVQ    taps+72(FP), R13
+	MOVLQSX (R13)(R11*4), R12
+	MOVLQSX -4(R13)(R11*4), R11
+	SUBQ    R11, R12
+	IMULQ   wtap+112(FP), R12
 
-main506:
+distance617:
+	XORQ  R11, R11
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest620
+	TESTQ R12, R12
+	JZ    plain619
+
+main618:
+	VMOVUPS          (R10), Z16
+	VFMADD231PS.BCST (AX)(R11*1), Z16, Z0
+	VFMADD231PS.BCST (CX)(R11*1), Z16, Z1
+	VFMADD231PS.BCST (DX)(R11*1), Z16, Z2
+	VFMADD231PS.BCST (BX)(R11*1), Z16, Z3
+	VFMADD231PS.BCST (SI)(R11*1), Z16, Z4
+	VFMADD231PS.BCST (DI)(R11*1), Z16, Z5
+	VFMADD231PS.BCST (R8)(R11*1), Z16, Z6
+	VFMADD231PS.BCST (R9)(R11*1), Z16, Z7
+	VMOVUPS          64(R10), Z16
+	VFMADD231PS.BCST 4(AX)(R11*1), Z16, Z8
+	VFMADD231PS.BCST 4(CX)(R11*1), Z16, Z9
+	VFMADD231PS.BCST 4(DX)(R11*1), Z16, Z10
+	VFMADD231PS.BCST 4(BX)(R11*1), Z16, Z11
+	VFMADD231PS.BCST 4(SI)(R11*1), Z16, Z12
+	VFMADD231PS.BCST 4(DI)(R11*1), Z16, Z13
+	VFMADD231PS.BCST 4(R8)(R11*1), Z16, Z14
+	VFMADD231PS.BCST 4(R9)(R11*1), Z16, Z15
+	VMOVUPS          128(R10), Z16
+	VFMADD231PS.BCST 8(AX)(R11*1), Z16, Z0
+	VFMADD231PS.BCST 8(CX)(R11*1), Z16, Z1
+	VFMADD231PS.BCST 8(DX)(R11*1), Z16, Z2
+	VFMADD231PS.BCST 8(BX)(R11*1), Z16, Z3
+	VFMADD231PS.BCST 8(SI)(R11*1), Z16, Z4
+	VFMADD231PS.BCST 8(DI)(R11*1), Z16, Z5
+	VFMADD231PS.BCST 8(R8)(R11*1), Z16, Z6
+	VFMADD231PS.BCST 8(R9)(R11*1), Z16, Z7
+	VMOVUPS          192(R10), Z16
+	VFMADD231PS.BCST 12(AX)(R11*1), Z16, Z8
+	VFMADD231PS.BCST 12(CX)(R11*1), Z16, Z9
+	VFMADD231PS.BCST 12(DX)(R11*1), Z16, Z10
+	VFMADD231PS.BCST 12(BX)(R11*1), Z16, Z11
+	VFMADD231PS.BCST 12(SI)(R11*1), Z16, Z12
+	VFMADD231PS.BCST 12(DI)(R11*1), Z16, Z13
+	VFMADD231PS.BCST 12(R8)(R11*1), Z16, Z14
+	VFMADD231PS.BCST 12(R9)(R11*1), Z16, Z15
+	PREFETCHT1       (R10)(R12*1)
+	PREFETCHT1       64(R10)(R12*1)
+	PREFETCHT1       128(R10)(R12*1)
+	PREFETCHT1       192(R10)(R12*1)
+	ADDQ             $+256, R10
+	ADDQ             $+16, R11
+	CMPQ             R11, cinMain+88(FP)
+	JLT              main618
+	JMP              rest620
+
+plain619:
 	VMOVUPS          (R10), Z16
 	VFMADD231PS.BCST (AX)(R11*1), Z16, Z0
 	VFMADD231PS.BCST (CX)(R11*1), Z16, Z1
@@ -9470,13 +12385,13 @@ main506:
 	ADDQ             $+256, R10
 	ADDQ             $+16, R11
 	CMPQ             R11, cinMain+88(FP)
-	JLT              main506
+	JLT              plain619
 
-rest507:
+rest620:
 	CMPQ R11, cinAll+96(FP)
-	JGE  inputs509
+	JGE  inputs622
 
-one508:
+one621:
 	VMOVUPS          (R10), Z16
 	VFMADD231PS.BCST (AX)(R11*1), Z16, Z0
 	VFMADD231PS.BCST (CX)(R11*1), Z16, Z1
@@ -9489,16 +12404,16 @@ one508:
 	ADDQ             $+64, R10
 	ADDQ             $+4, R11
 	CMPQ             R11, cinAll+96(FP)
-	JLT              one508
+	JLT              one621
 
-inputs509:
+inputs622:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap502
+	JLT  tap613
 
-taps503:
+taps614:
 	VADDPS Z8, Z0, Z0
 	VADDPS Z9, Z1, Z1
 	VADDPS Z10, Z2, Z2
@@ -9507,9 +12422,10 @@ taps503:
 	VADDPS Z13, Z5, Z5
 	VADDPS Z14, Z6, Z6
 	VADDPS Z15, Z7, Z7
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), R9
 	TESTQ  R9, R9
-	JZ     linear510
+	JZ     linear623
 	MOVQ   (R9), AX
 	MOVQ   8(R9), CX
 	MOVQ   16(R9), DX
@@ -9518,42 +12434,32 @@ taps503:
 	MOVQ   40(R9), DI
 	MOVQ   48(R9), R8
 	MOVQ   56(R9), R9
-	ADDQ   $+64, offsets+8(FP)
-	MOVQ   row+24(FP), R10
-	IMUL3Q $+8, R10, R10
-	ADDQ   R10, pixels+0(FP)
-	JMP    outputs511
+	JMP    outputs624
 
-linear510:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   R8, R9
-	ADDQ   ypitch+32(FP), R9
-	MOVQ   row+24(FP), R10
-	IMUL3Q $+8, R10, R10
-	ADDQ   R10, x+16(FP)
-	MOVQ   ypitch+32(FP), R10
-	IMUL3Q $+8, R10, R10
-	ADDQ   R10, 8(SP)
+linear623:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
 
-outputs511:
+outputs624:
 	MOVQ        scale+144(FP), R10
 	TESTQ       R10, R10
-	JZ          noscale512
+	JZ          noscale625
 	MOVQ        shift+152(FP), R11
 	TESTQ       R11, R11
-	JZ          noshift513
+	JZ          noshift626
 	VMOVUPS     (R10), Z8
 	VMOVUPS     (R11), Z9
 	VFMADD213PS Z9, Z8, Z0
@@ -9564,9 +12470,9 @@ outputs511:
 	VFMADD213PS Z9, Z8, Z5
 	VFMADD213PS Z9, Z8, Z6
 	VFMADD213PS Z9, Z8, Z7
-	JMP         scaled514
+	JMP         scaled627
 
-noshift513:
+noshift626:
 	VMOVUPS (R10), Z8
 	VMULPS  Z8, Z0, Z0
 	VMULPS  Z8, Z1, Z1
@@ -9576,12 +12482,12 @@ noshift513:
 	VMULPS  Z8, Z5, Z5
 	VMULPS  Z8, Z6, Z6
 	VMULPS  Z8, Z7, Z7
-	JMP     scaled514
+	JMP     scaled627
 
-noscale512:
+noscale625:
 	MOVQ    shift+152(FP), R10
 	TESTQ   R10, R10
-	JZ      scaled514
+	JZ      scaled627
 	VMOVUPS (R10), Z8
 	VADDPS  Z8, Z0, Z0
 	VADDPS  Z8, Z1, Z1
@@ -9592,10 +12498,10 @@ noscale512:
 	VADDPS  Z8, Z6, Z6
 	VADDPS  Z8, Z7, Z7
 
-scaled514:
+scaled627:
 	MOVQ   res+136(FP), R10
 	TESTQ  R10, R10
-	JZ     nores515
+	JZ     nores628
 	VADDPS (R10)(AX*1), Z0, Z0
 	VADDPS (R10)(CX*1), Z1, Z1
 	VADDPS (R10)(DX*1), Z2, Z2
@@ -9605,17 +12511,17 @@ scaled514:
 	VADDPS (R10)(R8*1), Z6, Z6
 	VADDPS (R10)(R9*1), Z7, Z7
 
-nores515:
+nores628:
 	MOVQ act+160(FP), R10
 	CMPQ R10, $+1
-	JEQ  act518
+	JEQ  act631
 	CMPQ R10, $+2
-	JEQ  act519
+	JEQ  act632
 	CMPQ R10, $+3
-	JEQ  act520
-	JMP  acted516
+	JEQ  act633
+	JMP  acted629
 
-act518:
+act631:
 	VXORPS Z8, Z8, Z8
 	VMAXPS Z8, Z0, Z0
 	VMAXPS Z8, Z1, Z1
@@ -9625,9 +12531,9 @@ act518:
 	VMAXPS Z8, Z5, Z5
 	VMAXPS Z8, Z6, Z6
 	VMAXPS Z8, Z7, Z7
-	JMP    acted516
+	JMP    acted629
 
-act519:
+act632:
 	VXORPS       Z8, Z8, Z8
 	VBROADCASTSS splat0<>+0(SB), Z9
 	VBROADCASTSS splat1<>+0(SB), Z10
@@ -9672,9 +12578,9 @@ act519:
 	VMAXPS       Z12, Z8, Z12
 	VMINPS       Z12, Z9, Z12
 	VMULPS       Z12, Z7, Z7
-	JMP          acted516
+	JMP          acted629
 
-act520:
+act633:
 	VXORPS       Z8, Z8, Z8
 	VBROADCASTSS splat0<>+0(SB), Z9
 	VBROADCASTSS splat1<>+0(SB), Z10
@@ -9704,7 +12610,7 @@ act520:
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
 
-acted516:
+acted629:
 	MOVQ    y+128(FP), R10
 	VMOVUPS Z0, (R10)(AX*1)
 	VMOVUPS Z1, (R10)(CX*1)
@@ -9714,31 +12620,81 @@ acted516:
 	VMOVUPS Z5, (R10)(DI*1)
 	VMOVUPS Z6, (R10)(R8*1)
 	VMOVUPS Z7, (R10)(R9*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows455
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear634
+	ADDQ    $+64, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+8, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced635
 
-rows454:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked522
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+7, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+7, AX, AX
-	ADDQ   CX, AX
+linear634:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+8, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+8, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead521:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead521
+advanced635:
+	DECQ  tiles+48(FP)
+	JNZ   rows555
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked522:
+rows554:
+	MOVQ  offsets+8(FP), R8
+	TESTQ R8, R8
+	JZ    linear636
+	MOVQ  (R8), AX
+	MOVQ  8(R8), CX
+	MOVQ  16(R8), DX
+	MOVQ  24(R8), BX
+	MOVQ  32(R8), SI
+	MOVQ  40(R8), DI
+	MOVQ  48(R8), R8
+	JMP   outputs637
+
+linear636:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+
+outputs637:
+	MOVQ       y+128(FP), R9
+	PREFETCHT0 (R9)(AX*1)
+	PREFETCHT0 (R9)(CX*1)
+	PREFETCHT0 (R9)(DX*1)
+	PREFETCHT0 (R9)(BX*1)
+	PREFETCHT0 (R9)(SI*1)
+	PREFETCHT0 (R9)(DI*1)
+	PREFETCHT0 (R9)(R8*1)
+	MOVQ       res+136(FP), R9
+	TESTQ      R9, R9
+	JZ         nores638
+	PREFETCHT0 (R9)(AX*1)
+	PREFETCHT0 (R9)(CX*1)
+	PREFETCHT0 (R9)(DX*1)
+	PREFETCHT0 (R9)(BX*1)
+	PREFETCHT0 (R9)(SI*1)
+	PREFETCHT0 (R9)(DI*1)
+	PREFETCHT0 (R9)(R8*1)
+
+nores638:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -9755,12 +12711,12 @@ asked522:
 	VXORPS Z13, Z13, Z13
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps524
+	JEQ    taps640
 
-tap523:
+tap639:
 	MOVQ  pixels+0(FP), R8
 	TESTQ R8, R8
-	JZ    linear525
+	JZ    linear641
 	MOVQ  (SP), AX
 	LEAQ  (R8)(AX*8), R8
 	MOVQ  (R8), AX
@@ -9776,9 +12732,9 @@ tap523:
 	MOVQ  (R8), DI
 	ADDQ  row+24(FP), R8
 	MOVQ  (R8), R8
-	JMP   inputs526
+	JMP   inputs642
 
-linear525:
+linear641:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -9793,17 +12749,76 @@ linear525:
 	MOVQ DI, R8
 	ADDQ row+24(FP), R8
 
-inputs526:
+inputs642:
 	MOVQ    taps+72(FP), R9
 	MOVQ    (SP), R10
 	MOVLQSX (R9)(R10*4), R9
 	IMULQ   wtap+112(FP), R9
 	ADDQ    w+104(FP), R9
-	XORQ    R10, R10
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest528
+	MOVQ    next+168(FP), R11
+	TESTQ   R11, R11
+	JZ      distance643
+	MOVQ    (SP), R10
+	INCQ    R10
+	CMPQ    R10, ntaps+80(FP)
+	JGE     distance643
+	MOVQ    taps+72(FP), R12
+	MOVLQSX (R12)(R10*4), R11
+	MOVLQSX -4(R12)(R10*4), R10
+	SUBQ    R10, R11
+	IMULQ   wtap+112(FP), R11
 
-main527:
+distance643:
+	XORQ  R10, R10
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest646
+	TESTQ R11, R11
+	JZ    plain645
+
+main644:
+	VMOVUPS          (R9), Z14
+	VFMADD231PS.BCST (AX)(R10*1), Z14, Z0
+	VFMADD231PS.BCST (CX)(R10*1), Z14, Z1
+	VFMADD231PS.BCST (DX)(R10*1), Z14, Z2
+	VFMADD231PS.BCST (BX)(R10*1), Z14, Z3
+	VFMADD231PS.BCST (SI)(R10*1), Z14, Z4
+	VFMADD231PS.BCST (DI)(R10*1), Z14, Z5
+	VFMADD231PS.BCST (R8)(R10*1), Z14, Z6
+	VMOVUPS          64(R9), Z14
+	VFMADD231PS.BCST 4(AX)(R10*1), Z14, Z7
+	VFMADD231PS.BCST 4(CX)(R10*1), Z14, Z8
+	VFMADD231PS.BCST 4(DX)(R10*1), Z14, Z9
+	VFMADD231PS.BCST 4(BX)(R10*1), Z14, Z10
+	VFMADD231PS.BCST 4(SI)(R10*1), Z14, Z11
+	VFMADD231PS.BCST 4(DI)(R10*1), Z14, Z12
+	VFMADD231PS.BCST 4(R8)(R10*1), Z14, Z13
+	VMOVUPS          128(R9), Z14
+	VFMADD231PS.BCST 8(AX)(R10*1), Z14, Z0
+	VFMADD231PS.BCST 8(CX)(R10*1), Z14, Z1
+	VFMADD231PS.BCST 8(DX)(R10*1), Z14, Z2
+	VFMADD231PS.BCST 8(BX)(R10*1), Z14, Z3
+	VFMADD231PS.BCST 8(SI)(R10*1), Z14, Z4
+	VFMADD231PS.BCST 8(DI)(R10*1), Z14, Z5
+	VFMADD231PS.BCST 8(R8)(R10*1), Z14, Z6
+	VMOVUPS          192(R9), Z14
+	VFMADD231PS.BCST 12(AX)(R10*1), Z14, Z7
+	VFMADD231PS.BCST 12(CX)(R10*1), Z14, Z8
+	VFMADD231PS.BCST 12(DX)(R10*1), Z14, Z9
+	VFMADD231PS.BCST 12(BX)(R10*1), Z14, Z10
+	VFMADD231PS.BCST 12(SI)(R10*1), Z14, Z11
+	VFMADD231PS.BCST 12(DI)(R10*1), Z14, Z12
+	VFMADD231PS.BCST 12(R8)(R10*1), Z14, Z13
+	PREFETCHT1       (R9)(R11*1)
+	PREFETCHT1       64(R9)(R11*1)
+	PREFETCHT1       128(R9)(R11*1)
+	PREFETCHT1       192(R9)(R11*1)
+	ADDQ             $+256, R9
+	ADDQ             $+16, R10
+	CMPQ             R10, cinMain+88(FP)
+	JLT              main644
+	JMP              rest646
+
+plain645:
 	VMOVUPS          (R9), Z14
 	VFMADD231PS.BCST (AX)(R10*1), Z14, Z0
 	VFMADD231PS.BCST (CX)(R10*1), Z14, Z1
@@ -9839,13 +12854,13 @@ main527:
 	ADDQ             $+256, R9
 	ADDQ             $+16, R10
 	CMPQ             R10, cinMain+88(FP)
-	JLT              main527
+	JLT              plain645
 
-rest528:
+rest646:
 	CMPQ R10, cinAll+96(FP)
-	JGE  inputs530
+	JGE  inputs648
 
-one529:
+one647:
 	VMOVUPS          (R9), Z14
 	VFMADD231PS.BCST (AX)(R10*1), Z14, Z0
 	VFMADD231PS.BCST (CX)(R10*1), Z14, Z1
@@ -9857,16 +12872,16 @@ one529:
 	ADDQ             $+64, R9
 	ADDQ             $+4, R10
 	CMPQ             R10, cinAll+96(FP)
-	JLT              one529
+	JLT              one647
 
-inputs530:
+inputs648:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap523
+	JLT  tap639
 
-taps524:
+taps640:
 	VADDPS Z7, Z0, Z0
 	VADDPS Z8, Z1, Z1
 	VADDPS Z9, Z2, Z2
@@ -9874,9 +12889,10 @@ taps524:
 	VADDPS Z11, Z4, Z4
 	VADDPS Z12, Z5, Z5
 	VADDPS Z13, Z6, Z6
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), R8
 	TESTQ  R8, R8
-	JZ     linear531
+	JZ     linear649
 	MOVQ   (R8), AX
 	MOVQ   8(R8), CX
 	MOVQ   16(R8), DX
@@ -9884,40 +12900,30 @@ taps524:
 	MOVQ   32(R8), SI
 	MOVQ   40(R8), DI
 	MOVQ   48(R8), R8
-	ADDQ   $+56, offsets+8(FP)
-	MOVQ   row+24(FP), R9
-	IMUL3Q $+7, R9, R9
-	ADDQ   R9, pixels+0(FP)
-	JMP    outputs532
+	JMP    outputs650
 
-linear531:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   row+24(FP), R9
-	IMUL3Q $+7, R9, R9
-	ADDQ   R9, x+16(FP)
-	MOVQ   ypitch+32(FP), R9
-	IMUL3Q $+7, R9, R9
-	ADDQ   R9, 8(SP)
+linear649:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
 
-outputs532:
+outputs650:
 	MOVQ        scale+144(FP), R9
 	TESTQ       R9, R9
-	JZ          noscale533
+	JZ          noscale651
 	MOVQ        shift+152(FP), R10
 	TESTQ       R10, R10
-	JZ          noshift534
+	JZ          noshift652
 	VMOVUPS     (R9), Z7
 	VMOVUPS     (R10), Z8
 	VFMADD213PS Z8, Z7, Z0
@@ -9927,9 +12933,9 @@ outputs532:
 	VFMADD213PS Z8, Z7, Z4
 	VFMADD213PS Z8, Z7, Z5
 	VFMADD213PS Z8, Z7, Z6
-	JMP         scaled535
+	JMP         scaled653
 
-noshift534:
+noshift652:
 	VMOVUPS (R9), Z7
 	VMULPS  Z7, Z0, Z0
 	VMULPS  Z7, Z1, Z1
@@ -9938,12 +12944,12 @@ noshift534:
 	VMULPS  Z7, Z4, Z4
 	VMULPS  Z7, Z5, Z5
 	VMULPS  Z7, Z6, Z6
-	JMP     scaled535
+	JMP     scaled653
 
-noscale533:
+noscale651:
 	MOVQ    shift+152(FP), R9
 	TESTQ   R9, R9
-	JZ      scaled535
+	JZ      scaled653
 	VMOVUPS (R9), Z7
 	VADDPS  Z7, Z0, Z0
 	VADDPS  Z7, Z1, Z1
@@ -9953,10 +12959,10 @@ noscale533:
 	VADDPS  Z7, Z5, Z5
 	VADDPS  Z7, Z6, Z6
 
-scaled535:
+scaled653:
 	MOVQ   res+136(FP), R9
 	TESTQ  R9, R9
-	JZ     nores536
+	JZ     nores654
 	VADDPS (R9)(AX*1), Z0, Z0
 	VADDPS (R9)(CX*1), Z1, Z1
 	VADDPS (R9)(DX*1), Z2, Z2
@@ -9965,17 +12971,17 @@ scaled535:
 	VADDPS (R9)(DI*1), Z5, Z5
 	VADDPS (R9)(R8*1), Z6, Z6
 
-nores536:
+nores654:
 	MOVQ act+160(FP), R9
 	CMPQ R9, $+1
-	JEQ  act539
+	JEQ  act657
 	CMPQ R9, $+2
-	JEQ  act540
+	JEQ  act658
 	CMPQ R9, $+3
-	JEQ  act541
-	JMP  acted537
+	JEQ  act659
+	JMP  acted655
 
-act539:
+act657:
 	VXORPS Z7, Z7, Z7
 	VMAXPS Z7, Z0, Z0
 	VMAXPS Z7, Z1, Z1
@@ -9984,9 +12990,9 @@ act539:
 	VMAXPS Z7, Z4, Z4
 	VMAXPS Z7, Z5, Z5
 	VMAXPS Z7, Z6, Z6
-	JMP    acted537
+	JMP    acted655
 
-act540:
+act658:
 	VXORPS       Z7, Z7, Z7
 	VBROADCASTSS splat0<>+0(SB), Z8
 	VBROADCASTSS splat1<>+0(SB), Z9
@@ -10026,9 +13032,9 @@ act540:
 	VMAXPS       Z11, Z7, Z11
 	VMINPS       Z11, Z8, Z11
 	VMULPS       Z11, Z6, Z6
-	JMP          acted537
+	JMP          acted655
 
-act541:
+act659:
 	VXORPS       Z7, Z7, Z7
 	VBROADCASTSS splat0<>+0(SB), Z8
 	VBROADCASTSS splat1<>+0(SB), Z9
@@ -10055,7 +13061,7 @@ act541:
 	VMAXPS       Z6, Z7, Z6
 	VMINPS       Z6, Z8, Z6
 
-acted537:
+acted655:
 	MOVQ    y+128(FP), R9
 	VMOVUPS Z0, (R9)(AX*1)
 	VMOVUPS Z1, (R9)(CX*1)
@@ -10064,31 +13070,76 @@ acted537:
 	VMOVUPS Z4, (R9)(SI*1)
 	VMOVUPS Z5, (R9)(DI*1)
 	VMOVUPS Z6, (R9)(R8*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows454
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear660
+	ADDQ    $+56, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+7, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced661
 
-rows453:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked543
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+6, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+6, AX, AX
-	ADDQ   CX, AX
+linear660:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+7, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+7, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead542:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead542
+advanced661:
+	DECQ  tiles+48(FP)
+	JNZ   rows554
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked543:
+rows553:
+	MOVQ  offsets+8(FP), DI
+	TESTQ DI, DI
+	JZ    linear662
+	MOVQ  (DI), AX
+	MOVQ  8(DI), CX
+	MOVQ  16(DI), DX
+	MOVQ  24(DI), BX
+	MOVQ  32(DI), SI
+	MOVQ  40(DI), DI
+	JMP   outputs663
+
+linear662:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+
+outputs663:
+	MOVQ       y+128(FP), R8
+	PREFETCHT0 (R8)(AX*1)
+	PREFETCHT0 (R8)(CX*1)
+	PREFETCHT0 (R8)(DX*1)
+	PREFETCHT0 (R8)(BX*1)
+	PREFETCHT0 (R8)(SI*1)
+	PREFETCHT0 (R8)(DI*1)
+	MOVQ       res+136(FP), R8
+	TESTQ      R8, R8
+	JZ         nores664
+	PREFETCHT0 (R8)(AX*1)
+	PREFETCHT0 (R8)(CX*1)
+	PREFETCHT0 (R8)(DX*1)
+	PREFETCHT0 (R8)(BX*1)
+	PREFETCHT0 (R8)(SI*1)
+	PREFETCHT0 (R8)(DI*1)
+
+nores664:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10103,12 +13154,12 @@ asked543:
 	VXORPS Z11, Z11, Z11
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps545
+	JEQ    taps666
 
-tap544:
+tap665:
 	MOVQ  pixels+0(FP), DI
 	TESTQ DI, DI
-	JZ    linear546
+	JZ    linear667
 	MOVQ  (SP), AX
 	LEAQ  (DI)(AX*8), DI
 	MOVQ  (DI), AX
@@ -10122,9 +13173,9 @@ tap544:
 	MOVQ  (DI), SI
 	ADDQ  row+24(FP), DI
 	MOVQ  (DI), DI
-	JMP   inputs547
+	JMP   inputs668
 
-linear546:
+linear667:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -10137,17 +13188,72 @@ linear546:
 	MOVQ SI, DI
 	ADDQ row+24(FP), DI
 
-inputs547:
+inputs668:
 	MOVQ    taps+72(FP), R8
 	MOVQ    (SP), R9
 	MOVLQSX (R8)(R9*4), R8
 	IMULQ   wtap+112(FP), R8
 	ADDQ    w+104(FP), R8
-	XORQ    R9, R9
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest549
+	MOVQ    next+168(FP), R10
+	TESTQ   R10, R10
+	JZ      distance669
+	MOVQ    (SP), R9
+	INCQ    R9
+	CMPQ    R9, ntaps+80(FP)
+	JGE     distance669
+	MOVQ    taps+72(FP), R11
+	MOVLQSX (R11)(R9*4), R10
+	MOVLQSX -4(R11)(R9*4), R9
+	SUBQ    R9, R10
+	IMULQ   wtap+112(FP), R10
 
-main548:
+distance669:
+	XORQ  R9, R9
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest672
+	TESTQ R10, R10
+	JZ    plain671
+
+main670:
+	VMOVUPS          (R8), Z12
+	VFMADD231PS.BCST (AX)(R9*1), Z12, Z0
+	VFMADD231PS.BCST (CX)(R9*1), Z12, Z1
+	VFMADD231PS.BCST (DX)(R9*1), Z12, Z2
+	VFMADD231PS.BCST (BX)(R9*1), Z12, Z3
+	VFMADD231PS.BCST (SI)(R9*1), Z12, Z4
+	VFMADD231PS.BCST (DI)(R9*1), Z12, Z5
+	VMOVUPS          64(R8), Z12
+	VFMADD231PS.BCST 4(AX)(R9*1), Z12, Z6
+	VFMADD231PS.BCST 4(CX)(R9*1), Z12, Z7
+	VFMADD231PS.BCST 4(DX)(R9*1), Z12, Z8
+	VFMADD231PS.BCST 4(BX)(R9*1), Z12, Z9
+	VFMADD231PS.BCST 4(SI)(R9*1), Z12, Z10
+	VFMADD231PS.BCST 4(DI)(R9*1), Z12, Z11
+	VMOVUPS          128(R8), Z12
+	VFMADD231PS.BCST 8(AX)(R9*1), Z12, Z0
+	VFMADD231PS.BCST 8(CX)(R9*1), Z12, Z1
+	VFMADD231PS.BCST 8(DX)(R9*1), Z12, Z2
+	VFMADD231PS.BCST 8(BX)(R9*1), Z12, Z3
+	VFMADD231PS.BCST 8(SI)(R9*1), Z12, Z4
+	VFMADD231PS.BCST 8(DI)(R9*1), Z12, Z5
+	VMOVUPS          192(R8), Z12
+	VFMADD231PS.BCST 12(AX)(R9*1), Z12, Z6
+	VFMADD231PS.BCST 12(CX)(R9*1), Z12, Z7
+	VFMADD231PS.BCST 12(DX)(R9*1), Z12, Z8
+	VFMADD231PS.BCST 12(BX)(R9*1), Z12, Z9
+	VFMADD231PS.BCST 12(SI)(R9*1), Z12, Z10
+	VFMADD231PS.BCST 12(DI)(R9*1), Z12, Z11
+	PREFETCHT1       (R8)(R10*1)
+	PREFETCHT1       64(R8)(R10*1)
+	PREFETCHT1       128(R8)(R10*1)
+	PREFETCHT1       192(R8)(R10*1)
+	ADDQ             $+256, R8
+	ADDQ             $+16, R9
+	CMPQ             R9, cinMain+88(FP)
+	JLT              main670
+	JMP              rest672
+
+plain671:
 	VMOVUPS          (R8), Z12
 	VFMADD231PS.BCST (AX)(R9*1), Z12, Z0
 	VFMADD231PS.BCST (CX)(R9*1), Z12, Z1
@@ -10179,13 +13285,13 @@ main548:
 	ADDQ             $+256, R8
 	ADDQ             $+16, R9
 	CMPQ             R9, cinMain+88(FP)
-	JLT              main548
+	JLT              plain671
 
-rest549:
+rest672:
 	CMPQ R9, cinAll+96(FP)
-	JGE  inputs551
+	JGE  inputs674
 
-one550:
+one673:
 	VMOVUPS          (R8), Z12
 	VFMADD231PS.BCST (AX)(R9*1), Z12, Z0
 	VFMADD231PS.BCST (CX)(R9*1), Z12, Z1
@@ -10196,63 +13302,54 @@ one550:
 	ADDQ             $+64, R8
 	ADDQ             $+4, R9
 	CMPQ             R9, cinAll+96(FP)
-	JLT              one550
+	JLT              one673
 
-inputs551:
+inputs674:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap544
+	JLT  tap665
 
-taps545:
+taps666:
 	VADDPS Z6, Z0, Z0
 	VADDPS Z7, Z1, Z1
 	VADDPS Z8, Z2, Z2
 	VADDPS Z9, Z3, Z3
 	VADDPS Z10, Z4, Z4
 	VADDPS Z11, Z5, Z5
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), DI
 	TESTQ  DI, DI
-	JZ     linear552
+	JZ     linear675
 	MOVQ   (DI), AX
 	MOVQ   8(DI), CX
 	MOVQ   16(DI), DX
 	MOVQ   24(DI), BX
 	MOVQ   32(DI), SI
 	MOVQ   40(DI), DI
-	ADDQ   $+48, offsets+8(FP)
-	MOVQ   row+24(FP), R8
-	IMUL3Q $+6, R8, R8
-	ADDQ   R8, pixels+0(FP)
-	JMP    outputs553
+	JMP    outputs676
 
-linear552:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   row+24(FP), R8
-	IMUL3Q $+6, R8, R8
-	ADDQ   R8, x+16(FP)
-	MOVQ   ypitch+32(FP), R8
-	IMUL3Q $+6, R8, R8
-	ADDQ   R8, 8(SP)
+linear675:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
 
-outputs553:
+outputs676:
 	MOVQ        scale+144(FP), R8
 	TESTQ       R8, R8
-	JZ          noscale554
+	JZ          noscale677
 	MOVQ        shift+152(FP), R9
 	TESTQ       R9, R9
-	JZ          noshift555
+	JZ          noshift678
 	VMOVUPS     (R8), Z6
 	VMOVUPS     (R9), Z7
 	VFMADD213PS Z7, Z6, Z0
@@ -10261,9 +13358,9 @@ outputs553:
 	VFMADD213PS Z7, Z6, Z3
 	VFMADD213PS Z7, Z6, Z4
 	VFMADD213PS Z7, Z6, Z5
-	JMP         scaled556
+	JMP         scaled679
 
-noshift555:
+noshift678:
 	VMOVUPS (R8), Z6
 	VMULPS  Z6, Z0, Z0
 	VMULPS  Z6, Z1, Z1
@@ -10271,12 +13368,12 @@ noshift555:
 	VMULPS  Z6, Z3, Z3
 	VMULPS  Z6, Z4, Z4
 	VMULPS  Z6, Z5, Z5
-	JMP     scaled556
+	JMP     scaled679
 
-noscale554:
+noscale677:
 	MOVQ    shift+152(FP), R8
 	TESTQ   R8, R8
-	JZ      scaled556
+	JZ      scaled679
 	VMOVUPS (R8), Z6
 	VADDPS  Z6, Z0, Z0
 	VADDPS  Z6, Z1, Z1
@@ -10285,10 +13382,10 @@ noscale554:
 	VADDPS  Z6, Z4, Z4
 	VADDPS  Z6, Z5, Z5
 
-scaled556:
+scaled679:
 	MOVQ   res+136(FP), R8
 	TESTQ  R8, R8
-	JZ     nores557
+	JZ     nores680
 	VADDPS (R8)(AX*1), Z0, Z0
 	VADDPS (R8)(CX*1), Z1, Z1
 	VADDPS (R8)(DX*1), Z2, Z2
@@ -10296,17 +13393,17 @@ scaled556:
 	VADDPS (R8)(SI*1), Z4, Z4
 	VADDPS (R8)(DI*1), Z5, Z5
 
-nores557:
+nores680:
 	MOVQ act+160(FP), R8
 	CMPQ R8, $+1
-	JEQ  act560
+	JEQ  act683
 	CMPQ R8, $+2
-	JEQ  act561
+	JEQ  act684
 	CMPQ R8, $+3
-	JEQ  act562
-	JMP  acted558
+	JEQ  act685
+	JMP  acted681
 
-act560:
+act683:
 	VXORPS Z6, Z6, Z6
 	VMAXPS Z6, Z0, Z0
 	VMAXPS Z6, Z1, Z1
@@ -10314,9 +13411,9 @@ act560:
 	VMAXPS Z6, Z3, Z3
 	VMAXPS Z6, Z4, Z4
 	VMAXPS Z6, Z5, Z5
-	JMP    acted558
+	JMP    acted681
 
-act561:
+act684:
 	VXORPS       Z6, Z6, Z6
 	VBROADCASTSS splat0<>+0(SB), Z7
 	VBROADCASTSS splat1<>+0(SB), Z8
@@ -10351,9 +13448,9 @@ act561:
 	VMAXPS       Z10, Z6, Z10
 	VMINPS       Z10, Z7, Z10
 	VMULPS       Z10, Z5, Z5
-	JMP          acted558
+	JMP          acted681
 
-act562:
+act685:
 	VXORPS       Z6, Z6, Z6
 	VBROADCASTSS splat0<>+0(SB), Z7
 	VBROADCASTSS splat1<>+0(SB), Z8
@@ -10377,7 +13474,7 @@ act562:
 	VMAXPS       Z5, Z6, Z5
 	VMINPS       Z5, Z7, Z5
 
-acted558:
+acted681:
 	MOVQ    y+128(FP), R8
 	VMOVUPS Z0, (R8)(AX*1)
 	VMOVUPS Z1, (R8)(CX*1)
@@ -10385,31 +13482,71 @@ acted558:
 	VMOVUPS Z3, (R8)(BX*1)
 	VMOVUPS Z4, (R8)(SI*1)
 	VMOVUPS Z5, (R8)(DI*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows453
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear686
+	ADDQ    $+48, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+6, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced687
 
-rows452:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked564
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+5, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+5, AX, AX
-	ADDQ   CX, AX
+linear686:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+6, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+6, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead563:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead563
+advanced687:
+	DECQ  tiles+48(FP)
+	JNZ   rows553
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked564:
+rows552:
+	MOVQ  offsets+8(FP), SI
+	TESTQ SI, SI
+	JZ    linear688
+	MOVQ  (SI), AX
+	MOVQ  8(SI), CX
+	MOVQ  16(SI), DX
+	MOVQ  24(SI), BX
+	MOVQ  32(SI), SI
+	JMP   outputs689
+
+linear688:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+
+outputs689:
+	MOVQ       y+128(FP), DI
+	PREFETCHT0 (DI)(AX*1)
+	PREFETCHT0 (DI)(CX*1)
+	PREFETCHT0 (DI)(DX*1)
+	PREFETCHT0 (DI)(BX*1)
+	PREFETCHT0 (DI)(SI*1)
+	MOVQ       res+136(FP), DI
+	TESTQ      DI, DI
+	JZ         nores690
+	PREFETCHT0 (DI)(AX*1)
+	PREFETCHT0 (DI)(CX*1)
+	PREFETCHT0 (DI)(DX*1)
+	PREFETCHT0 (DI)(BX*1)
+	PREFETCHT0 (DI)(SI*1)
+
+nores690:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10422,12 +13559,12 @@ asked564:
 	VXORPS Z9, Z9, Z9
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps566
+	JEQ    taps692
 
-tap565:
+tap691:
 	MOVQ  pixels+0(FP), SI
 	TESTQ SI, SI
-	JZ    linear567
+	JZ    linear693
 	MOVQ  (SP), AX
 	LEAQ  (SI)(AX*8), SI
 	MOVQ  (SI), AX
@@ -10439,9 +13576,9 @@ tap565:
 	MOVQ  (SI), BX
 	ADDQ  row+24(FP), SI
 	MOVQ  (SI), SI
-	JMP   inputs568
+	JMP   inputs694
 
-linear567:
+linear693:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -10452,17 +13589,68 @@ linear567:
 	MOVQ BX, SI
 	ADDQ row+24(FP), SI
 
-inputs568:
+inputs694:
 	MOVQ    taps+72(FP), DI
 	MOVQ    (SP), R8
 	MOVLQSX (DI)(R8*4), DI
 	IMULQ   wtap+112(FP), DI
 	ADDQ    w+104(FP), DI
-	XORQ    R8, R8
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest570
+	MOVQ    next+168(FP), R9
+	TESTQ   R9, R9
+	JZ      distance695
+	MOVQ    (SP), R8
+	INCQ    R8
+	CMPQ    R8, ntaps+80(FP)
+	JGE     distance695
+	MOVQ    taps+72(FP), R10
+	MOVLQSX (R10)(R8*4), R9
+	MOVLQSX -4(R10)(R8*4), R8
+	SUBQ    R8, R9
+	IMULQ   wtap+112(FP), R9
 
-main569:
+distance695:
+	XORQ  R8, R8
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest698
+	TESTQ R9, R9
+	JZ    plain697
+
+main696:
+	VMOVUPS          (DI), Z10
+	VFMADD231PS.BCST (AX)(R8*1), Z10, Z0
+	VFMADD231PS.BCST (CX)(R8*1), Z10, Z1
+	VFMADD231PS.BCST (DX)(R8*1), Z10, Z2
+	VFMADD231PS.BCST (BX)(R8*1), Z10, Z3
+	VFMADD231PS.BCST (SI)(R8*1), Z10, Z4
+	VMOVUPS          64(DI), Z10
+	VFMADD231PS.BCST 4(AX)(R8*1), Z10, Z5
+	VFMADD231PS.BCST 4(CX)(R8*1), Z10, Z6
+	VFMADD231PS.BCST 4(DX)(R8*1), Z10, Z7
+	VFMADD231PS.BCST 4(BX)(R8*1), Z10, Z8
+	VFMADD231PS.BCST 4(SI)(R8*1), Z10, Z9
+	VMOVUPS          128(DI), Z10
+	VFMADD231PS.BCST 8(AX)(R8*1), Z10, Z0
+	VFMADD231PS.BCST 8(CX)(R8*1), Z10, Z1
+	VFMADD231PS.BCST 8(DX)(R8*1), Z10, Z2
+	VFMADD231PS.BCST 8(BX)(R8*1), Z10, Z3
+	VFMADD231PS.BCST 8(SI)(R8*1), Z10, Z4
+	VMOVUPS          192(DI), Z10
+	VFMADD231PS.BCST 12(AX)(R8*1), Z10, Z5
+	VFMADD231PS.BCST 12(CX)(R8*1), Z10, Z6
+	VFMADD231PS.BCST 12(DX)(R8*1), Z10, Z7
+	VFMADD231PS.BCST 12(BX)(R8*1), Z10, Z8
+	VFMADD231PS.BCST 12(SI)(R8*1), Z10, Z9
+	PREFETCHT1       (DI)(R9*1)
+	PREFETCHT1       64(DI)(R9*1)
+	PREFETCHT1       128(DI)(R9*1)
+	PREFETCHT1       192(DI)(R9*1)
+	ADDQ             $+256, DI
+	ADDQ             $+16, R8
+	CMPQ             R8, cinMain+88(FP)
+	JLT              main696
+	JMP              rest698
+
+plain697:
 	VMOVUPS          (DI), Z10
 	VFMADD231PS.BCST (AX)(R8*1), Z10, Z0
 	VFMADD231PS.BCST (CX)(R8*1), Z10, Z1
@@ -10490,13 +13678,13 @@ main569:
 	ADDQ             $+256, DI
 	ADDQ             $+16, R8
 	CMPQ             R8, cinMain+88(FP)
-	JLT              main569
+	JLT              plain697
 
-rest570:
+rest698:
 	CMPQ R8, cinAll+96(FP)
-	JGE  inputs572
+	JGE  inputs700
 
-one571:
+one699:
 	VMOVUPS          (DI), Z10
 	VFMADD231PS.BCST (AX)(R8*1), Z10, Z0
 	VFMADD231PS.BCST (CX)(R8*1), Z10, Z1
@@ -10506,59 +13694,50 @@ one571:
 	ADDQ             $+64, DI
 	ADDQ             $+4, R8
 	CMPQ             R8, cinAll+96(FP)
-	JLT              one571
+	JLT              one699
 
-inputs572:
+inputs700:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap565
+	JLT  tap691
 
-taps566:
+taps692:
 	VADDPS Z5, Z0, Z0
 	VADDPS Z6, Z1, Z1
 	VADDPS Z7, Z2, Z2
 	VADDPS Z8, Z3, Z3
 	VADDPS Z9, Z4, Z4
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), SI
 	TESTQ  SI, SI
-	JZ     linear573
+	JZ     linear701
 	MOVQ   (SI), AX
 	MOVQ   8(SI), CX
 	MOVQ   16(SI), DX
 	MOVQ   24(SI), BX
 	MOVQ   32(SI), SI
-	ADDQ   $+40, offsets+8(FP)
-	MOVQ   row+24(FP), DI
-	IMUL3Q $+5, DI, DI
-	ADDQ   DI, pixels+0(FP)
-	JMP    outputs574
+	JMP    outputs702
 
-linear573:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   row+24(FP), DI
-	IMUL3Q $+5, DI, DI
-	ADDQ   DI, x+16(FP)
-	MOVQ   ypitch+32(FP), DI
-	IMUL3Q $+5, DI, DI
-	ADDQ   DI, 8(SP)
+linear701:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
 
-outputs574:
+outputs702:
 	MOVQ        scale+144(FP), DI
 	TESTQ       DI, DI
-	JZ          noscale575
+	JZ          noscale703
 	MOVQ        shift+152(FP), R8
 	TESTQ       R8, R8
-	JZ          noshift576
+	JZ          noshift704
 	VMOVUPS     (DI), Z5
 	VMOVUPS     (R8), Z6
 	VFMADD213PS Z6, Z5, Z0
@@ -10566,21 +13745,21 @@ outputs574:
 	VFMADD213PS Z6, Z5, Z2
 	VFMADD213PS Z6, Z5, Z3
 	VFMADD213PS Z6, Z5, Z4
-	JMP         scaled577
+	JMP         scaled705
 
-noshift576:
+noshift704:
 	VMOVUPS (DI), Z5
 	VMULPS  Z5, Z0, Z0
 	VMULPS  Z5, Z1, Z1
 	VMULPS  Z5, Z2, Z2
 	VMULPS  Z5, Z3, Z3
 	VMULPS  Z5, Z4, Z4
-	JMP     scaled577
+	JMP     scaled705
 
-noscale575:
+noscale703:
 	MOVQ    shift+152(FP), DI
 	TESTQ   DI, DI
-	JZ      scaled577
+	JZ      scaled705
 	VMOVUPS (DI), Z5
 	VADDPS  Z5, Z0, Z0
 	VADDPS  Z5, Z1, Z1
@@ -10588,36 +13767,36 @@ noscale575:
 	VADDPS  Z5, Z3, Z3
 	VADDPS  Z5, Z4, Z4
 
-scaled577:
+scaled705:
 	MOVQ   res+136(FP), DI
 	TESTQ  DI, DI
-	JZ     nores578
+	JZ     nores706
 	VADDPS (DI)(AX*1), Z0, Z0
 	VADDPS (DI)(CX*1), Z1, Z1
 	VADDPS (DI)(DX*1), Z2, Z2
 	VADDPS (DI)(BX*1), Z3, Z3
 	VADDPS (DI)(SI*1), Z4, Z4
 
-nores578:
+nores706:
 	MOVQ act+160(FP), DI
 	CMPQ DI, $+1
-	JEQ  act581
+	JEQ  act709
 	CMPQ DI, $+2
-	JEQ  act582
+	JEQ  act710
 	CMPQ DI, $+3
-	JEQ  act583
-	JMP  acted579
+	JEQ  act711
+	JMP  acted707
 
-act581:
+act709:
 	VXORPS Z5, Z5, Z5
 	VMAXPS Z5, Z0, Z0
 	VMAXPS Z5, Z1, Z1
 	VMAXPS Z5, Z2, Z2
 	VMAXPS Z5, Z3, Z3
 	VMAXPS Z5, Z4, Z4
-	JMP    acted579
+	JMP    acted707
 
-act582:
+act710:
 	VXORPS       Z5, Z5, Z5
 	VBROADCASTSS splat0<>+0(SB), Z6
 	VBROADCASTSS splat1<>+0(SB), Z7
@@ -10647,9 +13826,9 @@ act582:
 	VMAXPS       Z9, Z5, Z9
 	VMINPS       Z9, Z6, Z9
 	VMULPS       Z9, Z4, Z4
-	JMP          acted579
+	JMP          acted707
 
-act583:
+act711:
 	VXORPS       Z5, Z5, Z5
 	VBROADCASTSS splat0<>+0(SB), Z6
 	VBROADCASTSS splat1<>+0(SB), Z7
@@ -10670,38 +13849,73 @@ act583:
 	VMAXPS       Z4, Z5, Z4
 	VMINPS       Z4, Z6, Z4
 
-acted579:
+acted707:
 	MOVQ    y+128(FP), DI
 	VMOVUPS Z0, (DI)(AX*1)
 	VMOVUPS Z1, (DI)(CX*1)
 	VMOVUPS Z2, (DI)(DX*1)
 	VMOVUPS Z3, (DI)(BX*1)
 	VMOVUPS Z4, (DI)(SI*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows452
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear712
+	ADDQ    $+40, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+5, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced713
 
-rows451:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked585
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+4, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+4, AX, AX
-	ADDQ   CX, AX
+linear712:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+5, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+5, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead584:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead584
+advanced713:
+	DECQ  tiles+48(FP)
+	JNZ   rows552
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked585:
+rows551:
+	MOVQ  offsets+8(FP), BX
+	TESTQ BX, BX
+	JZ    linear714
+	MOVQ  (BX), AX
+	MOVQ  8(BX), CX
+	MOVQ  16(BX), DX
+	MOVQ  24(BX), BX
+	JMP   outputs715
+
+linear714:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+
+outputs715:
+	MOVQ       y+128(FP), SI
+	PREFETCHT0 (SI)(AX*1)
+	PREFETCHT0 (SI)(CX*1)
+	PREFETCHT0 (SI)(DX*1)
+	PREFETCHT0 (SI)(BX*1)
+	MOVQ       res+136(FP), SI
+	TESTQ      SI, SI
+	JZ         nores716
+	PREFETCHT0 (SI)(AX*1)
+	PREFETCHT0 (SI)(CX*1)
+	PREFETCHT0 (SI)(DX*1)
+	PREFETCHT0 (SI)(BX*1)
+
+nores716:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10720,12 +13934,12 @@ asked585:
 	VXORPS Z15, Z15, Z15
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps587
+	JEQ    taps718
 
-tap586:
+tap717:
 	MOVQ  pixels+0(FP), BX
 	TESTQ BX, BX
-	JZ    linear588
+	JZ    linear719
 	MOVQ  (SP), AX
 	LEAQ  (BX)(AX*8), BX
 	MOVQ  (BX), AX
@@ -10735,9 +13949,9 @@ tap586:
 	MOVQ  (BX), DX
 	ADDQ  row+24(FP), BX
 	MOVQ  (BX), BX
-	JMP   inputs589
+	JMP   inputs720
 
-linear588:
+linear719:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -10746,17 +13960,64 @@ linear588:
 	MOVQ DX, BX
 	ADDQ row+24(FP), BX
 
-inputs589:
+inputs720:
 	MOVQ    taps+72(FP), SI
 	MOVQ    (SP), DI
 	MOVLQSX (SI)(DI*4), SI
 	IMULQ   wtap+112(FP), SI
 	ADDQ    w+104(FP), SI
-	XORQ    DI, DI
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest591
+	MOVQ    next+168(FP), R8
+	TESTQ   R8, R8
+	JZ      distance721
+	MOVQ    (SP), DI
+	INCQ    DI
+	CMPQ    DI, ntaps+80(FP)
+	JGE     distance721
+	MOVQ    taps+72(FP), R9
+	MOVLQSX (R9)(DI*4), R8
+	MOVLQSX -4(R9)(DI*4), DI
+	SUBQ    DI, R8
+	IMULQ   wtap+112(FP), R8
 
-main590:
+distance721:
+	XORQ  DI, DI
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest724
+	TESTQ R8, R8
+	JZ    plain723
+
+main722:
+	VMOVUPS          (SI), Z16
+	VFMADD231PS.BCST (AX)(DI*1), Z16, Z0
+	VFMADD231PS.BCST (CX)(DI*1), Z16, Z1
+	VFMADD231PS.BCST (DX)(DI*1), Z16, Z2
+	VFMADD231PS.BCST (BX)(DI*1), Z16, Z3
+	VMOVUPS          64(SI), Z16
+	VFMADD231PS.BCST 4(AX)(DI*1), Z16, Z4
+	VFMADD231PS.BCST 4(CX)(DI*1), Z16, Z5
+	VFMADD231PS.BCST 4(DX)(DI*1), Z16, Z6
+	VFMADD231PS.BCST 4(BX)(DI*1), Z16, Z7
+	VMOVUPS          128(SI), Z16
+	VFMADD231PS.BCST 8(AX)(DI*1), Z16, Z8
+	VFMADD231PS.BCST 8(CX)(DI*1), Z16, Z9
+	VFMADD231PS.BCST 8(DX)(DI*1), Z16, Z10
+	VFMADD231PS.BCST 8(BX)(DI*1), Z16, Z11
+	VMOVUPS          192(SI), Z16
+	VFMADD231PS.BCST 12(AX)(DI*1), Z16, Z12
+	VFMADD231PS.BCST 12(CX)(DI*1), Z16, Z13
+	VFMADD231PS.BCST 12(DX)(DI*1), Z16, Z14
+	VFMADD231PS.BCST 12(BX)(DI*1), Z16, Z15
+	PREFETCHT1       (SI)(R8*1)
+	PREFETCHT1       64(SI)(R8*1)
+	PREFETCHT1       128(SI)(R8*1)
+	PREFETCHT1       192(SI)(R8*1)
+	ADDQ             $+256, SI
+	ADDQ             $+16, DI
+	CMPQ             DI, cinMain+88(FP)
+	JLT              main722
+	JMP              rest724
+
+plain723:
 	VMOVUPS          (SI), Z16
 	VFMADD231PS.BCST (AX)(DI*1), Z16, Z0
 	VFMADD231PS.BCST (CX)(DI*1), Z16, Z1
@@ -10780,13 +14041,13 @@ main590:
 	ADDQ             $+256, SI
 	ADDQ             $+16, DI
 	CMPQ             DI, cinMain+88(FP)
-	JLT              main590
+	JLT              plain723
 
-rest591:
+rest724:
 	CMPQ DI, cinAll+96(FP)
-	JGE  inputs593
+	JGE  inputs726
 
-one592:
+one725:
 	VMOVUPS          (SI), Z16
 	VFMADD231PS.BCST (AX)(DI*1), Z16, Z0
 	VFMADD231PS.BCST (CX)(DI*1), Z16, Z1
@@ -10795,16 +14056,16 @@ one592:
 	ADDQ             $+64, SI
 	ADDQ             $+4, DI
 	CMPQ             DI, cinAll+96(FP)
-	JLT              one592
+	JLT              one725
 
-inputs593:
+inputs726:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap586
+	JLT  tap717
 
-taps587:
+taps718:
 	VADDPS Z8, Z0, Z0
 	VADDPS Z9, Z1, Z1
 	VADDPS Z10, Z2, Z2
@@ -10817,95 +14078,86 @@ taps587:
 	VADDPS Z5, Z1, Z1
 	VADDPS Z6, Z2, Z2
 	VADDPS Z7, Z3, Z3
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), BX
 	TESTQ  BX, BX
-	JZ     linear594
+	JZ     linear727
 	MOVQ   (BX), AX
 	MOVQ   8(BX), CX
 	MOVQ   16(BX), DX
 	MOVQ   24(BX), BX
-	ADDQ   $+32, offsets+8(FP)
-	MOVQ   row+24(FP), SI
-	IMUL3Q $+4, SI, SI
-	ADDQ   SI, pixels+0(FP)
-	JMP    outputs595
+	JMP    outputs728
 
-linear594:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   row+24(FP), SI
-	IMUL3Q $+4, SI, SI
-	ADDQ   SI, x+16(FP)
-	MOVQ   ypitch+32(FP), SI
-	IMUL3Q $+4, SI, SI
-	ADDQ   SI, 8(SP)
+linear727:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
 
-outputs595:
+outputs728:
 	MOVQ        scale+144(FP), SI
 	TESTQ       SI, SI
-	JZ          noscale596
+	JZ          noscale729
 	MOVQ        shift+152(FP), DI
 	TESTQ       DI, DI
-	JZ          noshift597
+	JZ          noshift730
 	VMOVUPS     (SI), Z4
 	VMOVUPS     (DI), Z5
 	VFMADD213PS Z5, Z4, Z0
 	VFMADD213PS Z5, Z4, Z1
 	VFMADD213PS Z5, Z4, Z2
 	VFMADD213PS Z5, Z4, Z3
-	JMP         scaled598
+	JMP         scaled731
 
-noshift597:
+noshift730:
 	VMOVUPS (SI), Z4
 	VMULPS  Z4, Z0, Z0
 	VMULPS  Z4, Z1, Z1
 	VMULPS  Z4, Z2, Z2
 	VMULPS  Z4, Z3, Z3
-	JMP     scaled598
+	JMP     scaled731
 
-noscale596:
+noscale729:
 	MOVQ    shift+152(FP), SI
 	TESTQ   SI, SI
-	JZ      scaled598
+	JZ      scaled731
 	VMOVUPS (SI), Z4
 	VADDPS  Z4, Z0, Z0
 	VADDPS  Z4, Z1, Z1
 	VADDPS  Z4, Z2, Z2
 	VADDPS  Z4, Z3, Z3
 
-scaled598:
+scaled731:
 	MOVQ   res+136(FP), SI
 	TESTQ  SI, SI
-	JZ     nores599
+	JZ     nores732
 	VADDPS (SI)(AX*1), Z0, Z0
 	VADDPS (SI)(CX*1), Z1, Z1
 	VADDPS (SI)(DX*1), Z2, Z2
 	VADDPS (SI)(BX*1), Z3, Z3
 
-nores599:
+nores732:
 	MOVQ act+160(FP), SI
 	CMPQ SI, $+1
-	JEQ  act602
+	JEQ  act735
 	CMPQ SI, $+2
-	JEQ  act603
+	JEQ  act736
 	CMPQ SI, $+3
-	JEQ  act604
-	JMP  acted600
+	JEQ  act737
+	JMP  acted733
 
-act602:
+act735:
 	VXORPS Z4, Z4, Z4
 	VMAXPS Z4, Z0, Z0
 	VMAXPS Z4, Z1, Z1
 	VMAXPS Z4, Z2, Z2
 	VMAXPS Z4, Z3, Z3
-	JMP    acted600
+	JMP    acted733
 
-act603:
+act736:
 	VXORPS       Z4, Z4, Z4
 	VBROADCASTSS splat0<>+0(SB), Z5
 	VBROADCASTSS splat1<>+0(SB), Z6
@@ -10930,9 +14182,9 @@ act603:
 	VMAXPS       Z8, Z4, Z8
 	VMINPS       Z8, Z5, Z8
 	VMULPS       Z8, Z3, Z3
-	JMP          acted600
+	JMP          acted733
 
-act604:
+act737:
 	VXORPS       Z4, Z4, Z4
 	VBROADCASTSS splat0<>+0(SB), Z5
 	VBROADCASTSS splat1<>+0(SB), Z6
@@ -10950,37 +14202,67 @@ act604:
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
 
-acted600:
+acted733:
 	MOVQ    y+128(FP), SI
 	VMOVUPS Z0, (SI)(AX*1)
 	VMOVUPS Z1, (SI)(CX*1)
 	VMOVUPS Z2, (SI)(DX*1)
 	VMOVUPS Z3, (SI)(BX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows451
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear738
+	ADDQ    $+32, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+4, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced739
 
-rows450:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked606
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+3, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+3, AX, AX
-	ADDQ   CX, AX
+linear738:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+4, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+4, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead605:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead605
+advanced739:
+	DECQ  tiles+48(FP)
+	JNZ   rows551
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked606:
+rows550:
+	MOVQ  offsets+8(FP), DX
+	TESTQ DX, DX
+	JZ    linear740
+	MOVQ  (DX), AX
+	MOVQ  8(DX), CX
+	MOVQ  16(DX), DX
+	JMP   outputs741
+
+linear740:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+
+outputs741:
+	MOVQ       y+128(FP), BX
+	PREFETCHT0 (BX)(AX*1)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 (BX)(DX*1)
+	MOVQ       res+136(FP), BX
+	TESTQ      BX, BX
+	JZ         nores742
+	PREFETCHT0 (BX)(AX*1)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 (BX)(DX*1)
+
+nores742:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -10995,12 +14277,12 @@ asked606:
 	VXORPS Z11, Z11, Z11
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps608
+	JEQ    taps744
 
-tap607:
+tap743:
 	MOVQ  pixels+0(FP), DX
 	TESTQ DX, DX
-	JZ    linear609
+	JZ    linear745
 	MOVQ  (SP), AX
 	LEAQ  (DX)(AX*8), DX
 	MOVQ  (DX), AX
@@ -11008,26 +14290,69 @@ tap607:
 	MOVQ  (DX), CX
 	ADDQ  row+24(FP), DX
 	MOVQ  (DX), DX
-	JMP   inputs610
+	JMP   inputs746
 
-linear609:
+linear745:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
 	MOVQ CX, DX
 	ADDQ row+24(FP), DX
 
-inputs610:
+inputs746:
 	MOVQ    taps+72(FP), BX
 	MOVQ    (SP), SI
 	MOVLQSX (BX)(SI*4), BX
 	IMULQ   wtap+112(FP), BX
 	ADDQ    w+104(FP), BX
-	XORQ    SI, SI
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest612
+	MOVQ    next+168(FP), DI
+	TESTQ   DI, DI
+	JZ      distance747
+	MOVQ    (SP), SI
+	INCQ    SI
+	CMPQ    SI, ntaps+80(FP)
+	JGE     distance747
+	MOVQ    taps+72(FP), R8
+	MOVLQSX (R8)(SI*4), DI
+	MOVLQSX -4(R8)(SI*4), SI
+	SUBQ    SI, DI
+	IMULQ   wtap+112(FP), DI
 
-main611:
+distance747:
+	XORQ  SI, SI
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest750
+	TESTQ DI, DI
+	JZ    plain749
+
+main748:
+	VMOVUPS          (BX), Z12
+	VFMADD231PS.BCST (AX)(SI*1), Z12, Z0
+	VFMADD231PS.BCST (CX)(SI*1), Z12, Z1
+	VFMADD231PS.BCST (DX)(SI*1), Z12, Z2
+	VMOVUPS          64(BX), Z12
+	VFMADD231PS.BCST 4(AX)(SI*1), Z12, Z3
+	VFMADD231PS.BCST 4(CX)(SI*1), Z12, Z4
+	VFMADD231PS.BCST 4(DX)(SI*1), Z12, Z5
+	VMOVUPS          128(BX), Z12
+	VFMADD231PS.BCST 8(AX)(SI*1), Z12, Z6
+	VFMADD231PS.BCST 8(CX)(SI*1), Z12, Z7
+	VFMADD231PS.BCST 8(DX)(SI*1), Z12, Z8
+	VMOVUPS          192(BX), Z12
+	VFMADD231PS.BCST 12(AX)(SI*1), Z12, Z9
+	VFMADD231PS.BCST 12(CX)(SI*1), Z12, Z10
+	VFMADD231PS.BCST 12(DX)(SI*1), Z12, Z11
+	PREFETCHT1       (BX)(DI*1)
+	PREFETCHT1       64(BX)(DI*1)
+	PREFETCHT1       128(BX)(DI*1)
+	PREFETCHT1       192(BX)(DI*1)
+	ADDQ             $+256, BX
+	ADDQ             $+16, SI
+	CMPQ             SI, cinMain+88(FP)
+	JLT              main748
+	JMP              rest750
+
+plain749:
 	VMOVUPS          (BX), Z12
 	VFMADD231PS.BCST (AX)(SI*1), Z12, Z0
 	VFMADD231PS.BCST (CX)(SI*1), Z12, Z1
@@ -11047,13 +14372,13 @@ main611:
 	ADDQ             $+256, BX
 	ADDQ             $+16, SI
 	CMPQ             SI, cinMain+88(FP)
-	JLT              main611
+	JLT              plain749
 
-rest612:
+rest750:
 	CMPQ SI, cinAll+96(FP)
-	JGE  inputs614
+	JGE  inputs752
 
-one613:
+one751:
 	VMOVUPS          (BX), Z12
 	VFMADD231PS.BCST (AX)(SI*1), Z12, Z0
 	VFMADD231PS.BCST (CX)(SI*1), Z12, Z1
@@ -11061,16 +14386,16 @@ one613:
 	ADDQ             $+64, BX
 	ADDQ             $+4, SI
 	CMPQ             SI, cinAll+96(FP)
-	JLT              one613
+	JLT              one751
 
-inputs614:
+inputs752:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap607
+	JLT  tap743
 
-taps608:
+taps744:
 	VADDPS Z6, Z0, Z0
 	VADDPS Z7, Z1, Z1
 	VADDPS Z8, Z2, Z2
@@ -11080,87 +14405,78 @@ taps608:
 	VADDPS Z3, Z0, Z0
 	VADDPS Z4, Z1, Z1
 	VADDPS Z5, Z2, Z2
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), DX
 	TESTQ  DX, DX
-	JZ     linear615
+	JZ     linear753
 	MOVQ   (DX), AX
 	MOVQ   8(DX), CX
 	MOVQ   16(DX), DX
-	ADDQ   $+24, offsets+8(FP)
-	MOVQ   row+24(FP), BX
-	IMUL3Q $+3, BX, BX
-	ADDQ   BX, pixels+0(FP)
-	JMP    outputs616
+	JMP    outputs754
 
-linear615:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   row+24(FP), BX
-	IMUL3Q $+3, BX, BX
-	ADDQ   BX, x+16(FP)
-	MOVQ   ypitch+32(FP), BX
-	IMUL3Q $+3, BX, BX
-	ADDQ   BX, 8(SP)
+linear753:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
 
-outputs616:
+outputs754:
 	MOVQ        scale+144(FP), BX
 	TESTQ       BX, BX
-	JZ          noscale617
+	JZ          noscale755
 	MOVQ        shift+152(FP), SI
 	TESTQ       SI, SI
-	JZ          noshift618
+	JZ          noshift756
 	VMOVUPS     (BX), Z3
 	VMOVUPS     (SI), Z4
 	VFMADD213PS Z4, Z3, Z0
 	VFMADD213PS Z4, Z3, Z1
 	VFMADD213PS Z4, Z3, Z2
-	JMP         scaled619
+	JMP         scaled757
 
-noshift618:
+noshift756:
 	VMOVUPS (BX), Z3
 	VMULPS  Z3, Z0, Z0
 	VMULPS  Z3, Z1, Z1
 	VMULPS  Z3, Z2, Z2
-	JMP     scaled619
+	JMP     scaled757
 
-noscale617:
+noscale755:
 	MOVQ    shift+152(FP), BX
 	TESTQ   BX, BX
-	JZ      scaled619
+	JZ      scaled757
 	VMOVUPS (BX), Z3
 	VADDPS  Z3, Z0, Z0
 	VADDPS  Z3, Z1, Z1
 	VADDPS  Z3, Z2, Z2
 
-scaled619:
+scaled757:
 	MOVQ   res+136(FP), BX
 	TESTQ  BX, BX
-	JZ     nores620
+	JZ     nores758
 	VADDPS (BX)(AX*1), Z0, Z0
 	VADDPS (BX)(CX*1), Z1, Z1
 	VADDPS (BX)(DX*1), Z2, Z2
 
-nores620:
+nores758:
 	MOVQ act+160(FP), BX
 	CMPQ BX, $+1
-	JEQ  act623
+	JEQ  act761
 	CMPQ BX, $+2
-	JEQ  act624
+	JEQ  act762
 	CMPQ BX, $+3
-	JEQ  act625
-	JMP  acted621
+	JEQ  act763
+	JMP  acted759
 
-act623:
+act761:
 	VXORPS Z3, Z3, Z3
 	VMAXPS Z3, Z0, Z0
 	VMAXPS Z3, Z1, Z1
 	VMAXPS Z3, Z2, Z2
-	JMP    acted621
+	JMP    acted759
 
-act624:
+act762:
 	VXORPS       Z3, Z3, Z3
 	VBROADCASTSS splat0<>+0(SB), Z4
 	VBROADCASTSS splat1<>+0(SB), Z5
@@ -11180,9 +14496,9 @@ act624:
 	VMAXPS       Z7, Z3, Z7
 	VMINPS       Z7, Z4, Z7
 	VMULPS       Z7, Z2, Z2
-	JMP          acted621
+	JMP          acted759
 
-act625:
+act763:
 	VXORPS       Z3, Z3, Z3
 	VBROADCASTSS splat0<>+0(SB), Z4
 	VBROADCASTSS splat1<>+0(SB), Z5
@@ -11197,36 +14513,61 @@ act625:
 	VMAXPS       Z2, Z3, Z2
 	VMINPS       Z2, Z4, Z2
 
-acted621:
+acted759:
 	MOVQ    y+128(FP), BX
 	VMOVUPS Z0, (BX)(AX*1)
 	VMOVUPS Z1, (BX)(CX*1)
 	VMOVUPS Z2, (BX)(DX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows450
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear764
+	ADDQ    $+24, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+3, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced765
 
-rows449:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked627
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+2, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+2, AX, AX
-	ADDQ   CX, AX
+linear764:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+3, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+3, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead626:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead626
+advanced765:
+	DECQ  tiles+48(FP)
+	JNZ   rows550
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked627:
+rows549:
+	MOVQ  offsets+8(FP), CX
+	TESTQ CX, CX
+	JZ    linear766
+	MOVQ  (CX), AX
+	MOVQ  8(CX), CX
+	JMP   outputs767
+
+linear766:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+
+outputs767:
+	MOVQ       y+128(FP), DX
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 (DX)(CX*1)
+	MOVQ       res+136(FP), DX
+	TESTQ      DX, DX
+	JZ         nores768
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 (DX)(CX*1)
+
+nores768:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -11237,35 +14578,74 @@ asked627:
 	VXORPS Z7, Z7, Z7
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps629
+	JEQ    taps770
 
-tap628:
+tap769:
 	MOVQ  pixels+0(FP), CX
 	TESTQ CX, CX
-	JZ    linear630
+	JZ    linear771
 	MOVQ  (SP), AX
 	LEAQ  (CX)(AX*8), CX
 	MOVQ  (CX), AX
 	ADDQ  row+24(FP), CX
 	MOVQ  (CX), CX
-	JMP   inputs631
+	JMP   inputs772
 
-linear630:
+linear771:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
 
-inputs631:
+inputs772:
 	MOVQ    taps+72(FP), DX
 	MOVQ    (SP), BX
 	MOVLQSX (DX)(BX*4), DX
 	IMULQ   wtap+112(FP), DX
 	ADDQ    w+104(FP), DX
-	XORQ    BX, BX
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest633
+	MOVQ    next+168(FP), SI
+	TESTQ   SI, SI
+	JZ      distance773
+	MOVQ    (SP), BX
+	INCQ    BX
+	CMPQ    BX, ntaps+80(FP)
+	JGE     distance773
+	MOVQ    taps+72(FP), DI
+	MOVLQSX (DI)(BX*4), SI
+	MOVLQSX -4(DI)(BX*4), BX
+	SUBQ    BX, SI
+	IMULQ   wtap+112(FP), SI
 
-main632:
+distance773:
+	XORQ  BX, BX
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest776
+	TESTQ SI, SI
+	JZ    plain775
+
+main774:
+	VMOVUPS          (DX), Z8
+	VFMADD231PS.BCST (AX)(BX*1), Z8, Z0
+	VFMADD231PS.BCST (CX)(BX*1), Z8, Z1
+	VMOVUPS          64(DX), Z8
+	VFMADD231PS.BCST 4(AX)(BX*1), Z8, Z2
+	VFMADD231PS.BCST 4(CX)(BX*1), Z8, Z3
+	VMOVUPS          128(DX), Z8
+	VFMADD231PS.BCST 8(AX)(BX*1), Z8, Z4
+	VFMADD231PS.BCST 8(CX)(BX*1), Z8, Z5
+	VMOVUPS          192(DX), Z8
+	VFMADD231PS.BCST 12(AX)(BX*1), Z8, Z6
+	VFMADD231PS.BCST 12(CX)(BX*1), Z8, Z7
+	PREFETCHT1       (DX)(SI*1)
+	PREFETCHT1       64(DX)(SI*1)
+	PREFETCHT1       128(DX)(SI*1)
+	PREFETCHT1       192(DX)(SI*1)
+	ADDQ             $+256, DX
+	ADDQ             $+16, BX
+	CMPQ             BX, cinMain+88(FP)
+	JLT              main774
+	JMP              rest776
+
+plain775:
 	VMOVUPS          (DX), Z8
 	VFMADD231PS.BCST (AX)(BX*1), Z8, Z0
 	VFMADD231PS.BCST (CX)(BX*1), Z8, Z1
@@ -11281,108 +14661,99 @@ main632:
 	ADDQ             $+256, DX
 	ADDQ             $+16, BX
 	CMPQ             BX, cinMain+88(FP)
-	JLT              main632
+	JLT              plain775
 
-rest633:
+rest776:
 	CMPQ BX, cinAll+96(FP)
-	JGE  inputs635
+	JGE  inputs778
 
-one634:
+one777:
 	VMOVUPS          (DX), Z8
 	VFMADD231PS.BCST (AX)(BX*1), Z8, Z0
 	VFMADD231PS.BCST (CX)(BX*1), Z8, Z1
 	ADDQ             $+64, DX
 	ADDQ             $+4, BX
 	CMPQ             BX, cinAll+96(FP)
-	JLT              one634
+	JLT              one777
 
-inputs635:
+inputs778:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap628
+	JLT  tap769
 
-taps629:
+taps770:
 	VADDPS Z4, Z0, Z0
 	VADDPS Z5, Z1, Z1
 	VADDPS Z6, Z2, Z2
 	VADDPS Z7, Z3, Z3
 	VADDPS Z2, Z0, Z0
 	VADDPS Z3, Z1, Z1
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), CX
 	TESTQ  CX, CX
-	JZ     linear636
+	JZ     linear779
 	MOVQ   (CX), AX
 	MOVQ   8(CX), CX
-	ADDQ   $+16, offsets+8(FP)
-	MOVQ   row+24(FP), DX
-	IMUL3Q $+2, DX, DX
-	ADDQ   DX, pixels+0(FP)
-	JMP    outputs637
+	JMP    outputs780
 
-linear636:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   row+24(FP), DX
-	IMUL3Q $+2, DX, DX
-	ADDQ   DX, x+16(FP)
-	MOVQ   ypitch+32(FP), DX
-	IMUL3Q $+2, DX, DX
-	ADDQ   DX, 8(SP)
+linear779:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
 
-outputs637:
+outputs780:
 	MOVQ        scale+144(FP), DX
 	TESTQ       DX, DX
-	JZ          noscale638
+	JZ          noscale781
 	MOVQ        shift+152(FP), BX
 	TESTQ       BX, BX
-	JZ          noshift639
+	JZ          noshift782
 	VMOVUPS     (DX), Z2
 	VMOVUPS     (BX), Z3
 	VFMADD213PS Z3, Z2, Z0
 	VFMADD213PS Z3, Z2, Z1
-	JMP         scaled640
+	JMP         scaled783
 
-noshift639:
+noshift782:
 	VMOVUPS (DX), Z2
 	VMULPS  Z2, Z0, Z0
 	VMULPS  Z2, Z1, Z1
-	JMP     scaled640
+	JMP     scaled783
 
-noscale638:
+noscale781:
 	MOVQ    shift+152(FP), DX
 	TESTQ   DX, DX
-	JZ      scaled640
+	JZ      scaled783
 	VMOVUPS (DX), Z2
 	VADDPS  Z2, Z0, Z0
 	VADDPS  Z2, Z1, Z1
 
-scaled640:
+scaled783:
 	MOVQ   res+136(FP), DX
 	TESTQ  DX, DX
-	JZ     nores641
+	JZ     nores784
 	VADDPS (DX)(AX*1), Z0, Z0
 	VADDPS (DX)(CX*1), Z1, Z1
 
-nores641:
+nores784:
 	MOVQ act+160(FP), DX
 	CMPQ DX, $+1
-	JEQ  act644
+	JEQ  act787
 	CMPQ DX, $+2
-	JEQ  act645
+	JEQ  act788
 	CMPQ DX, $+3
-	JEQ  act646
-	JMP  acted642
+	JEQ  act789
+	JMP  acted785
 
-act644:
+act787:
 	VXORPS Z2, Z2, Z2
 	VMAXPS Z2, Z0, Z0
 	VMAXPS Z2, Z1, Z1
-	JMP    acted642
+	JMP    acted785
 
-act645:
+act788:
 	VXORPS       Z2, Z2, Z2
 	VBROADCASTSS splat0<>+0(SB), Z3
 	VBROADCASTSS splat1<>+0(SB), Z4
@@ -11397,9 +14768,9 @@ act645:
 	VMAXPS       Z6, Z2, Z6
 	VMINPS       Z6, Z3, Z6
 	VMULPS       Z6, Z1, Z1
-	JMP          acted642
+	JMP          acted785
 
-act646:
+act789:
 	VXORPS       Z2, Z2, Z2
 	VBROADCASTSS splat0<>+0(SB), Z3
 	VBROADCASTSS splat1<>+0(SB), Z4
@@ -11411,66 +14782,121 @@ act646:
 	VMAXPS       Z1, Z2, Z1
 	VMINPS       Z1, Z3, Z1
 
-acted642:
+acted785:
 	MOVQ    y+128(FP), DX
 	VMOVUPS Z0, (DX)(AX*1)
 	VMOVUPS Z1, (DX)(CX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows449
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear790
+	ADDQ    $+16, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+2, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced791
 
-rows448:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked648
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+1, AX, AX
-	ADDQ   CX, AX
+linear790:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+2, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+2, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead647:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead647
+advanced791:
+	DECQ  tiles+48(FP)
+	JNZ   rows549
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked648:
+rows548:
+	MOVQ  offsets+8(FP), AX
+	TESTQ AX, AX
+	JZ    linear792
+	MOVQ  (AX), AX
+	JMP   outputs793
+
+linear792:
+	MOVQ 8(SP), AX
+
+outputs793:
+	MOVQ       y+128(FP), CX
+	PREFETCHT0 (CX)(AX*1)
+	MOVQ       res+136(FP), CX
+	TESTQ      CX, CX
+	JZ         nores794
+	PREFETCHT0 (CX)(AX*1)
+
+nores794:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps650
+	JEQ    taps796
 
-tap649:
+tap795:
 	MOVQ  pixels+0(FP), AX
 	TESTQ AX, AX
-	JZ    linear651
+	JZ    linear797
 	MOVQ  (SP), CX
 	LEAQ  (AX)(CX*8), AX
 	MOVQ  (AX), AX
-	JMP   inputs652
+	JMP   inputs798
 
-linear651:
+linear797:
 	MOVQ x+16(FP), AX
 
-inputs652:
+inputs798:
 	MOVQ    taps+72(FP), CX
 	MOVQ    (SP), DX
 	MOVLQSX (CX)(DX*4), CX
 	IMULQ   wtap+112(FP), CX
 	ADDQ    w+104(FP), CX
-	XORQ    DX, DX
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest654
+	MOVQ    next+168(FP), BX
+	TESTQ   BX, BX
+	JZ      distance799
+	MOVQ    (SP), DX
+	INCQ    DX
+	CMPQ    DX, ntaps+80(FP)
+	JGE     distance799
+	MOVQ    taps+72(FP), SI
+	MOVLQSX (SI)(DX*4), BX
+	MOVLQSX -4(SI)(DX*4), DX
+	SUBQ    DX, BX
+	IMULQ   wtap+112(FP), BX
 
-main653:
+distance799:
+	XORQ  DX, DX
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest802
+	TESTQ BX, BX
+	JZ    plain801
+
+main800:
+	VMOVUPS          (CX), Z4
+	VFMADD231PS.BCST (AX)(DX*1), Z4, Z0
+	VMOVUPS          64(CX), Z4
+	VFMADD231PS.BCST 4(AX)(DX*1), Z4, Z1
+	VMOVUPS          128(CX), Z4
+	VFMADD231PS.BCST 8(AX)(DX*1), Z4, Z2
+	VMOVUPS          192(CX), Z4
+	VFMADD231PS.BCST 12(AX)(DX*1), Z4, Z3
+	PREFETCHT1       (CX)(BX*1)
+	PREFETCHT1       64(CX)(BX*1)
+	PREFETCHT1       128(CX)(BX*1)
+	PREFETCHT1       192(CX)(BX*1)
+	ADDQ             $+256, CX
+	ADDQ             $+16, DX
+	CMPQ             DX, cinMain+88(FP)
+	JLT              main800
+	JMP              rest802
+
+plain801:
 	VMOVUPS          (CX), Z4
 	VFMADD231PS.BCST (AX)(DX*1), Z4, Z0
 	VMOVUPS          64(CX), Z4
@@ -11482,96 +14908,87 @@ main653:
 	ADDQ             $+256, CX
 	ADDQ             $+16, DX
 	CMPQ             DX, cinMain+88(FP)
-	JLT              main653
+	JLT              plain801
 
-rest654:
+rest802:
 	CMPQ DX, cinAll+96(FP)
-	JGE  inputs656
+	JGE  inputs804
 
-one655:
+one803:
 	VMOVUPS          (CX), Z4
 	VFMADD231PS.BCST (AX)(DX*1), Z4, Z0
 	ADDQ             $+64, CX
 	ADDQ             $+4, DX
 	CMPQ             DX, cinAll+96(FP)
-	JLT              one655
+	JLT              one803
 
-inputs656:
+inputs804:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap649
+	JLT  tap795
 
-taps650:
+taps796:
 	VADDPS Z2, Z0, Z0
 	VADDPS Z3, Z1, Z1
 	VADDPS Z1, Z0, Z0
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), AX
 	TESTQ  AX, AX
-	JZ     linear657
+	JZ     linear805
 	MOVQ   (AX), AX
-	ADDQ   $+8, offsets+8(FP)
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   CX, pixels+0(FP)
-	JMP    outputs658
+	JMP    outputs806
 
-linear657:
-	MOVQ   8(SP), AX
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   CX, x+16(FP)
-	MOVQ   ypitch+32(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   CX, 8(SP)
+linear805:
+	MOVQ 8(SP), AX
 
-outputs658:
+outputs806:
 	MOVQ        scale+144(FP), CX
 	TESTQ       CX, CX
-	JZ          noscale659
+	JZ          noscale807
 	MOVQ        shift+152(FP), DX
 	TESTQ       DX, DX
-	JZ          noshift660
+	JZ          noshift808
 	VMOVUPS     (CX), Z1
 	VMOVUPS     (DX), Z2
 	VFMADD213PS Z2, Z1, Z0
-	JMP         scaled661
+	JMP         scaled809
 
-noshift660:
+noshift808:
 	VMOVUPS (CX), Z1
 	VMULPS  Z1, Z0, Z0
-	JMP     scaled661
+	JMP     scaled809
 
-noscale659:
+noscale807:
 	MOVQ    shift+152(FP), CX
 	TESTQ   CX, CX
-	JZ      scaled661
+	JZ      scaled809
 	VMOVUPS (CX), Z1
 	VADDPS  Z1, Z0, Z0
 
-scaled661:
+scaled809:
 	MOVQ   res+136(FP), CX
 	TESTQ  CX, CX
-	JZ     nores662
+	JZ     nores810
 	VADDPS (CX)(AX*1), Z0, Z0
 
-nores662:
+nores810:
 	MOVQ act+160(FP), CX
 	CMPQ CX, $+1
-	JEQ  act665
+	JEQ  act813
 	CMPQ CX, $+2
-	JEQ  act666
+	JEQ  act814
 	CMPQ CX, $+3
-	JEQ  act667
-	JMP  acted663
+	JEQ  act815
+	JMP  acted811
 
-act665:
+act813:
 	VXORPS Z1, Z1, Z1
 	VMAXPS Z1, Z0, Z0
-	JMP    acted663
+	JMP    acted811
 
-act666:
+act814:
 	VXORPS       Z1, Z1, Z1
 	VBROADCASTSS splat0<>+0(SB), Z2
 	VBROADCASTSS splat1<>+0(SB), Z3
@@ -11581,9 +14998,9 @@ act666:
 	VMAXPS       Z5, Z1, Z5
 	VMINPS       Z5, Z2, Z5
 	VMULPS       Z5, Z0, Z0
-	JMP          acted663
+	JMP          acted811
 
-act667:
+act815:
 	VXORPS       Z1, Z1, Z1
 	VBROADCASTSS splat0<>+0(SB), Z2
 	VBROADCASTSS splat1<>+0(SB), Z3
@@ -11592,53 +15009,118 @@ act667:
 	VMAXPS       Z0, Z1, Z0
 	VMINPS       Z0, Z2, Z0
 
-acted663:
+acted811:
 	MOVQ    y+128(FP), CX
 	VMOVUPS Z0, (CX)(AX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows448
-	JMP     done1
+	MOVQ    offsets+8(FP), AX
+	TESTQ   AX, AX
+	JZ      linear816
+	ADDQ    $+8, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+1, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced817
 
-skip446:
+linear816:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+1, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+1, AX, AX
+	ADDQ   AX, 8(SP)
+
+advanced817:
+	DECQ tiles+48(FP)
+	JNZ  rows548
+	JMP  done1
+
+skip546:
 	CMPQ outputs+64(FP), $+8
-	JNE  skip668
+	JNE  skip818
 	MOVQ m+40(FP), AX
 	CMPQ AX, $+1
-	JEQ  rows670
+	JEQ  rows820
 	CMPQ AX, $+2
-	JEQ  rows671
+	JEQ  rows821
 	CMPQ AX, $+3
-	JEQ  rows672
+	JEQ  rows822
 	CMPQ AX, $+4
-	JEQ  rows673
+	JEQ  rows823
 	CMPQ AX, $+5
-	JEQ  rows674
+	JEQ  rows824
 	CMPQ AX, $+6
-	JEQ  rows675
+	JEQ  rows825
 	CMPQ AX, $+7
-	JEQ  rows676
+	JEQ  rows826
 	CMPQ AX, $+8
-	JEQ  rows677
+	JEQ  rows827
 	CMPQ AX, $+9
-	JEQ  rows678
+	JEQ  rows828
 
-rows679:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked681
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+10, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+10, AX, AX
-	ADDQ   CX, AX
+rows829:
+	MOVQ  offsets+8(FP), R11
+	TESTQ R11, R11
+	JZ    linear830
+	MOVQ  (R11), AX
+	MOVQ  8(R11), CX
+	MOVQ  16(R11), DX
+	MOVQ  24(R11), BX
+	MOVQ  32(R11), SI
+	MOVQ  40(R11), DI
+	MOVQ  48(R11), R8
+	MOVQ  56(R11), R9
+	MOVQ  64(R11), R10
+	MOVQ  72(R11), R11
+	JMP   outputs831
 
-ahead680:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead680
+linear830:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
+	MOVQ R10, R11
+	ADDQ ypitch+32(FP), R11
 
-asked681:
+outputs831:
+	MOVQ       y+128(FP), R12
+	PREFETCHT0 (R12)(AX*1)
+	PREFETCHT0 (R12)(CX*1)
+	PREFETCHT0 (R12)(DX*1)
+	PREFETCHT0 (R12)(BX*1)
+	PREFETCHT0 (R12)(SI*1)
+	PREFETCHT0 (R12)(DI*1)
+	PREFETCHT0 (R12)(R8*1)
+	PREFETCHT0 (R12)(R9*1)
+	PREFETCHT0 (R12)(R10*1)
+	PREFETCHT0 (R12)(R11*1)
+	MOVQ       res+136(FP), R12
+	TESTQ      R12, R12
+	JZ         nores832
+	PREFETCHT0 (R12)(AX*1)
+	PREFETCHT0 (R12)(CX*1)
+	PREFETCHT0 (R12)(DX*1)
+	PREFETCHT0 (R12)(BX*1)
+	PREFETCHT0 (R12)(SI*1)
+	PREFETCHT0 (R12)(DI*1)
+	PREFETCHT0 (R12)(R8*1)
+	PREFETCHT0 (R12)(R9*1)
+	PREFETCHT0 (R12)(R10*1)
+	PREFETCHT0 (R12)(R11*1)
+
+nores832:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -11651,12 +15133,12 @@ asked681:
 	VXORPS Y9, Y9, Y9
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps683
+	JEQ    taps834
 
-tap682:
+tap833:
 	MOVQ  pixels+0(FP), R11
 	TESTQ R11, R11
-	JZ    linear684
+	JZ    linear835
 	MOVQ  (SP), AX
 	LEAQ  (R11)(AX*8), R11
 	MOVQ  (R11), AX
@@ -11678,9 +15160,9 @@ tap682:
 	MOVQ  (R11), R10
 	ADDQ  row+24(FP), R11
 	MOVQ  (R11), R11
-	JMP   inputs685
+	JMP   inputs836
 
-linear684:
+linear835:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -11701,17 +15183,88 @@ linear684:
 	MOVQ R10, R11
 	ADDQ row+24(FP), R11
 
-inputs685:
+inputs836:
 	MOVQ    taps+72(FP), R12
 	MOVQ    (SP), R13
 	MOVLQSX (R12)(R13*4), R12
 	IMULQ   wtap+112(FP), R12
 	ADDQ    w+104(FP), R12
-	XORQ    R13, R13
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest687
+	MOVQ    next+168(FP), R14
+	TESTQ   R14, R14
+	JZ      distance837
+	MOVQ    (SP), R13
+	INCQ    R13
+	CMPQ    R13, ntaps+80(FP)
+	JGE     distance837
+	MOVQ    taps+72(FP), R15
+	MOVLQSX (R15)(R13*4), R14
+	MOVLQSX -4(R15)(R13*4), R13
+	SUBQ    R13, R14
+	IMULQ   wtap+112(FP), R14
 
-main686:
+distance837:
+	XORQ  R13, R13
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest840
+	TESTQ R14, R14
+	JZ    plain839
+
+main838:
+	VMOVUPS          (R12), Y10
+	VFMADD231PS.BCST (AX)(R13*1), Y10, Y0
+	VFMADD231PS.BCST (CX)(R13*1), Y10, Y1
+	VFMADD231PS.BCST (DX)(R13*1), Y10, Y2
+	VFMADD231PS.BCST (BX)(R13*1), Y10, Y3
+	VFMADD231PS.BCST (SI)(R13*1), Y10, Y4
+	VFMADD231PS.BCST (DI)(R13*1), Y10, Y5
+	VFMADD231PS.BCST (R8)(R13*1), Y10, Y6
+	VFMADD231PS.BCST (R9)(R13*1), Y10, Y7
+	VFMADD231PS.BCST (R10)(R13*1), Y10, Y8
+	VFMADD231PS.BCST (R11)(R13*1), Y10, Y9
+	VMOVUPS          64(R12), Y10
+	VFMADD231PS.BCST 4(AX)(R13*1), Y10, Y0
+	VFMADD231PS.BCST 4(CX)(R13*1), Y10, Y1
+	VFMADD231PS.BCST 4(DX)(R13*1), Y10, Y2
+	VFMADD231PS.BCST 4(BX)(R13*1), Y10, Y3
+	VFMADD231PS.BCST 4(SI)(R13*1), Y10, Y4
+	VFMADD231PS.BCST 4(DI)(R13*1), Y10, Y5
+	VFMADD231PS.BCST 4(R8)(R13*1), Y10, Y6
+	VFMADD231PS.BCST 4(R9)(R13*1), Y10, Y7
+	VFMADD231PS.BCST 4(R10)(R13*1), Y10, Y8
+	VFMADD231PS.BCST 4(R11)(R13*1), Y10, Y9
+	VMOVUPS          128(R12), Y10
+	VFMADD231PS.BCST 8(AX)(R13*1), Y10, Y0
+	VFMADD231PS.BCST 8(CX)(R13*1), Y10, Y1
+	VFMADD231PS.BCST 8(DX)(R13*1), Y10, Y2
+	VFMADD231PS.BCST 8(BX)(R13*1), Y10, Y3
+	VFMADD231PS.BCST 8(SI)(R13*1), Y10, Y4
+	VFMADD231PS.BCST 8(DI)(R13*1), Y10, Y5
+	VFMADD231PS.BCST 8(R8)(R13*1), Y10, Y6
+	VFMADD231PS.BCST 8(R9)(R13*1), Y10, Y7
+	VFMADD231PS.BCST 8(R10)(R13*1), Y10, Y8
+	VFMADD231PS.BCST 8(R11)(R13*1), Y10, Y9
+	VMOVUPS          192(R12), Y10
+	VFMADD231PS.BCST 12(AX)(R13*1), Y10, Y0
+	VFMADD231PS.BCST 12(CX)(R13*1), Y10, Y1
+	VFMADD231PS.BCST 12(DX)(R13*1), Y10, Y2
+	VFMADD231PS.BCST 12(BX)(R13*1), Y10, Y3
+	VFMADD231PS.BCST 12(SI)(R13*1), Y10, Y4
+	VFMADD231PS.BCST 12(DI)(R13*1), Y10, Y5
+	VFMADD231PS.BCST 12(R8)(R13*1), Y10, Y6
+	VFMADD231PS.BCST 12(R9)(R13*1), Y10, Y7
+	VFMADD231PS.BCST 12(R10)(R13*1), Y10, Y8
+	VFMADD231PS.BCST 12(R11)(R13*1), Y10, Y9
+	PREFETCHT1       (R12)(R14*1)
+	PREFETCHT1       64(R12)(R14*1)
+	PREFETCHT1       128(R12)(R14*1)
+	PREFETCHT1       192(R12)(R14*1)
+	ADDQ             $+256, R12
+	ADDQ             $+16, R13
+	CMPQ             R13, cinMain+88(FP)
+	JLT              main838
+	JMP              rest840
+
+plain839:
 	VMOVUPS          (R12), Y10
 	VFMADD231PS.BCST (AX)(R13*1), Y10, Y0
 	VFMADD231PS.BCST (CX)(R13*1), Y10, Y1
@@ -11759,13 +15312,13 @@ main686:
 	ADDQ             $+256, R12
 	ADDQ             $+16, R13
 	CMPQ             R13, cinMain+88(FP)
-	JLT              main686
+	JLT              plain839
 
-rest687:
+rest840:
 	CMPQ R13, cinAll+96(FP)
-	JGE  inputs689
+	JGE  inputs842
 
-one688:
+one841:
 	VMOVUPS          (R12), Y10
 	VFMADD231PS.BCST (AX)(R13*1), Y10, Y0
 	VFMADD231PS.BCST (CX)(R13*1), Y10, Y1
@@ -11780,69 +15333,60 @@ one688:
 	ADDQ             $+64, R12
 	ADDQ             $+4, R13
 	CMPQ             R13, cinAll+96(FP)
-	JLT              one688
+	JLT              one841
 
-inputs689:
+inputs842:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap682
+	JLT  tap833
 
-taps683:
-	MOVQ   offsets+8(FP), R11
-	TESTQ  R11, R11
-	JZ     linear690
-	MOVQ   (R11), AX
-	MOVQ   8(R11), CX
-	MOVQ   16(R11), DX
-	MOVQ   24(R11), BX
-	MOVQ   32(R11), SI
-	MOVQ   40(R11), DI
-	MOVQ   48(R11), R8
-	MOVQ   56(R11), R9
-	MOVQ   64(R11), R10
-	MOVQ   72(R11), R11
-	ADDQ   $+80, offsets+8(FP)
-	MOVQ   row+24(FP), R12
-	IMUL3Q $+10, R12, R12
-	ADDQ   R12, pixels+0(FP)
-	JMP    outputs691
+taps834:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), R11
+	TESTQ R11, R11
+	JZ    linear843
+	MOVQ  (R11), AX
+	MOVQ  8(R11), CX
+	MOVQ  16(R11), DX
+	MOVQ  24(R11), BX
+	MOVQ  32(R11), SI
+	MOVQ  40(R11), DI
+	MOVQ  48(R11), R8
+	MOVQ  56(R11), R9
+	MOVQ  64(R11), R10
+	MOVQ  72(R11), R11
+	JMP   outputs844
 
-linear690:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   R8, R9
-	ADDQ   ypitch+32(FP), R9
-	MOVQ   R9, R10
-	ADDQ   ypitch+32(FP), R10
-	MOVQ   R10, R11
-	ADDQ   ypitch+32(FP), R11
-	MOVQ   row+24(FP), R12
-	IMUL3Q $+10, R12, R12
-	ADDQ   R12, x+16(FP)
-	MOVQ   ypitch+32(FP), R12
-	IMUL3Q $+10, R12, R12
-	ADDQ   R12, 8(SP)
+linear843:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
+	MOVQ R10, R11
+	ADDQ ypitch+32(FP), R11
 
-outputs691:
+outputs844:
 	MOVQ        scale+144(FP), R12
 	TESTQ       R12, R12
-	JZ          noscale692
+	JZ          noscale845
 	MOVQ        shift+152(FP), R13
 	TESTQ       R13, R13
-	JZ          noshift693
+	JZ          noshift846
 	VMOVUPS     (R12), Y10
 	VMOVUPS     (R13), Y11
 	VFMADD213PS Y11, Y10, Y0
@@ -11855,9 +15399,9 @@ outputs691:
 	VFMADD213PS Y11, Y10, Y7
 	VFMADD213PS Y11, Y10, Y8
 	VFMADD213PS Y11, Y10, Y9
-	JMP         scaled694
+	JMP         scaled847
 
-noshift693:
+noshift846:
 	VMOVUPS (R12), Y10
 	VMULPS  Y10, Y0, Y0
 	VMULPS  Y10, Y1, Y1
@@ -11869,12 +15413,12 @@ noshift693:
 	VMULPS  Y10, Y7, Y7
 	VMULPS  Y10, Y8, Y8
 	VMULPS  Y10, Y9, Y9
-	JMP     scaled694
+	JMP     scaled847
 
-noscale692:
+noscale845:
 	MOVQ    shift+152(FP), R12
 	TESTQ   R12, R12
-	JZ      scaled694
+	JZ      scaled847
 	VMOVUPS (R12), Y10
 	VADDPS  Y10, Y0, Y0
 	VADDPS  Y10, Y1, Y1
@@ -11887,10 +15431,10 @@ noscale692:
 	VADDPS  Y10, Y8, Y8
 	VADDPS  Y10, Y9, Y9
 
-scaled694:
+scaled847:
 	MOVQ   res+136(FP), R12
 	TESTQ  R12, R12
-	JZ     nores695
+	JZ     nores848
 	VADDPS (R12)(AX*1), Y0, Y0
 	VADDPS (R12)(CX*1), Y1, Y1
 	VADDPS (R12)(DX*1), Y2, Y2
@@ -11902,17 +15446,17 @@ scaled694:
 	VADDPS (R12)(R10*1), Y8, Y8
 	VADDPS (R12)(R11*1), Y9, Y9
 
-nores695:
+nores848:
 	MOVQ act+160(FP), R12
 	CMPQ R12, $+1
-	JEQ  act698
+	JEQ  act851
 	CMPQ R12, $+2
-	JEQ  act699
+	JEQ  act852
 	CMPQ R12, $+3
-	JEQ  act700
-	JMP  acted696
+	JEQ  act853
+	JMP  acted849
 
-act698:
+act851:
 	VXORPS Z10, Z10, Z10
 	VMAXPS Y10, Y0, Y0
 	VMAXPS Y10, Y1, Y1
@@ -11924,9 +15468,9 @@ act698:
 	VMAXPS Y10, Y7, Y7
 	VMAXPS Y10, Y8, Y8
 	VMAXPS Y10, Y9, Y9
-	JMP    acted696
+	JMP    acted849
 
-act699:
+act852:
 	VXORPS       Z10, Z10, Z10
 	VBROADCASTSS splat0<>+0(SB), Z11
 	VBROADCASTSS splat1<>+0(SB), Z12
@@ -11981,9 +15525,9 @@ act699:
 	VMAXPS       Y14, Y10, Y14
 	VMINPS       Y14, Y11, Y14
 	VMULPS       Y14, Y9, Y9
-	JMP          acted696
+	JMP          acted849
 
-act700:
+act853:
 	VXORPS       Z10, Z10, Z10
 	VBROADCASTSS splat0<>+0(SB), Z11
 	VBROADCASTSS splat1<>+0(SB), Z12
@@ -12019,7 +15563,7 @@ act700:
 	VMAXPS       Y9, Y10, Y9
 	VMINPS       Y9, Y11, Y9
 
-acted696:
+acted849:
 	MOVQ    y+128(FP), R12
 	VMOVUPS Y0, (R12)(AX*1)
 	VMOVUPS Y1, (R12)(CX*1)
@@ -12031,31 +15575,91 @@ acted696:
 	VMOVUPS Y7, (R12)(R9*1)
 	VMOVUPS Y8, (R12)(R10*1)
 	VMOVUPS Y9, (R12)(R11*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows679
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear854
+	ADDQ    $+80, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+10, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced855
 
-rows678:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked702
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+9, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+9, AX, AX
-	ADDQ   CX, AX
+linear854:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+10, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+10, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead701:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead701
+advanced855:
+	DECQ  tiles+48(FP)
+	JNZ   rows829
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked702:
+rows828:
+	MOVQ  offsets+8(FP), R10
+	TESTQ R10, R10
+	JZ    linear856
+	MOVQ  (R10), AX
+	MOVQ  8(R10), CX
+	MOVQ  16(R10), DX
+	MOVQ  24(R10), BX
+	MOVQ  32(R10), SI
+	MOVQ  40(R10), DI
+	MOVQ  48(R10), R8
+	MOVQ  56(R10), R9
+	MOVQ  64(R10), R10
+	JMP   outputs857
+
+linear856:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
+
+outputs857:
+	MOVQ       y+128(FP), R11
+	PREFETCHT0 (R11)(AX*1)
+	PREFETCHT0 (R11)(CX*1)
+	PREFETCHT0 (R11)(DX*1)
+	PREFETCHT0 (R11)(BX*1)
+	PREFETCHT0 (R11)(SI*1)
+	PREFETCHT0 (R11)(DI*1)
+	PREFETCHT0 (R11)(R8*1)
+	PREFETCHT0 (R11)(R9*1)
+	PREFETCHT0 (R11)(R10*1)
+	MOVQ       res+136(FP), R11
+	TESTQ      R11, R11
+	JZ         nores858
+	PREFETCHT0 (R11)(AX*1)
+	PREFETCHT0 (R11)(CX*1)
+	PREFETCHT0 (R11)(DX*1)
+	PREFETCHT0 (R11)(BX*1)
+	PREFETCHT0 (R11)(SI*1)
+	PREFETCHT0 (R11)(DI*1)
+	PREFETCHT0 (R11)(R8*1)
+	PREFETCHT0 (R11)(R9*1)
+	PREFETCHT0 (R11)(R10*1)
+
+nores858:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -12067,12 +15671,12 @@ asked702:
 	VXORPS Y8, Y8, Y8
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps704
+	JEQ    taps860
 
-tap703:
+tap859:
 	MOVQ  pixels+0(FP), R10
 	TESTQ R10, R10
-	JZ    linear705
+	JZ    linear861
 	MOVQ  (SP), AX
 	LEAQ  (R10)(AX*8), R10
 	MOVQ  (R10), AX
@@ -12092,9 +15696,9 @@ tap703:
 	MOVQ  (R10), R9
 	ADDQ  row+24(FP), R10
 	MOVQ  (R10), R10
-	JMP   inputs706
+	JMP   inputs862
 
-linear705:
+linear861:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -12113,17 +15717,84 @@ linear705:
 	MOVQ R9, R10
 	ADDQ row+24(FP), R10
 
-inputs706:
+inputs862:
 	MOVQ    taps+72(FP), R11
 	MOVQ    (SP), R12
 	MOVLQSX (R11)(R12*4), R11
 	IMULQ   wtap+112(FP), R11
 	ADDQ    w+104(FP), R11
-	XORQ    R12, R12
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest708
+	MOVQ    next+168(FP), R13
+	TESTQ   R13, R13
+	JZ      distance863
+	MOVQ    (SP), R12
+	INCQ    R12
+	CMPQ    R12, ntaps+80(FP)
+	JGE     distance863
+	MOVQ    taps+72(FP), R14
+	MOVLQSX (R14)(R12*4), R13
+	MOVLQSX -4(R14)(R12*4), R12
+	SUBQ    R12, R13
+	IMULQ   wtap+112(FP), R13
 
-main707:
+distance863:
+	XORQ  R12, R12
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest866
+	TESTQ R13, R13
+	JZ    plain865
+
+main864:
+	VMOVUPS          (R11), Y9
+	VFMADD231PS.BCST (AX)(R12*1), Y9, Y0
+	VFMADD231PS.BCST (CX)(R12*1), Y9, Y1
+	VFMADD231PS.BCST (DX)(R12*1), Y9, Y2
+	VFMADD231PS.BCST (BX)(R12*1), Y9, Y3
+	VFMADD231PS.BCST (SI)(R12*1), Y9, Y4
+	VFMADD231PS.BCST (DI)(R12*1), Y9, Y5
+	VFMADD231PS.BCST (R8)(R12*1), Y9, Y6
+	VFMADD231PS.BCST (R9)(R12*1), Y9, Y7
+	VFMADD231PS.BCST (R10)(R12*1), Y9, Y8
+	VMOVUPS          64(R11), Y9
+	VFMADD231PS.BCST 4(AX)(R12*1), Y9, Y0
+	VFMADD231PS.BCST 4(CX)(R12*1), Y9, Y1
+	VFMADD231PS.BCST 4(DX)(R12*1), Y9, Y2
+	VFMADD231PS.BCST 4(BX)(R12*1), Y9, Y3
+	VFMADD231PS.BCST 4(SI)(R12*1), Y9, Y4
+	VFMADD231PS.BCST 4(DI)(R12*1), Y9, Y5
+	VFMADD231PS.BCST 4(R8)(R12*1), Y9, Y6
+	VFMADD231PS.BCST 4(R9)(R12*1), Y9, Y7
+	VFMADD231PS.BCST 4(R10)(R12*1), Y9, Y8
+	VMOVUPS          128(R11), Y9
+	VFMADD231PS.BCST 8(AX)(R12*1), Y9, Y0
+	VFMADD231PS.BCST 8(CX)(R12*1), Y9, Y1
+	VFMADD231PS.BCST 8(DX)(R12*1), Y9, Y2
+	VFMADD231PS.BCST 8(BX)(R12*1), Y9, Y3
+	VFMADD231PS.BCST 8(SI)(R12*1), Y9, Y4
+	VFMADD231PS.BCST 8(DI)(R12*1), Y9, Y5
+	VFMADD231PS.BCST 8(R8)(R12*1), Y9, Y6
+	VFMADD231PS.BCST 8(R9)(R12*1), Y9, Y7
+	VFMADD231PS.BCST 8(R10)(R12*1), Y9, Y8
+	VMOVUPS          192(R11), Y9
+	VFMADD231PS.BCST 12(AX)(R12*1), Y9, Y0
+	VFMADD231PS.BCST 12(CX)(R12*1), Y9, Y1
+	VFMADD231PS.BCST 12(DX)(R12*1), Y9, Y2
+	VFMADD231PS.BCST 12(BX)(R12*1), Y9, Y3
+	VFMADD231PS.BCST 12(SI)(R12*1), Y9, Y4
+	VFMADD231PS.BCST 12(DI)(R12*1), Y9, Y5
+	VFMADD231PS.BCST 12(R8)(R12*1), Y9, Y6
+	VFMADD231PS.BCST 12(R9)(R12*1), Y9, Y7
+	VFMADD231PS.BCST 12(R10)(R12*1), Y9, Y8
+	PREFETCHT1       (R11)(R13*1)
+	PREFETCHT1       64(R11)(R13*1)
+	PREFETCHT1       128(R11)(R13*1)
+	PREFETCHT1       192(R11)(R13*1)
+	ADDQ             $+256, R11
+	ADDQ             $+16, R12
+	CMPQ             R12, cinMain+88(FP)
+	JLT              main864
+	JMP              rest866
+
+plain865:
 	VMOVUPS          (R11), Y9
 	VFMADD231PS.BCST (AX)(R12*1), Y9, Y0
 	VFMADD231PS.BCST (CX)(R12*1), Y9, Y1
@@ -12167,13 +15838,13 @@ main707:
 	ADDQ             $+256, R11
 	ADDQ             $+16, R12
 	CMPQ             R12, cinMain+88(FP)
-	JLT              main707
+	JLT              plain865
 
-rest708:
+rest866:
 	CMPQ R12, cinAll+96(FP)
-	JGE  inputs710
+	JGE  inputs868
 
-one709:
+one867:
 	VMOVUPS          (R11), Y9
 	VFMADD231PS.BCST (AX)(R12*1), Y9, Y0
 	VFMADD231PS.BCST (CX)(R12*1), Y9, Y1
@@ -12187,66 +15858,57 @@ one709:
 	ADDQ             $+64, R11
 	ADDQ             $+4, R12
 	CMPQ             R12, cinAll+96(FP)
-	JLT              one709
+	JLT              one867
 
-inputs710:
+inputs868:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap703
+	JLT  tap859
 
-taps704:
-	MOVQ   offsets+8(FP), R10
-	TESTQ  R10, R10
-	JZ     linear711
-	MOVQ   (R10), AX
-	MOVQ   8(R10), CX
-	MOVQ   16(R10), DX
-	MOVQ   24(R10), BX
-	MOVQ   32(R10), SI
-	MOVQ   40(R10), DI
-	MOVQ   48(R10), R8
-	MOVQ   56(R10), R9
-	MOVQ   64(R10), R10
-	ADDQ   $+72, offsets+8(FP)
-	MOVQ   row+24(FP), R11
-	IMUL3Q $+9, R11, R11
-	ADDQ   R11, pixels+0(FP)
-	JMP    outputs712
+taps860:
+	MOVQ  $+0, next+168(FP)
+	MOVQ  offsets+8(FP), R10
+	TESTQ R10, R10
+	JZ    linear869
+	MOVQ  (R10), AX
+	MOVQ  8(R10), CX
+	MOVQ  16(R10), DX
+	MOVQ  24(R10), BX
+	MOVQ  32(R10), SI
+	MOVQ  40(R10), DI
+	MOVQ  48(R10), R8
+	MOVQ  56(R10), R9
+	MOVQ  64(R10), R10
+	JMP   outputs870
 
-linear711:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   R8, R9
-	ADDQ   ypitch+32(FP), R9
-	MOVQ   R9, R10
-	ADDQ   ypitch+32(FP), R10
-	MOVQ   row+24(FP), R11
-	IMUL3Q $+9, R11, R11
-	ADDQ   R11, x+16(FP)
-	MOVQ   ypitch+32(FP), R11
-	IMUL3Q $+9, R11, R11
-	ADDQ   R11, 8(SP)
+linear869:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+	MOVQ R9, R10
+	ADDQ ypitch+32(FP), R10
 
-outputs712:
+outputs870:
 	MOVQ        scale+144(FP), R11
 	TESTQ       R11, R11
-	JZ          noscale713
+	JZ          noscale871
 	MOVQ        shift+152(FP), R12
 	TESTQ       R12, R12
-	JZ          noshift714
+	JZ          noshift872
 	VMOVUPS     (R11), Y9
 	VMOVUPS     (R12), Y10
 	VFMADD213PS Y10, Y9, Y0
@@ -12258,9 +15920,9 @@ outputs712:
 	VFMADD213PS Y10, Y9, Y6
 	VFMADD213PS Y10, Y9, Y7
 	VFMADD213PS Y10, Y9, Y8
-	JMP         scaled715
+	JMP         scaled873
 
-noshift714:
+noshift872:
 	VMOVUPS (R11), Y9
 	VMULPS  Y9, Y0, Y0
 	VMULPS  Y9, Y1, Y1
@@ -12271,12 +15933,12 @@ noshift714:
 	VMULPS  Y9, Y6, Y6
 	VMULPS  Y9, Y7, Y7
 	VMULPS  Y9, Y8, Y8
-	JMP     scaled715
+	JMP     scaled873
 
-noscale713:
+noscale871:
 	MOVQ    shift+152(FP), R11
 	TESTQ   R11, R11
-	JZ      scaled715
+	JZ      scaled873
 	VMOVUPS (R11), Y9
 	VADDPS  Y9, Y0, Y0
 	VADDPS  Y9, Y1, Y1
@@ -12288,10 +15950,10 @@ noscale713:
 	VADDPS  Y9, Y7, Y7
 	VADDPS  Y9, Y8, Y8
 
-scaled715:
+scaled873:
 	MOVQ   res+136(FP), R11
 	TESTQ  R11, R11
-	JZ     nores716
+	JZ     nores874
 	VADDPS (R11)(AX*1), Y0, Y0
 	VADDPS (R11)(CX*1), Y1, Y1
 	VADDPS (R11)(DX*1), Y2, Y2
@@ -12302,17 +15964,17 @@ scaled715:
 	VADDPS (R11)(R9*1), Y7, Y7
 	VADDPS (R11)(R10*1), Y8, Y8
 
-nores716:
+nores874:
 	MOVQ act+160(FP), R11
 	CMPQ R11, $+1
-	JEQ  act719
+	JEQ  act877
 	CMPQ R11, $+2
-	JEQ  act720
+	JEQ  act878
 	CMPQ R11, $+3
-	JEQ  act721
-	JMP  acted717
+	JEQ  act879
+	JMP  acted875
 
-act719:
+act877:
 	VXORPS Z9, Z9, Z9
 	VMAXPS Y9, Y0, Y0
 	VMAXPS Y9, Y1, Y1
@@ -12323,9 +15985,9 @@ act719:
 	VMAXPS Y9, Y6, Y6
 	VMAXPS Y9, Y7, Y7
 	VMAXPS Y9, Y8, Y8
-	JMP    acted717
+	JMP    acted875
 
-act720:
+act878:
 	VXORPS       Z9, Z9, Z9
 	VBROADCASTSS splat0<>+0(SB), Z10
 	VBROADCASTSS splat1<>+0(SB), Z11
@@ -12375,9 +16037,9 @@ act720:
 	VMAXPS       Y13, Y9, Y13
 	VMINPS       Y13, Y10, Y13
 	VMULPS       Y13, Y8, Y8
-	JMP          acted717
+	JMP          acted875
 
-act721:
+act879:
 	VXORPS       Z9, Z9, Z9
 	VBROADCASTSS splat0<>+0(SB), Z10
 	VBROADCASTSS splat1<>+0(SB), Z11
@@ -12410,7 +16072,7 @@ act721:
 	VMAXPS       Y8, Y9, Y8
 	VMINPS       Y8, Y10, Y8
 
-acted717:
+acted875:
 	MOVQ    y+128(FP), R11
 	VMOVUPS Y0, (R11)(AX*1)
 	VMOVUPS Y1, (R11)(CX*1)
@@ -12421,31 +16083,86 @@ acted717:
 	VMOVUPS Y6, (R11)(R8*1)
 	VMOVUPS Y7, (R11)(R9*1)
 	VMOVUPS Y8, (R11)(R10*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows678
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear880
+	ADDQ    $+72, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+9, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced881
 
-rows677:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked723
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+8, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+8, AX, AX
-	ADDQ   CX, AX
+linear880:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+9, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+9, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead722:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead722
+advanced881:
+	DECQ  tiles+48(FP)
+	JNZ   rows828
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked723:
+rows827:
+	MOVQ  offsets+8(FP), R9
+	TESTQ R9, R9
+	JZ    linear882
+	MOVQ  (R9), AX
+	MOVQ  8(R9), CX
+	MOVQ  16(R9), DX
+	MOVQ  24(R9), BX
+	MOVQ  32(R9), SI
+	MOVQ  40(R9), DI
+	MOVQ  48(R9), R8
+	MOVQ  56(R9), R9
+	JMP   outputs883
+
+linear882:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
+
+outputs883:
+	MOVQ       y+128(FP), R10
+	PREFETCHT0 (R10)(AX*1)
+	PREFETCHT0 (R10)(CX*1)
+	PREFETCHT0 (R10)(DX*1)
+	PREFETCHT0 (R10)(BX*1)
+	PREFETCHT0 (R10)(SI*1)
+	PREFETCHT0 (R10)(DI*1)
+	PREFETCHT0 (R10)(R8*1)
+	PREFETCHT0 (R10)(R9*1)
+	MOVQ       res+136(FP), R10
+	TESTQ      R10, R10
+	JZ         nores884
+	PREFETCHT0 (R10)(AX*1)
+	PREFETCHT0 (R10)(CX*1)
+	PREFETCHT0 (R10)(DX*1)
+	PREFETCHT0 (R10)(BX*1)
+	PREFETCHT0 (R10)(SI*1)
+	PREFETCHT0 (R10)(DI*1)
+	PREFETCHT0 (R10)(R8*1)
+	PREFETCHT0 (R10)(R9*1)
+
+nores884:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -12464,12 +16181,12 @@ asked723:
 	VXORPS Y15, Y15, Y15
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps725
+	JEQ    taps886
 
-tap724:
+tap885:
 	MOVQ  pixels+0(FP), R9
 	TESTQ R9, R9
-	JZ    linear726
+	JZ    linear887
 	MOVQ  (SP), AX
 	LEAQ  (R9)(AX*8), R9
 	MOVQ  (R9), AX
@@ -12487,9 +16204,9 @@ tap724:
 	MOVQ  (R9), R8
 	ADDQ  row+24(FP), R9
 	MOVQ  (R9), R9
-	JMP   inputs727
+	JMP   inputs888
 
-linear726:
+linear887:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -12506,17 +16223,80 @@ linear726:
 	MOVQ R8, R9
 	ADDQ row+24(FP), R9
 
-inputs727:
+inputs888:
 	MOVQ    taps+72(FP), R10
 	MOVQ    (SP), R11
 	MOVLQSX (R10)(R11*4), R10
 	IMULQ   wtap+112(FP), R10
 	ADDQ    w+104(FP), R10
-	XORQ    R11, R11
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest729
+	MOVQ    next+168(FP), R12
+	TESTQ   R12, R12
+	JZ      distance889
+	MOVQ    (SP), R11
+	INCQ    R11
+	CMPQ    R11, ntaps+80(FP)
+	JGE     distance889
+	MOVQ    taps+72(FP), R13
+	MOVLQSX (R13)(R11*4), R12
+	MOVLQSX -4(R13)(R11*4), R11
+	SUBQ    R11, R12
+	IMULQ   wtap+112(FP), R12
 
-main728:
+distance889:
+	XORQ  R11, R11
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest892
+	TESTQ R12, R12
+	JZ    plain891
+
+main890:
+	VMOVUPS          (R10), Y16
+	VFMADD231PS.BCST (AX)(R11*1), Y16, Y0
+	VFMADD231PS.BCST (CX)(R11*1), Y16, Y1
+	VFMADD231PS.BCST (DX)(R11*1), Y16, Y2
+	VFMADD231PS.BCST (BX)(R11*1), Y16, Y3
+	VFMADD231PS.BCST (SI)(R11*1), Y16, Y4
+	VFMADD231PS.BCST (DI)(R11*1), Y16, Y5
+	VFMADD231PS.BCST (R8)(R11*1), Y16, Y6
+	VFMADD231PS.BCST (R9)(R11*1), Y16, Y7
+	VMOVUPS          64(R10), Y16
+	VFMADD231PS.BCST 4(AX)(R11*1), Y16, Y8
+	VFMADD231PS.BCST 4(CX)(R11*1), Y16, Y9
+	VFMADD231PS.BCST 4(DX)(R11*1), Y16, Y10
+	VFMADD231PS.BCST 4(BX)(R11*1), Y16, Y11
+	VFMADD231PS.BCST 4(SI)(R11*1), Y16, Y12
+	VFMADD231PS.BCST 4(DI)(R11*1), Y16, Y13
+	VFMADD231PS.BCST 4(R8)(R11*1), Y16, Y14
+	VFMADD231PS.BCST 4(R9)(R11*1), Y16, Y15
+	VMOVUPS          128(R10), Y16
+	VFMADD231PS.BCST 8(AX)(R11*1), Y16, Y0
+	VFMADD231PS.BCST 8(CX)(R11*1), Y16, Y1
+	VFMADD231PS.BCST 8(DX)(R11*1), Y16, Y2
+	VFMADD231PS.BCST 8(BX)(R11*1), Y16, Y3
+	VFMADD231PS.BCST 8(SI)(R11*1), Y16, Y4
+	VFMADD231PS.BCST 8(DI)(R11*1), Y16, Y5
+	VFMADD231PS.BCST 8(R8)(R11*1), Y16, Y6
+	VFMADD231PS.BCST 8(R9)(R11*1), Y16, Y7
+	VMOVUPS          192(R10), Y16
+	VFMADD231PS.BCST 12(AX)(R11*1), Y16, Y8
+	VFMADD231PS.BCST 12(CX)(R11*1), Y16, Y9
+	VFMADD231PS.BCST 12(DX)(R11*1), Y16, Y10
+	VFMADD231PS.BCST 12(BX)(R11*1), Y16, Y11
+	VFMADD231PS.BCST 12(SI)(R11*1), Y16, Y12
+	VFMADD231PS.BCST 12(DI)(R11*1), Y16, Y13
+	VFMADD231PS.BCST 12(R8)(R11*1), Y16, Y14
+	VFMADD231PS.BCST 12(R9)(R11*1), Y16, Y15
+	PREFETCHT1       (R10)(R12*1)
+	PREFETCHT1       64(R10)(R12*1)
+	PREFETCHT1       128(R10)(R12*1)
+	PREFETCHT1       192(R10)(R12*1)
+	ADDQ             $+256, R10
+	ADDQ             $+16, R11
+	CMPQ             R11, cinMain+88(FP)
+	JLT              main890
+	JMP              rest892
+
+plain891:
 	VMOVUPS          (R10), Y16
 	VFMADD231PS.BCST (AX)(R11*1), Y16, Y0
 	VFMADD231PS.BCST (CX)(R11*1), Y16, Y1
@@ -12556,13 +16336,13 @@ main728:
 	ADDQ             $+256, R10
 	ADDQ             $+16, R11
 	CMPQ             R11, cinMain+88(FP)
-	JLT              main728
+	JLT              plain891
 
-rest729:
+rest892:
 	CMPQ R11, cinAll+96(FP)
-	JGE  inputs731
+	JGE  inputs894
 
-one730:
+one893:
 	VMOVUPS          (R10), Y16
 	VFMADD231PS.BCST (AX)(R11*1), Y16, Y0
 	VFMADD231PS.BCST (CX)(R11*1), Y16, Y1
@@ -12575,16 +16355,16 @@ one730:
 	ADDQ             $+64, R10
 	ADDQ             $+4, R11
 	CMPQ             R11, cinAll+96(FP)
-	JLT              one730
+	JLT              one893
 
-inputs731:
+inputs894:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap724
+	JLT  tap885
 
-taps725:
+taps886:
 	VADDPS Y8, Y0, Y0
 	VADDPS Y9, Y1, Y1
 	VADDPS Y10, Y2, Y2
@@ -12593,9 +16373,10 @@ taps725:
 	VADDPS Y13, Y5, Y5
 	VADDPS Y14, Y6, Y6
 	VADDPS Y15, Y7, Y7
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), R9
 	TESTQ  R9, R9
-	JZ     linear732
+	JZ     linear895
 	MOVQ   (R9), AX
 	MOVQ   8(R9), CX
 	MOVQ   16(R9), DX
@@ -12604,42 +16385,32 @@ taps725:
 	MOVQ   40(R9), DI
 	MOVQ   48(R9), R8
 	MOVQ   56(R9), R9
-	ADDQ   $+64, offsets+8(FP)
-	MOVQ   row+24(FP), R10
-	IMUL3Q $+8, R10, R10
-	ADDQ   R10, pixels+0(FP)
-	JMP    outputs733
+	JMP    outputs896
 
-linear732:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   R8, R9
-	ADDQ   ypitch+32(FP), R9
-	MOVQ   row+24(FP), R10
-	IMUL3Q $+8, R10, R10
-	ADDQ   R10, x+16(FP)
-	MOVQ   ypitch+32(FP), R10
-	IMUL3Q $+8, R10, R10
-	ADDQ   R10, 8(SP)
+linear895:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+	MOVQ R8, R9
+	ADDQ ypitch+32(FP), R9
 
-outputs733:
+outputs896:
 	MOVQ        scale+144(FP), R10
 	TESTQ       R10, R10
-	JZ          noscale734
+	JZ          noscale897
 	MOVQ        shift+152(FP), R11
 	TESTQ       R11, R11
-	JZ          noshift735
+	JZ          noshift898
 	VMOVUPS     (R10), Y8
 	VMOVUPS     (R11), Y9
 	VFMADD213PS Y9, Y8, Y0
@@ -12650,9 +16421,9 @@ outputs733:
 	VFMADD213PS Y9, Y8, Y5
 	VFMADD213PS Y9, Y8, Y6
 	VFMADD213PS Y9, Y8, Y7
-	JMP         scaled736
+	JMP         scaled899
 
-noshift735:
+noshift898:
 	VMOVUPS (R10), Y8
 	VMULPS  Y8, Y0, Y0
 	VMULPS  Y8, Y1, Y1
@@ -12662,12 +16433,12 @@ noshift735:
 	VMULPS  Y8, Y5, Y5
 	VMULPS  Y8, Y6, Y6
 	VMULPS  Y8, Y7, Y7
-	JMP     scaled736
+	JMP     scaled899
 
-noscale734:
+noscale897:
 	MOVQ    shift+152(FP), R10
 	TESTQ   R10, R10
-	JZ      scaled736
+	JZ      scaled899
 	VMOVUPS (R10), Y8
 	VADDPS  Y8, Y0, Y0
 	VADDPS  Y8, Y1, Y1
@@ -12678,10 +16449,10 @@ noscale734:
 	VADDPS  Y8, Y6, Y6
 	VADDPS  Y8, Y7, Y7
 
-scaled736:
+scaled899:
 	MOVQ   res+136(FP), R10
 	TESTQ  R10, R10
-	JZ     nores737
+	JZ     nores900
 	VADDPS (R10)(AX*1), Y0, Y0
 	VADDPS (R10)(CX*1), Y1, Y1
 	VADDPS (R10)(DX*1), Y2, Y2
@@ -12691,17 +16462,17 @@ scaled736:
 	VADDPS (R10)(R8*1), Y6, Y6
 	VADDPS (R10)(R9*1), Y7, Y7
 
-nores737:
+nores900:
 	MOVQ act+160(FP), R10
 	CMPQ R10, $+1
-	JEQ  act740
+	JEQ  act903
 	CMPQ R10, $+2
-	JEQ  act741
+	JEQ  act904
 	CMPQ R10, $+3
-	JEQ  act742
-	JMP  acted738
+	JEQ  act905
+	JMP  acted901
 
-act740:
+act903:
 	VXORPS Z8, Z8, Z8
 	VMAXPS Y8, Y0, Y0
 	VMAXPS Y8, Y1, Y1
@@ -12711,9 +16482,9 @@ act740:
 	VMAXPS Y8, Y5, Y5
 	VMAXPS Y8, Y6, Y6
 	VMAXPS Y8, Y7, Y7
-	JMP    acted738
+	JMP    acted901
 
-act741:
+act904:
 	VXORPS       Z8, Z8, Z8
 	VBROADCASTSS splat0<>+0(SB), Z9
 	VBROADCASTSS splat1<>+0(SB), Z10
@@ -12758,9 +16529,9 @@ act741:
 	VMAXPS       Y12, Y8, Y12
 	VMINPS       Y12, Y9, Y12
 	VMULPS       Y12, Y7, Y7
-	JMP          acted738
+	JMP          acted901
 
-act742:
+act905:
 	VXORPS       Z8, Z8, Z8
 	VBROADCASTSS splat0<>+0(SB), Z9
 	VBROADCASTSS splat1<>+0(SB), Z10
@@ -12790,7 +16561,7 @@ act742:
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
 
-acted738:
+acted901:
 	MOVQ    y+128(FP), R10
 	VMOVUPS Y0, (R10)(AX*1)
 	VMOVUPS Y1, (R10)(CX*1)
@@ -12800,31 +16571,81 @@ acted738:
 	VMOVUPS Y5, (R10)(DI*1)
 	VMOVUPS Y6, (R10)(R8*1)
 	VMOVUPS Y7, (R10)(R9*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows677
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear906
+	ADDQ    $+64, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+8, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced907
 
-rows676:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked744
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+7, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+7, AX, AX
-	ADDQ   CX, AX
+linear906:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+8, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+8, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead743:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead743
+advanced907:
+	DECQ  tiles+48(FP)
+	JNZ   rows827
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked744:
+rows826:
+	MOVQ  offsets+8(FP), R8
+	TESTQ R8, R8
+	JZ    linear908
+	MOVQ  (R8), AX
+	MOVQ  8(R8), CX
+	MOVQ  16(R8), DX
+	MOVQ  24(R8), BX
+	MOVQ  32(R8), SI
+	MOVQ  40(R8), DI
+	MOVQ  48(R8), R8
+	JMP   outputs909
+
+linear908:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
+
+outputs909:
+	MOVQ       y+128(FP), R9
+	PREFETCHT0 (R9)(AX*1)
+	PREFETCHT0 (R9)(CX*1)
+	PREFETCHT0 (R9)(DX*1)
+	PREFETCHT0 (R9)(BX*1)
+	PREFETCHT0 (R9)(SI*1)
+	PREFETCHT0 (R9)(DI*1)
+	PREFETCHT0 (R9)(R8*1)
+	MOVQ       res+136(FP), R9
+	TESTQ      R9, R9
+	JZ         nores910
+	PREFETCHT0 (R9)(AX*1)
+	PREFETCHT0 (R9)(CX*1)
+	PREFETCHT0 (R9)(DX*1)
+	PREFETCHT0 (R9)(BX*1)
+	PREFETCHT0 (R9)(SI*1)
+	PREFETCHT0 (R9)(DI*1)
+	PREFETCHT0 (R9)(R8*1)
+
+nores910:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -12841,12 +16662,12 @@ asked744:
 	VXORPS Y13, Y13, Y13
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps746
+	JEQ    taps912
 
-tap745:
+tap911:
 	MOVQ  pixels+0(FP), R8
 	TESTQ R8, R8
-	JZ    linear747
+	JZ    linear913
 	MOVQ  (SP), AX
 	LEAQ  (R8)(AX*8), R8
 	MOVQ  (R8), AX
@@ -12862,9 +16683,9 @@ tap745:
 	MOVQ  (R8), DI
 	ADDQ  row+24(FP), R8
 	MOVQ  (R8), R8
-	JMP   inputs748
+	JMP   inputs914
 
-linear747:
+linear913:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -12879,17 +16700,76 @@ linear747:
 	MOVQ DI, R8
 	ADDQ row+24(FP), R8
 
-inputs748:
+inputs914:
 	MOVQ    taps+72(FP), R9
 	MOVQ    (SP), R10
 	MOVLQSX (R9)(R10*4), R9
 	IMULQ   wtap+112(FP), R9
 	ADDQ    w+104(FP), R9
-	XORQ    R10, R10
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest750
+	MOVQ    next+168(FP), R11
+	TESTQ   R11, R11
+	JZ      distance915
+	MOVQ    (SP), R10
+	INCQ    R10
+	CMPQ    R10, ntaps+80(FP)
+	JGE     distance915
+	MOVQ    taps+72(FP), R12
+	MOVLQSX (R12)(R10*4), R11
+	MOVLQSX -4(R12)(R10*4), R10
+	SUBQ    R10, R11
+	IMULQ   wtap+112(FP), R11
 
-main749:
+distance915:
+	XORQ  R10, R10
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest918
+	TESTQ R11, R11
+	JZ    plain917
+
+main916:
+	VMOVUPS          (R9), Y14
+	VFMADD231PS.BCST (AX)(R10*1), Y14, Y0
+	VFMADD231PS.BCST (CX)(R10*1), Y14, Y1
+	VFMADD231PS.BCST (DX)(R10*1), Y14, Y2
+	VFMADD231PS.BCST (BX)(R10*1), Y14, Y3
+	VFMADD231PS.BCST (SI)(R10*1), Y14, Y4
+	VFMADD231PS.BCST (DI)(R10*1), Y14, Y5
+	VFMADD231PS.BCST (R8)(R10*1), Y14, Y6
+	VMOVUPS          64(R9), Y14
+	VFMADD231PS.BCST 4(AX)(R10*1), Y14, Y7
+	VFMADD231PS.BCST 4(CX)(R10*1), Y14, Y8
+	VFMADD231PS.BCST 4(DX)(R10*1), Y14, Y9
+	VFMADD231PS.BCST 4(BX)(R10*1), Y14, Y10
+	VFMADD231PS.BCST 4(SI)(R10*1), Y14, Y11
+	VFMADD231PS.BCST 4(DI)(R10*1), Y14, Y12
+	VFMADD231PS.BCST 4(R8)(R10*1), Y14, Y13
+	VMOVUPS          128(R9), Y14
+	VFMADD231PS.BCST 8(AX)(R10*1), Y14, Y0
+	VFMADD231PS.BCST 8(CX)(R10*1), Y14, Y1
+	VFMADD231PS.BCST 8(DX)(R10*1), Y14, Y2
+	VFMADD231PS.BCST 8(BX)(R10*1), Y14, Y3
+	VFMADD231PS.BCST 8(SI)(R10*1), Y14, Y4
+	VFMADD231PS.BCST 8(DI)(R10*1), Y14, Y5
+	VFMADD231PS.BCST 8(R8)(R10*1), Y14, Y6
+	VMOVUPS          192(R9), Y14
+	VFMADD231PS.BCST 12(AX)(R10*1), Y14, Y7
+	VFMADD231PS.BCST 12(CX)(R10*1), Y14, Y8
+	VFMADD231PS.BCST 12(DX)(R10*1), Y14, Y9
+	VFMADD231PS.BCST 12(BX)(R10*1), Y14, Y10
+	VFMADD231PS.BCST 12(SI)(R10*1), Y14, Y11
+	VFMADD231PS.BCST 12(DI)(R10*1), Y14, Y12
+	VFMADD231PS.BCST 12(R8)(R10*1), Y14, Y13
+	PREFETCHT1       (R9)(R11*1)
+	PREFETCHT1       64(R9)(R11*1)
+	PREFETCHT1       128(R9)(R11*1)
+	PREFETCHT1       192(R9)(R11*1)
+	ADDQ             $+256, R9
+	ADDQ             $+16, R10
+	CMPQ             R10, cinMain+88(FP)
+	JLT              main916
+	JMP              rest918
+
+plain917:
 	VMOVUPS          (R9), Y14
 	VFMADD231PS.BCST (AX)(R10*1), Y14, Y0
 	VFMADD231PS.BCST (CX)(R10*1), Y14, Y1
@@ -12925,13 +16805,13 @@ main749:
 	ADDQ             $+256, R9
 	ADDQ             $+16, R10
 	CMPQ             R10, cinMain+88(FP)
-	JLT              main749
+	JLT              plain917
 
-rest750:
+rest918:
 	CMPQ R10, cinAll+96(FP)
-	JGE  inputs752
+	JGE  inputs920
 
-one751:
+one919:
 	VMOVUPS          (R9), Y14
 	VFMADD231PS.BCST (AX)(R10*1), Y14, Y0
 	VFMADD231PS.BCST (CX)(R10*1), Y14, Y1
@@ -12943,16 +16823,16 @@ one751:
 	ADDQ             $+64, R9
 	ADDQ             $+4, R10
 	CMPQ             R10, cinAll+96(FP)
-	JLT              one751
+	JLT              one919
 
-inputs752:
+inputs920:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap745
+	JLT  tap911
 
-taps746:
+taps912:
 	VADDPS Y7, Y0, Y0
 	VADDPS Y8, Y1, Y1
 	VADDPS Y9, Y2, Y2
@@ -12960,9 +16840,10 @@ taps746:
 	VADDPS Y11, Y4, Y4
 	VADDPS Y12, Y5, Y5
 	VADDPS Y13, Y6, Y6
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), R8
 	TESTQ  R8, R8
-	JZ     linear753
+	JZ     linear921
 	MOVQ   (R8), AX
 	MOVQ   8(R8), CX
 	MOVQ   16(R8), DX
@@ -12970,40 +16851,30 @@ taps746:
 	MOVQ   32(R8), SI
 	MOVQ   40(R8), DI
 	MOVQ   48(R8), R8
-	ADDQ   $+56, offsets+8(FP)
-	MOVQ   row+24(FP), R9
-	IMUL3Q $+7, R9, R9
-	ADDQ   R9, pixels+0(FP)
-	JMP    outputs754
+	JMP    outputs922
 
-linear753:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   DI, R8
-	ADDQ   ypitch+32(FP), R8
-	MOVQ   row+24(FP), R9
-	IMUL3Q $+7, R9, R9
-	ADDQ   R9, x+16(FP)
-	MOVQ   ypitch+32(FP), R9
-	IMUL3Q $+7, R9, R9
-	ADDQ   R9, 8(SP)
+linear921:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+	MOVQ DI, R8
+	ADDQ ypitch+32(FP), R8
 
-outputs754:
+outputs922:
 	MOVQ        scale+144(FP), R9
 	TESTQ       R9, R9
-	JZ          noscale755
+	JZ          noscale923
 	MOVQ        shift+152(FP), R10
 	TESTQ       R10, R10
-	JZ          noshift756
+	JZ          noshift924
 	VMOVUPS     (R9), Y7
 	VMOVUPS     (R10), Y8
 	VFMADD213PS Y8, Y7, Y0
@@ -13013,9 +16884,9 @@ outputs754:
 	VFMADD213PS Y8, Y7, Y4
 	VFMADD213PS Y8, Y7, Y5
 	VFMADD213PS Y8, Y7, Y6
-	JMP         scaled757
+	JMP         scaled925
 
-noshift756:
+noshift924:
 	VMOVUPS (R9), Y7
 	VMULPS  Y7, Y0, Y0
 	VMULPS  Y7, Y1, Y1
@@ -13024,12 +16895,12 @@ noshift756:
 	VMULPS  Y7, Y4, Y4
 	VMULPS  Y7, Y5, Y5
 	VMULPS  Y7, Y6, Y6
-	JMP     scaled757
+	JMP     scaled925
 
-noscale755:
+noscale923:
 	MOVQ    shift+152(FP), R9
 	TESTQ   R9, R9
-	JZ      scaled757
+	JZ      scaled925
 	VMOVUPS (R9), Y7
 	VADDPS  Y7, Y0, Y0
 	VADDPS  Y7, Y1, Y1
@@ -13039,10 +16910,10 @@ noscale755:
 	VADDPS  Y7, Y5, Y5
 	VADDPS  Y7, Y6, Y6
 
-scaled757:
+scaled925:
 	MOVQ   res+136(FP), R9
 	TESTQ  R9, R9
-	JZ     nores758
+	JZ     nores926
 	VADDPS (R9)(AX*1), Y0, Y0
 	VADDPS (R9)(CX*1), Y1, Y1
 	VADDPS (R9)(DX*1), Y2, Y2
@@ -13051,17 +16922,17 @@ scaled757:
 	VADDPS (R9)(DI*1), Y5, Y5
 	VADDPS (R9)(R8*1), Y6, Y6
 
-nores758:
+nores926:
 	MOVQ act+160(FP), R9
 	CMPQ R9, $+1
-	JEQ  act761
+	JEQ  act929
 	CMPQ R9, $+2
-	JEQ  act762
+	JEQ  act930
 	CMPQ R9, $+3
-	JEQ  act763
-	JMP  acted759
+	JEQ  act931
+	JMP  acted927
 
-act761:
+act929:
 	VXORPS Z7, Z7, Z7
 	VMAXPS Y7, Y0, Y0
 	VMAXPS Y7, Y1, Y1
@@ -13070,9 +16941,9 @@ act761:
 	VMAXPS Y7, Y4, Y4
 	VMAXPS Y7, Y5, Y5
 	VMAXPS Y7, Y6, Y6
-	JMP    acted759
+	JMP    acted927
 
-act762:
+act930:
 	VXORPS       Z7, Z7, Z7
 	VBROADCASTSS splat0<>+0(SB), Z8
 	VBROADCASTSS splat1<>+0(SB), Z9
@@ -13112,9 +16983,9 @@ act762:
 	VMAXPS       Y11, Y7, Y11
 	VMINPS       Y11, Y8, Y11
 	VMULPS       Y11, Y6, Y6
-	JMP          acted759
+	JMP          acted927
 
-act763:
+act931:
 	VXORPS       Z7, Z7, Z7
 	VBROADCASTSS splat0<>+0(SB), Z8
 	VBROADCASTSS splat1<>+0(SB), Z9
@@ -13141,7 +17012,7 @@ act763:
 	VMAXPS       Y6, Y7, Y6
 	VMINPS       Y6, Y8, Y6
 
-acted759:
+acted927:
 	MOVQ    y+128(FP), R9
 	VMOVUPS Y0, (R9)(AX*1)
 	VMOVUPS Y1, (R9)(CX*1)
@@ -13150,31 +17021,76 @@ acted759:
 	VMOVUPS Y4, (R9)(SI*1)
 	VMOVUPS Y5, (R9)(DI*1)
 	VMOVUPS Y6, (R9)(R8*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows676
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear932
+	ADDQ    $+56, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+7, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced933
 
-rows675:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked765
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+6, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+6, AX, AX
-	ADDQ   CX, AX
+linear932:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+7, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+7, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead764:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead764
+advanced933:
+	DECQ  tiles+48(FP)
+	JNZ   rows826
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked765:
+rows825:
+	MOVQ  offsets+8(FP), DI
+	TESTQ DI, DI
+	JZ    linear934
+	MOVQ  (DI), AX
+	MOVQ  8(DI), CX
+	MOVQ  16(DI), DX
+	MOVQ  24(DI), BX
+	MOVQ  32(DI), SI
+	MOVQ  40(DI), DI
+	JMP   outputs935
+
+linear934:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
+
+outputs935:
+	MOVQ       y+128(FP), R8
+	PREFETCHT0 (R8)(AX*1)
+	PREFETCHT0 (R8)(CX*1)
+	PREFETCHT0 (R8)(DX*1)
+	PREFETCHT0 (R8)(BX*1)
+	PREFETCHT0 (R8)(SI*1)
+	PREFETCHT0 (R8)(DI*1)
+	MOVQ       res+136(FP), R8
+	TESTQ      R8, R8
+	JZ         nores936
+	PREFETCHT0 (R8)(AX*1)
+	PREFETCHT0 (R8)(CX*1)
+	PREFETCHT0 (R8)(DX*1)
+	PREFETCHT0 (R8)(BX*1)
+	PREFETCHT0 (R8)(SI*1)
+	PREFETCHT0 (R8)(DI*1)
+
+nores936:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -13189,12 +17105,12 @@ asked765:
 	VXORPS Y11, Y11, Y11
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps767
+	JEQ    taps938
 
-tap766:
+tap937:
 	MOVQ  pixels+0(FP), DI
 	TESTQ DI, DI
-	JZ    linear768
+	JZ    linear939
 	MOVQ  (SP), AX
 	LEAQ  (DI)(AX*8), DI
 	MOVQ  (DI), AX
@@ -13208,9 +17124,9 @@ tap766:
 	MOVQ  (DI), SI
 	ADDQ  row+24(FP), DI
 	MOVQ  (DI), DI
-	JMP   inputs769
+	JMP   inputs940
 
-linear768:
+linear939:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -13223,17 +17139,72 @@ linear768:
 	MOVQ SI, DI
 	ADDQ row+24(FP), DI
 
-inputs769:
+inputs940:
 	MOVQ    taps+72(FP), R8
 	MOVQ    (SP), R9
 	MOVLQSX (R8)(R9*4), R8
 	IMULQ   wtap+112(FP), R8
 	ADDQ    w+104(FP), R8
-	XORQ    R9, R9
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest771
+	MOVQ    next+168(FP), R10
+	TESTQ   R10, R10
+	JZ      distance941
+	MOVQ    (SP), R9
+	INCQ    R9
+	CMPQ    R9, ntaps+80(FP)
+	JGE     distance941
+	MOVQ    taps+72(FP), R11
+	MOVLQSX (R11)(R9*4), R10
+	MOVLQSX -4(R11)(R9*4), R9
+	SUBQ    R9, R10
+	IMULQ   wtap+112(FP), R10
 
-main770:
+distance941:
+	XORQ  R9, R9
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest944
+	TESTQ R10, R10
+	JZ    plain943
+
+main942:
+	VMOVUPS          (R8), Y12
+	VFMADD231PS.BCST (AX)(R9*1), Y12, Y0
+	VFMADD231PS.BCST (CX)(R9*1), Y12, Y1
+	VFMADD231PS.BCST (DX)(R9*1), Y12, Y2
+	VFMADD231PS.BCST (BX)(R9*1), Y12, Y3
+	VFMADD231PS.BCST (SI)(R9*1), Y12, Y4
+	VFMADD231PS.BCST (DI)(R9*1), Y12, Y5
+	VMOVUPS          64(R8), Y12
+	VFMADD231PS.BCST 4(AX)(R9*1), Y12, Y6
+	VFMADD231PS.BCST 4(CX)(R9*1), Y12, Y7
+	VFMADD231PS.BCST 4(DX)(R9*1), Y12, Y8
+	VFMADD231PS.BCST 4(BX)(R9*1), Y12, Y9
+	VFMADD231PS.BCST 4(SI)(R9*1), Y12, Y10
+	VFMADD231PS.BCST 4(DI)(R9*1), Y12, Y11
+	VMOVUPS          128(R8), Y12
+	VFMADD231PS.BCST 8(AX)(R9*1), Y12, Y0
+	VFMADD231PS.BCST 8(CX)(R9*1), Y12, Y1
+	VFMADD231PS.BCST 8(DX)(R9*1), Y12, Y2
+	VFMADD231PS.BCST 8(BX)(R9*1), Y12, Y3
+	VFMADD231PS.BCST 8(SI)(R9*1), Y12, Y4
+	VFMADD231PS.BCST 8(DI)(R9*1), Y12, Y5
+	VMOVUPS          192(R8), Y12
+	VFMADD231PS.BCST 12(AX)(R9*1), Y12, Y6
+	VFMADD231PS.BCST 12(CX)(R9*1), Y12, Y7
+	VFMADD231PS.BCST 12(DX)(R9*1), Y12, Y8
+	VFMADD231PS.BCST 12(BX)(R9*1), Y12, Y9
+	VFMADD231PS.BCST 12(SI)(R9*1), Y12, Y10
+	VFMADD231PS.BCST 12(DI)(R9*1), Y12, Y11
+	PREFETCHT1       (R8)(R10*1)
+	PREFETCHT1       64(R8)(R10*1)
+	PREFETCHT1       128(R8)(R10*1)
+	PREFETCHT1       192(R8)(R10*1)
+	ADDQ             $+256, R8
+	ADDQ             $+16, R9
+	CMPQ             R9, cinMain+88(FP)
+	JLT              main942
+	JMP              rest944
+
+plain943:
 	VMOVUPS          (R8), Y12
 	VFMADD231PS.BCST (AX)(R9*1), Y12, Y0
 	VFMADD231PS.BCST (CX)(R9*1), Y12, Y1
@@ -13265,13 +17236,13 @@ main770:
 	ADDQ             $+256, R8
 	ADDQ             $+16, R9
 	CMPQ             R9, cinMain+88(FP)
-	JLT              main770
+	JLT              plain943
 
-rest771:
+rest944:
 	CMPQ R9, cinAll+96(FP)
-	JGE  inputs773
+	JGE  inputs946
 
-one772:
+one945:
 	VMOVUPS          (R8), Y12
 	VFMADD231PS.BCST (AX)(R9*1), Y12, Y0
 	VFMADD231PS.BCST (CX)(R9*1), Y12, Y1
@@ -13282,63 +17253,54 @@ one772:
 	ADDQ             $+64, R8
 	ADDQ             $+4, R9
 	CMPQ             R9, cinAll+96(FP)
-	JLT              one772
+	JLT              one945
 
-inputs773:
+inputs946:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap766
+	JLT  tap937
 
-taps767:
+taps938:
 	VADDPS Y6, Y0, Y0
 	VADDPS Y7, Y1, Y1
 	VADDPS Y8, Y2, Y2
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y4, Y4
 	VADDPS Y11, Y5, Y5
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), DI
 	TESTQ  DI, DI
-	JZ     linear774
+	JZ     linear947
 	MOVQ   (DI), AX
 	MOVQ   8(DI), CX
 	MOVQ   16(DI), DX
 	MOVQ   24(DI), BX
 	MOVQ   32(DI), SI
 	MOVQ   40(DI), DI
-	ADDQ   $+48, offsets+8(FP)
-	MOVQ   row+24(FP), R8
-	IMUL3Q $+6, R8, R8
-	ADDQ   R8, pixels+0(FP)
-	JMP    outputs775
+	JMP    outputs948
 
-linear774:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   SI, DI
-	ADDQ   ypitch+32(FP), DI
-	MOVQ   row+24(FP), R8
-	IMUL3Q $+6, R8, R8
-	ADDQ   R8, x+16(FP)
-	MOVQ   ypitch+32(FP), R8
-	IMUL3Q $+6, R8, R8
-	ADDQ   R8, 8(SP)
+linear947:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+	MOVQ SI, DI
+	ADDQ ypitch+32(FP), DI
 
-outputs775:
+outputs948:
 	MOVQ        scale+144(FP), R8
 	TESTQ       R8, R8
-	JZ          noscale776
+	JZ          noscale949
 	MOVQ        shift+152(FP), R9
 	TESTQ       R9, R9
-	JZ          noshift777
+	JZ          noshift950
 	VMOVUPS     (R8), Y6
 	VMOVUPS     (R9), Y7
 	VFMADD213PS Y7, Y6, Y0
@@ -13347,9 +17309,9 @@ outputs775:
 	VFMADD213PS Y7, Y6, Y3
 	VFMADD213PS Y7, Y6, Y4
 	VFMADD213PS Y7, Y6, Y5
-	JMP         scaled778
+	JMP         scaled951
 
-noshift777:
+noshift950:
 	VMOVUPS (R8), Y6
 	VMULPS  Y6, Y0, Y0
 	VMULPS  Y6, Y1, Y1
@@ -13357,12 +17319,12 @@ noshift777:
 	VMULPS  Y6, Y3, Y3
 	VMULPS  Y6, Y4, Y4
 	VMULPS  Y6, Y5, Y5
-	JMP     scaled778
+	JMP     scaled951
 
-noscale776:
+noscale949:
 	MOVQ    shift+152(FP), R8
 	TESTQ   R8, R8
-	JZ      scaled778
+	JZ      scaled951
 	VMOVUPS (R8), Y6
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y6, Y1, Y1
@@ -13371,10 +17333,10 @@ noscale776:
 	VADDPS  Y6, Y4, Y4
 	VADDPS  Y6, Y5, Y5
 
-scaled778:
+scaled951:
 	MOVQ   res+136(FP), R8
 	TESTQ  R8, R8
-	JZ     nores779
+	JZ     nores952
 	VADDPS (R8)(AX*1), Y0, Y0
 	VADDPS (R8)(CX*1), Y1, Y1
 	VADDPS (R8)(DX*1), Y2, Y2
@@ -13382,17 +17344,17 @@ scaled778:
 	VADDPS (R8)(SI*1), Y4, Y4
 	VADDPS (R8)(DI*1), Y5, Y5
 
-nores779:
+nores952:
 	MOVQ act+160(FP), R8
 	CMPQ R8, $+1
-	JEQ  act782
+	JEQ  act955
 	CMPQ R8, $+2
-	JEQ  act783
+	JEQ  act956
 	CMPQ R8, $+3
-	JEQ  act784
-	JMP  acted780
+	JEQ  act957
+	JMP  acted953
 
-act782:
+act955:
 	VXORPS Z6, Z6, Z6
 	VMAXPS Y6, Y0, Y0
 	VMAXPS Y6, Y1, Y1
@@ -13400,9 +17362,9 @@ act782:
 	VMAXPS Y6, Y3, Y3
 	VMAXPS Y6, Y4, Y4
 	VMAXPS Y6, Y5, Y5
-	JMP    acted780
+	JMP    acted953
 
-act783:
+act956:
 	VXORPS       Z6, Z6, Z6
 	VBROADCASTSS splat0<>+0(SB), Z7
 	VBROADCASTSS splat1<>+0(SB), Z8
@@ -13437,9 +17399,9 @@ act783:
 	VMAXPS       Y10, Y6, Y10
 	VMINPS       Y10, Y7, Y10
 	VMULPS       Y10, Y5, Y5
-	JMP          acted780
+	JMP          acted953
 
-act784:
+act957:
 	VXORPS       Z6, Z6, Z6
 	VBROADCASTSS splat0<>+0(SB), Z7
 	VBROADCASTSS splat1<>+0(SB), Z8
@@ -13463,7 +17425,7 @@ act784:
 	VMAXPS       Y5, Y6, Y5
 	VMINPS       Y5, Y7, Y5
 
-acted780:
+acted953:
 	MOVQ    y+128(FP), R8
 	VMOVUPS Y0, (R8)(AX*1)
 	VMOVUPS Y1, (R8)(CX*1)
@@ -13471,31 +17433,71 @@ acted780:
 	VMOVUPS Y3, (R8)(BX*1)
 	VMOVUPS Y4, (R8)(SI*1)
 	VMOVUPS Y5, (R8)(DI*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows675
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear958
+	ADDQ    $+48, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+6, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced959
 
-rows674:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked786
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+5, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+5, AX, AX
-	ADDQ   CX, AX
+linear958:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+6, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+6, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead785:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead785
+advanced959:
+	DECQ  tiles+48(FP)
+	JNZ   rows825
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked786:
+rows824:
+	MOVQ  offsets+8(FP), SI
+	TESTQ SI, SI
+	JZ    linear960
+	MOVQ  (SI), AX
+	MOVQ  8(SI), CX
+	MOVQ  16(SI), DX
+	MOVQ  24(SI), BX
+	MOVQ  32(SI), SI
+	JMP   outputs961
+
+linear960:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
+
+outputs961:
+	MOVQ       y+128(FP), DI
+	PREFETCHT0 (DI)(AX*1)
+	PREFETCHT0 (DI)(CX*1)
+	PREFETCHT0 (DI)(DX*1)
+	PREFETCHT0 (DI)(BX*1)
+	PREFETCHT0 (DI)(SI*1)
+	MOVQ       res+136(FP), DI
+	TESTQ      DI, DI
+	JZ         nores962
+	PREFETCHT0 (DI)(AX*1)
+	PREFETCHT0 (DI)(CX*1)
+	PREFETCHT0 (DI)(DX*1)
+	PREFETCHT0 (DI)(BX*1)
+	PREFETCHT0 (DI)(SI*1)
+
+nores962:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -13508,12 +17510,12 @@ asked786:
 	VXORPS Y9, Y9, Y9
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps788
+	JEQ    taps964
 
-tap787:
+tap963:
 	MOVQ  pixels+0(FP), SI
 	TESTQ SI, SI
-	JZ    linear789
+	JZ    linear965
 	MOVQ  (SP), AX
 	LEAQ  (SI)(AX*8), SI
 	MOVQ  (SI), AX
@@ -13525,9 +17527,9 @@ tap787:
 	MOVQ  (SI), BX
 	ADDQ  row+24(FP), SI
 	MOVQ  (SI), SI
-	JMP   inputs790
+	JMP   inputs966
 
-linear789:
+linear965:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -13538,17 +17540,68 @@ linear789:
 	MOVQ BX, SI
 	ADDQ row+24(FP), SI
 
-inputs790:
+inputs966:
 	MOVQ    taps+72(FP), DI
 	MOVQ    (SP), R8
 	MOVLQSX (DI)(R8*4), DI
 	IMULQ   wtap+112(FP), DI
 	ADDQ    w+104(FP), DI
-	XORQ    R8, R8
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest792
+	MOVQ    next+168(FP), R9
+	TESTQ   R9, R9
+	JZ      distance967
+	MOVQ    (SP), R8
+	INCQ    R8
+	CMPQ    R8, ntaps+80(FP)
+	JGE     distance967
+	MOVQ    taps+72(FP), R10
+	MOVLQSX (R10)(R8*4), R9
+	MOVLQSX -4(R10)(R8*4), R8
+	SUBQ    R8, R9
+	IMULQ   wtap+112(FP), R9
 
-main791:
+distance967:
+	XORQ  R8, R8
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest970
+	TESTQ R9, R9
+	JZ    plain969
+
+main968:
+	VMOVUPS          (DI), Y10
+	VFMADD231PS.BCST (AX)(R8*1), Y10, Y0
+	VFMADD231PS.BCST (CX)(R8*1), Y10, Y1
+	VFMADD231PS.BCST (DX)(R8*1), Y10, Y2
+	VFMADD231PS.BCST (BX)(R8*1), Y10, Y3
+	VFMADD231PS.BCST (SI)(R8*1), Y10, Y4
+	VMOVUPS          64(DI), Y10
+	VFMADD231PS.BCST 4(AX)(R8*1), Y10, Y5
+	VFMADD231PS.BCST 4(CX)(R8*1), Y10, Y6
+	VFMADD231PS.BCST 4(DX)(R8*1), Y10, Y7
+	VFMADD231PS.BCST 4(BX)(R8*1), Y10, Y8
+	VFMADD231PS.BCST 4(SI)(R8*1), Y10, Y9
+	VMOVUPS          128(DI), Y10
+	VFMADD231PS.BCST 8(AX)(R8*1), Y10, Y0
+	VFMADD231PS.BCST 8(CX)(R8*1), Y10, Y1
+	VFMADD231PS.BCST 8(DX)(R8*1), Y10, Y2
+	VFMADD231PS.BCST 8(BX)(R8*1), Y10, Y3
+	VFMADD231PS.BCST 8(SI)(R8*1), Y10, Y4
+	VMOVUPS          192(DI), Y10
+	VFMADD231PS.BCST 12(AX)(R8*1), Y10, Y5
+	VFMADD231PS.BCST 12(CX)(R8*1), Y10, Y6
+	VFMADD231PS.BCST 12(DX)(R8*1), Y10, Y7
+	VFMADD231PS.BCST 12(BX)(R8*1), Y10, Y8
+	VFMADD231PS.BCST 12(SI)(R8*1), Y10, Y9
+	PREFETCHT1       (DI)(R9*1)
+	PREFETCHT1       64(DI)(R9*1)
+	PREFETCHT1       128(DI)(R9*1)
+	PREFETCHT1       192(DI)(R9*1)
+	ADDQ             $+256, DI
+	ADDQ             $+16, R8
+	CMPQ             R8, cinMain+88(FP)
+	JLT              main968
+	JMP              rest970
+
+plain969:
 	VMOVUPS          (DI), Y10
 	VFMADD231PS.BCST (AX)(R8*1), Y10, Y0
 	VFMADD231PS.BCST (CX)(R8*1), Y10, Y1
@@ -13576,13 +17629,13 @@ main791:
 	ADDQ             $+256, DI
 	ADDQ             $+16, R8
 	CMPQ             R8, cinMain+88(FP)
-	JLT              main791
+	JLT              plain969
 
-rest792:
+rest970:
 	CMPQ R8, cinAll+96(FP)
-	JGE  inputs794
+	JGE  inputs972
 
-one793:
+one971:
 	VMOVUPS          (DI), Y10
 	VFMADD231PS.BCST (AX)(R8*1), Y10, Y0
 	VFMADD231PS.BCST (CX)(R8*1), Y10, Y1
@@ -13592,59 +17645,50 @@ one793:
 	ADDQ             $+64, DI
 	ADDQ             $+4, R8
 	CMPQ             R8, cinAll+96(FP)
-	JLT              one793
+	JLT              one971
 
-inputs794:
+inputs972:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap787
+	JLT  tap963
 
-taps788:
+taps964:
 	VADDPS Y5, Y0, Y0
 	VADDPS Y6, Y1, Y1
 	VADDPS Y7, Y2, Y2
 	VADDPS Y8, Y3, Y3
 	VADDPS Y9, Y4, Y4
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), SI
 	TESTQ  SI, SI
-	JZ     linear795
+	JZ     linear973
 	MOVQ   (SI), AX
 	MOVQ   8(SI), CX
 	MOVQ   16(SI), DX
 	MOVQ   24(SI), BX
 	MOVQ   32(SI), SI
-	ADDQ   $+40, offsets+8(FP)
-	MOVQ   row+24(FP), DI
-	IMUL3Q $+5, DI, DI
-	ADDQ   DI, pixels+0(FP)
-	JMP    outputs796
+	JMP    outputs974
 
-linear795:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   BX, SI
-	ADDQ   ypitch+32(FP), SI
-	MOVQ   row+24(FP), DI
-	IMUL3Q $+5, DI, DI
-	ADDQ   DI, x+16(FP)
-	MOVQ   ypitch+32(FP), DI
-	IMUL3Q $+5, DI, DI
-	ADDQ   DI, 8(SP)
+linear973:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+	MOVQ BX, SI
+	ADDQ ypitch+32(FP), SI
 
-outputs796:
+outputs974:
 	MOVQ        scale+144(FP), DI
 	TESTQ       DI, DI
-	JZ          noscale797
+	JZ          noscale975
 	MOVQ        shift+152(FP), R8
 	TESTQ       R8, R8
-	JZ          noshift798
+	JZ          noshift976
 	VMOVUPS     (DI), Y5
 	VMOVUPS     (R8), Y6
 	VFMADD213PS Y6, Y5, Y0
@@ -13652,21 +17696,21 @@ outputs796:
 	VFMADD213PS Y6, Y5, Y2
 	VFMADD213PS Y6, Y5, Y3
 	VFMADD213PS Y6, Y5, Y4
-	JMP         scaled799
+	JMP         scaled977
 
-noshift798:
+noshift976:
 	VMOVUPS (DI), Y5
 	VMULPS  Y5, Y0, Y0
 	VMULPS  Y5, Y1, Y1
 	VMULPS  Y5, Y2, Y2
 	VMULPS  Y5, Y3, Y3
 	VMULPS  Y5, Y4, Y4
-	JMP     scaled799
+	JMP     scaled977
 
-noscale797:
+noscale975:
 	MOVQ    shift+152(FP), DI
 	TESTQ   DI, DI
-	JZ      scaled799
+	JZ      scaled977
 	VMOVUPS (DI), Y5
 	VADDPS  Y5, Y0, Y0
 	VADDPS  Y5, Y1, Y1
@@ -13674,36 +17718,36 @@ noscale797:
 	VADDPS  Y5, Y3, Y3
 	VADDPS  Y5, Y4, Y4
 
-scaled799:
+scaled977:
 	MOVQ   res+136(FP), DI
 	TESTQ  DI, DI
-	JZ     nores800
+	JZ     nores978
 	VADDPS (DI)(AX*1), Y0, Y0
 	VADDPS (DI)(CX*1), Y1, Y1
 	VADDPS (DI)(DX*1), Y2, Y2
 	VADDPS (DI)(BX*1), Y3, Y3
 	VADDPS (DI)(SI*1), Y4, Y4
 
-nores800:
+nores978:
 	MOVQ act+160(FP), DI
 	CMPQ DI, $+1
-	JEQ  act803
+	JEQ  act981
 	CMPQ DI, $+2
-	JEQ  act804
+	JEQ  act982
 	CMPQ DI, $+3
-	JEQ  act805
-	JMP  acted801
+	JEQ  act983
+	JMP  acted979
 
-act803:
+act981:
 	VXORPS Z5, Z5, Z5
 	VMAXPS Y5, Y0, Y0
 	VMAXPS Y5, Y1, Y1
 	VMAXPS Y5, Y2, Y2
 	VMAXPS Y5, Y3, Y3
 	VMAXPS Y5, Y4, Y4
-	JMP    acted801
+	JMP    acted979
 
-act804:
+act982:
 	VXORPS       Z5, Z5, Z5
 	VBROADCASTSS splat0<>+0(SB), Z6
 	VBROADCASTSS splat1<>+0(SB), Z7
@@ -13733,9 +17777,9 @@ act804:
 	VMAXPS       Y9, Y5, Y9
 	VMINPS       Y9, Y6, Y9
 	VMULPS       Y9, Y4, Y4
-	JMP          acted801
+	JMP          acted979
 
-act805:
+act983:
 	VXORPS       Z5, Z5, Z5
 	VBROADCASTSS splat0<>+0(SB), Z6
 	VBROADCASTSS splat1<>+0(SB), Z7
@@ -13756,38 +17800,73 @@ act805:
 	VMAXPS       Y4, Y5, Y4
 	VMINPS       Y4, Y6, Y4
 
-acted801:
+acted979:
 	MOVQ    y+128(FP), DI
 	VMOVUPS Y0, (DI)(AX*1)
 	VMOVUPS Y1, (DI)(CX*1)
 	VMOVUPS Y2, (DI)(DX*1)
 	VMOVUPS Y3, (DI)(BX*1)
 	VMOVUPS Y4, (DI)(SI*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows674
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear984
+	ADDQ    $+40, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+5, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced985
 
-rows673:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked807
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+4, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+4, AX, AX
-	ADDQ   CX, AX
+linear984:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+5, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+5, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead806:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead806
+advanced985:
+	DECQ  tiles+48(FP)
+	JNZ   rows824
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked807:
+rows823:
+	MOVQ  offsets+8(FP), BX
+	TESTQ BX, BX
+	JZ    linear986
+	MOVQ  (BX), AX
+	MOVQ  8(BX), CX
+	MOVQ  16(BX), DX
+	MOVQ  24(BX), BX
+	JMP   outputs987
+
+linear986:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
+
+outputs987:
+	MOVQ       y+128(FP), SI
+	PREFETCHT0 (SI)(AX*1)
+	PREFETCHT0 (SI)(CX*1)
+	PREFETCHT0 (SI)(DX*1)
+	PREFETCHT0 (SI)(BX*1)
+	MOVQ       res+136(FP), SI
+	TESTQ      SI, SI
+	JZ         nores988
+	PREFETCHT0 (SI)(AX*1)
+	PREFETCHT0 (SI)(CX*1)
+	PREFETCHT0 (SI)(DX*1)
+	PREFETCHT0 (SI)(BX*1)
+
+nores988:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -13806,12 +17885,12 @@ asked807:
 	VXORPS Y15, Y15, Y15
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps809
+	JEQ    taps990
 
-tap808:
+tap989:
 	MOVQ  pixels+0(FP), BX
 	TESTQ BX, BX
-	JZ    linear810
+	JZ    linear991
 	MOVQ  (SP), AX
 	LEAQ  (BX)(AX*8), BX
 	MOVQ  (BX), AX
@@ -13821,9 +17900,9 @@ tap808:
 	MOVQ  (BX), DX
 	ADDQ  row+24(FP), BX
 	MOVQ  (BX), BX
-	JMP   inputs811
+	JMP   inputs992
 
-linear810:
+linear991:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
@@ -13832,17 +17911,64 @@ linear810:
 	MOVQ DX, BX
 	ADDQ row+24(FP), BX
 
-inputs811:
+inputs992:
 	MOVQ    taps+72(FP), SI
 	MOVQ    (SP), DI
 	MOVLQSX (SI)(DI*4), SI
 	IMULQ   wtap+112(FP), SI
 	ADDQ    w+104(FP), SI
-	XORQ    DI, DI
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest813
+	MOVQ    next+168(FP), R8
+	TESTQ   R8, R8
+	JZ      distance993
+	MOVQ    (SP), DI
+	INCQ    DI
+	CMPQ    DI, ntaps+80(FP)
+	JGE     distance993
+	MOVQ    taps+72(FP), R9
+	MOVLQSX (R9)(DI*4), R8
+	MOVLQSX -4(R9)(DI*4), DI
+	SUBQ    DI, R8
+	IMULQ   wtap+112(FP), R8
 
-main812:
+distance993:
+	XORQ  DI, DI
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest996
+	TESTQ R8, R8
+	JZ    plain995
+
+main994:
+	VMOVUPS          (SI), Y16
+	VFMADD231PS.BCST (AX)(DI*1), Y16, Y0
+	VFMADD231PS.BCST (CX)(DI*1), Y16, Y1
+	VFMADD231PS.BCST (DX)(DI*1), Y16, Y2
+	VFMADD231PS.BCST (BX)(DI*1), Y16, Y3
+	VMOVUPS          64(SI), Y16
+	VFMADD231PS.BCST 4(AX)(DI*1), Y16, Y4
+	VFMADD231PS.BCST 4(CX)(DI*1), Y16, Y5
+	VFMADD231PS.BCST 4(DX)(DI*1), Y16, Y6
+	VFMADD231PS.BCST 4(BX)(DI*1), Y16, Y7
+	VMOVUPS          128(SI), Y16
+	VFMADD231PS.BCST 8(AX)(DI*1), Y16, Y8
+	VFMADD231PS.BCST 8(CX)(DI*1), Y16, Y9
+	VFMADD231PS.BCST 8(DX)(DI*1), Y16, Y10
+	VFMADD231PS.BCST 8(BX)(DI*1), Y16, Y11
+	VMOVUPS          192(SI), Y16
+	VFMADD231PS.BCST 12(AX)(DI*1), Y16, Y12
+	VFMADD231PS.BCST 12(CX)(DI*1), Y16, Y13
+	VFMADD231PS.BCST 12(DX)(DI*1), Y16, Y14
+	VFMADD231PS.BCST 12(BX)(DI*1), Y16, Y15
+	PREFETCHT1       (SI)(R8*1)
+	PREFETCHT1       64(SI)(R8*1)
+	PREFETCHT1       128(SI)(R8*1)
+	PREFETCHT1       192(SI)(R8*1)
+	ADDQ             $+256, SI
+	ADDQ             $+16, DI
+	CMPQ             DI, cinMain+88(FP)
+	JLT              main994
+	JMP              rest996
+
+plain995:
 	VMOVUPS          (SI), Y16
 	VFMADD231PS.BCST (AX)(DI*1), Y16, Y0
 	VFMADD231PS.BCST (CX)(DI*1), Y16, Y1
@@ -13866,13 +17992,13 @@ main812:
 	ADDQ             $+256, SI
 	ADDQ             $+16, DI
 	CMPQ             DI, cinMain+88(FP)
-	JLT              main812
+	JLT              plain995
 
-rest813:
+rest996:
 	CMPQ DI, cinAll+96(FP)
-	JGE  inputs815
+	JGE  inputs998
 
-one814:
+one997:
 	VMOVUPS          (SI), Y16
 	VFMADD231PS.BCST (AX)(DI*1), Y16, Y0
 	VFMADD231PS.BCST (CX)(DI*1), Y16, Y1
@@ -13881,16 +18007,16 @@ one814:
 	ADDQ             $+64, SI
 	ADDQ             $+4, DI
 	CMPQ             DI, cinAll+96(FP)
-	JLT              one814
+	JLT              one997
 
-inputs815:
+inputs998:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap808
+	JLT  tap989
 
-taps809:
+taps990:
 	VADDPS Y8, Y0, Y0
 	VADDPS Y9, Y1, Y1
 	VADDPS Y10, Y2, Y2
@@ -13903,95 +18029,86 @@ taps809:
 	VADDPS Y5, Y1, Y1
 	VADDPS Y6, Y2, Y2
 	VADDPS Y7, Y3, Y3
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), BX
 	TESTQ  BX, BX
-	JZ     linear816
+	JZ     linear999
 	MOVQ   (BX), AX
 	MOVQ   8(BX), CX
 	MOVQ   16(BX), DX
 	MOVQ   24(BX), BX
-	ADDQ   $+32, offsets+8(FP)
-	MOVQ   row+24(FP), SI
-	IMUL3Q $+4, SI, SI
-	ADDQ   SI, pixels+0(FP)
-	JMP    outputs817
+	JMP    outputs1000
 
-linear816:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   DX, BX
-	ADDQ   ypitch+32(FP), BX
-	MOVQ   row+24(FP), SI
-	IMUL3Q $+4, SI, SI
-	ADDQ   SI, x+16(FP)
-	MOVQ   ypitch+32(FP), SI
-	IMUL3Q $+4, SI, SI
-	ADDQ   SI, 8(SP)
+linear999:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+	MOVQ DX, BX
+	ADDQ ypitch+32(FP), BX
 
-outputs817:
+outputs1000:
 	MOVQ        scale+144(FP), SI
 	TESTQ       SI, SI
-	JZ          noscale818
+	JZ          noscale1001
 	MOVQ        shift+152(FP), DI
 	TESTQ       DI, DI
-	JZ          noshift819
+	JZ          noshift1002
 	VMOVUPS     (SI), Y4
 	VMOVUPS     (DI), Y5
 	VFMADD213PS Y5, Y4, Y0
 	VFMADD213PS Y5, Y4, Y1
 	VFMADD213PS Y5, Y4, Y2
 	VFMADD213PS Y5, Y4, Y3
-	JMP         scaled820
+	JMP         scaled1003
 
-noshift819:
+noshift1002:
 	VMOVUPS (SI), Y4
 	VMULPS  Y4, Y0, Y0
 	VMULPS  Y4, Y1, Y1
 	VMULPS  Y4, Y2, Y2
 	VMULPS  Y4, Y3, Y3
-	JMP     scaled820
+	JMP     scaled1003
 
-noscale818:
+noscale1001:
 	MOVQ    shift+152(FP), SI
 	TESTQ   SI, SI
-	JZ      scaled820
+	JZ      scaled1003
 	VMOVUPS (SI), Y4
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y4, Y1, Y1
 	VADDPS  Y4, Y2, Y2
 	VADDPS  Y4, Y3, Y3
 
-scaled820:
+scaled1003:
 	MOVQ   res+136(FP), SI
 	TESTQ  SI, SI
-	JZ     nores821
+	JZ     nores1004
 	VADDPS (SI)(AX*1), Y0, Y0
 	VADDPS (SI)(CX*1), Y1, Y1
 	VADDPS (SI)(DX*1), Y2, Y2
 	VADDPS (SI)(BX*1), Y3, Y3
 
-nores821:
+nores1004:
 	MOVQ act+160(FP), SI
 	CMPQ SI, $+1
-	JEQ  act824
+	JEQ  act1007
 	CMPQ SI, $+2
-	JEQ  act825
+	JEQ  act1008
 	CMPQ SI, $+3
-	JEQ  act826
-	JMP  acted822
+	JEQ  act1009
+	JMP  acted1005
 
-act824:
+act1007:
 	VXORPS Z4, Z4, Z4
 	VMAXPS Y4, Y0, Y0
 	VMAXPS Y4, Y1, Y1
 	VMAXPS Y4, Y2, Y2
 	VMAXPS Y4, Y3, Y3
-	JMP    acted822
+	JMP    acted1005
 
-act825:
+act1008:
 	VXORPS       Z4, Z4, Z4
 	VBROADCASTSS splat0<>+0(SB), Z5
 	VBROADCASTSS splat1<>+0(SB), Z6
@@ -14016,9 +18133,9 @@ act825:
 	VMAXPS       Y8, Y4, Y8
 	VMINPS       Y8, Y5, Y8
 	VMULPS       Y8, Y3, Y3
-	JMP          acted822
+	JMP          acted1005
 
-act826:
+act1009:
 	VXORPS       Z4, Z4, Z4
 	VBROADCASTSS splat0<>+0(SB), Z5
 	VBROADCASTSS splat1<>+0(SB), Z6
@@ -14036,37 +18153,67 @@ act826:
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
 
-acted822:
+acted1005:
 	MOVQ    y+128(FP), SI
 	VMOVUPS Y0, (SI)(AX*1)
 	VMOVUPS Y1, (SI)(CX*1)
 	VMOVUPS Y2, (SI)(DX*1)
 	VMOVUPS Y3, (SI)(BX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows673
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear1010
+	ADDQ    $+32, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+4, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced1011
 
-rows672:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked828
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+3, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+3, AX, AX
-	ADDQ   CX, AX
+linear1010:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+4, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+4, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead827:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead827
+advanced1011:
+	DECQ  tiles+48(FP)
+	JNZ   rows823
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked828:
+rows822:
+	MOVQ  offsets+8(FP), DX
+	TESTQ DX, DX
+	JZ    linear1012
+	MOVQ  (DX), AX
+	MOVQ  8(DX), CX
+	MOVQ  16(DX), DX
+	JMP   outputs1013
+
+linear1012:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
+
+outputs1013:
+	MOVQ       y+128(FP), BX
+	PREFETCHT0 (BX)(AX*1)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 (BX)(DX*1)
+	MOVQ       res+136(FP), BX
+	TESTQ      BX, BX
+	JZ         nores1014
+	PREFETCHT0 (BX)(AX*1)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 (BX)(DX*1)
+
+nores1014:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -14081,12 +18228,12 @@ asked828:
 	VXORPS Y11, Y11, Y11
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps830
+	JEQ    taps1016
 
-tap829:
+tap1015:
 	MOVQ  pixels+0(FP), DX
 	TESTQ DX, DX
-	JZ    linear831
+	JZ    linear1017
 	MOVQ  (SP), AX
 	LEAQ  (DX)(AX*8), DX
 	MOVQ  (DX), AX
@@ -14094,26 +18241,69 @@ tap829:
 	MOVQ  (DX), CX
 	ADDQ  row+24(FP), DX
 	MOVQ  (DX), DX
-	JMP   inputs832
+	JMP   inputs1018
 
-linear831:
+linear1017:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
 	MOVQ CX, DX
 	ADDQ row+24(FP), DX
 
-inputs832:
+inputs1018:
 	MOVQ    taps+72(FP), BX
 	MOVQ    (SP), SI
 	MOVLQSX (BX)(SI*4), BX
 	IMULQ   wtap+112(FP), BX
 	ADDQ    w+104(FP), BX
-	XORQ    SI, SI
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest834
+	MOVQ    next+168(FP), DI
+	TESTQ   DI, DI
+	JZ      distance1019
+	MOVQ    (SP), SI
+	INCQ    SI
+	CMPQ    SI, ntaps+80(FP)
+	JGE     distance1019
+	MOVQ    taps+72(FP), R8
+	MOVLQSX (R8)(SI*4), DI
+	MOVLQSX -4(R8)(SI*4), SI
+	SUBQ    SI, DI
+	IMULQ   wtap+112(FP), DI
 
-main833:
+distance1019:
+	XORQ  SI, SI
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest1022
+	TESTQ DI, DI
+	JZ    plain1021
+
+main1020:
+	VMOVUPS          (BX), Y12
+	VFMADD231PS.BCST (AX)(SI*1), Y12, Y0
+	VFMADD231PS.BCST (CX)(SI*1), Y12, Y1
+	VFMADD231PS.BCST (DX)(SI*1), Y12, Y2
+	VMOVUPS          64(BX), Y12
+	VFMADD231PS.BCST 4(AX)(SI*1), Y12, Y3
+	VFMADD231PS.BCST 4(CX)(SI*1), Y12, Y4
+	VFMADD231PS.BCST 4(DX)(SI*1), Y12, Y5
+	VMOVUPS          128(BX), Y12
+	VFMADD231PS.BCST 8(AX)(SI*1), Y12, Y6
+	VFMADD231PS.BCST 8(CX)(SI*1), Y12, Y7
+	VFMADD231PS.BCST 8(DX)(SI*1), Y12, Y8
+	VMOVUPS          192(BX), Y12
+	VFMADD231PS.BCST 12(AX)(SI*1), Y12, Y9
+	VFMADD231PS.BCST 12(CX)(SI*1), Y12, Y10
+	VFMADD231PS.BCST 12(DX)(SI*1), Y12, Y11
+	PREFETCHT1       (BX)(DI*1)
+	PREFETCHT1       64(BX)(DI*1)
+	PREFETCHT1       128(BX)(DI*1)
+	PREFETCHT1       192(BX)(DI*1)
+	ADDQ             $+256, BX
+	ADDQ             $+16, SI
+	CMPQ             SI, cinMain+88(FP)
+	JLT              main1020
+	JMP              rest1022
+
+plain1021:
 	VMOVUPS          (BX), Y12
 	VFMADD231PS.BCST (AX)(SI*1), Y12, Y0
 	VFMADD231PS.BCST (CX)(SI*1), Y12, Y1
@@ -14133,13 +18323,13 @@ main833:
 	ADDQ             $+256, BX
 	ADDQ             $+16, SI
 	CMPQ             SI, cinMain+88(FP)
-	JLT              main833
+	JLT              plain1021
 
-rest834:
+rest1022:
 	CMPQ SI, cinAll+96(FP)
-	JGE  inputs836
+	JGE  inputs1024
 
-one835:
+one1023:
 	VMOVUPS          (BX), Y12
 	VFMADD231PS.BCST (AX)(SI*1), Y12, Y0
 	VFMADD231PS.BCST (CX)(SI*1), Y12, Y1
@@ -14147,16 +18337,16 @@ one835:
 	ADDQ             $+64, BX
 	ADDQ             $+4, SI
 	CMPQ             SI, cinAll+96(FP)
-	JLT              one835
+	JLT              one1023
 
-inputs836:
+inputs1024:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap829
+	JLT  tap1015
 
-taps830:
+taps1016:
 	VADDPS Y6, Y0, Y0
 	VADDPS Y7, Y1, Y1
 	VADDPS Y8, Y2, Y2
@@ -14166,87 +18356,78 @@ taps830:
 	VADDPS Y3, Y0, Y0
 	VADDPS Y4, Y1, Y1
 	VADDPS Y5, Y2, Y2
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), DX
 	TESTQ  DX, DX
-	JZ     linear837
+	JZ     linear1025
 	MOVQ   (DX), AX
 	MOVQ   8(DX), CX
 	MOVQ   16(DX), DX
-	ADDQ   $+24, offsets+8(FP)
-	MOVQ   row+24(FP), BX
-	IMUL3Q $+3, BX, BX
-	ADDQ   BX, pixels+0(FP)
-	JMP    outputs838
+	JMP    outputs1026
 
-linear837:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   CX, DX
-	ADDQ   ypitch+32(FP), DX
-	MOVQ   row+24(FP), BX
-	IMUL3Q $+3, BX, BX
-	ADDQ   BX, x+16(FP)
-	MOVQ   ypitch+32(FP), BX
-	IMUL3Q $+3, BX, BX
-	ADDQ   BX, 8(SP)
+linear1025:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+	MOVQ CX, DX
+	ADDQ ypitch+32(FP), DX
 
-outputs838:
+outputs1026:
 	MOVQ        scale+144(FP), BX
 	TESTQ       BX, BX
-	JZ          noscale839
+	JZ          noscale1027
 	MOVQ        shift+152(FP), SI
 	TESTQ       SI, SI
-	JZ          noshift840
+	JZ          noshift1028
 	VMOVUPS     (BX), Y3
 	VMOVUPS     (SI), Y4
 	VFMADD213PS Y4, Y3, Y0
 	VFMADD213PS Y4, Y3, Y1
 	VFMADD213PS Y4, Y3, Y2
-	JMP         scaled841
+	JMP         scaled1029
 
-noshift840:
+noshift1028:
 	VMOVUPS (BX), Y3
 	VMULPS  Y3, Y0, Y0
 	VMULPS  Y3, Y1, Y1
 	VMULPS  Y3, Y2, Y2
-	JMP     scaled841
+	JMP     scaled1029
 
-noscale839:
+noscale1027:
 	MOVQ    shift+152(FP), BX
 	TESTQ   BX, BX
-	JZ      scaled841
+	JZ      scaled1029
 	VMOVUPS (BX), Y3
 	VADDPS  Y3, Y0, Y0
 	VADDPS  Y3, Y1, Y1
 	VADDPS  Y3, Y2, Y2
 
-scaled841:
+scaled1029:
 	MOVQ   res+136(FP), BX
 	TESTQ  BX, BX
-	JZ     nores842
+	JZ     nores1030
 	VADDPS (BX)(AX*1), Y0, Y0
 	VADDPS (BX)(CX*1), Y1, Y1
 	VADDPS (BX)(DX*1), Y2, Y2
 
-nores842:
+nores1030:
 	MOVQ act+160(FP), BX
 	CMPQ BX, $+1
-	JEQ  act845
+	JEQ  act1033
 	CMPQ BX, $+2
-	JEQ  act846
+	JEQ  act1034
 	CMPQ BX, $+3
-	JEQ  act847
-	JMP  acted843
+	JEQ  act1035
+	JMP  acted1031
 
-act845:
+act1033:
 	VXORPS Z3, Z3, Z3
 	VMAXPS Y3, Y0, Y0
 	VMAXPS Y3, Y1, Y1
 	VMAXPS Y3, Y2, Y2
-	JMP    acted843
+	JMP    acted1031
 
-act846:
+act1034:
 	VXORPS       Z3, Z3, Z3
 	VBROADCASTSS splat0<>+0(SB), Z4
 	VBROADCASTSS splat1<>+0(SB), Z5
@@ -14266,9 +18447,9 @@ act846:
 	VMAXPS       Y7, Y3, Y7
 	VMINPS       Y7, Y4, Y7
 	VMULPS       Y7, Y2, Y2
-	JMP          acted843
+	JMP          acted1031
 
-act847:
+act1035:
 	VXORPS       Z3, Z3, Z3
 	VBROADCASTSS splat0<>+0(SB), Z4
 	VBROADCASTSS splat1<>+0(SB), Z5
@@ -14283,36 +18464,61 @@ act847:
 	VMAXPS       Y2, Y3, Y2
 	VMINPS       Y2, Y4, Y2
 
-acted843:
+acted1031:
 	MOVQ    y+128(FP), BX
 	VMOVUPS Y0, (BX)(AX*1)
 	VMOVUPS Y1, (BX)(CX*1)
 	VMOVUPS Y2, (BX)(DX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows672
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear1036
+	ADDQ    $+24, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+3, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced1037
 
-rows671:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked849
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+2, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+2, AX, AX
-	ADDQ   CX, AX
+linear1036:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+3, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+3, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead848:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead848
+advanced1037:
+	DECQ  tiles+48(FP)
+	JNZ   rows822
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked849:
+rows821:
+	MOVQ  offsets+8(FP), CX
+	TESTQ CX, CX
+	JZ    linear1038
+	MOVQ  (CX), AX
+	MOVQ  8(CX), CX
+	JMP   outputs1039
+
+linear1038:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
+
+outputs1039:
+	MOVQ       y+128(FP), DX
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 (DX)(CX*1)
+	MOVQ       res+136(FP), DX
+	TESTQ      DX, DX
+	JZ         nores1040
+	PREFETCHT0 (DX)(AX*1)
+	PREFETCHT0 (DX)(CX*1)
+
+nores1040:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -14323,35 +18529,74 @@ asked849:
 	VXORPS Y7, Y7, Y7
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps851
+	JEQ    taps1042
 
-tap850:
+tap1041:
 	MOVQ  pixels+0(FP), CX
 	TESTQ CX, CX
-	JZ    linear852
+	JZ    linear1043
 	MOVQ  (SP), AX
 	LEAQ  (CX)(AX*8), CX
 	MOVQ  (CX), AX
 	ADDQ  row+24(FP), CX
 	MOVQ  (CX), CX
-	JMP   inputs853
+	JMP   inputs1044
 
-linear852:
+linear1043:
 	MOVQ x+16(FP), AX
 	MOVQ AX, CX
 	ADDQ row+24(FP), CX
 
-inputs853:
+inputs1044:
 	MOVQ    taps+72(FP), DX
 	MOVQ    (SP), BX
 	MOVLQSX (DX)(BX*4), DX
 	IMULQ   wtap+112(FP), DX
 	ADDQ    w+104(FP), DX
-	XORQ    BX, BX
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest855
+	MOVQ    next+168(FP), SI
+	TESTQ   SI, SI
+	JZ      distance1045
+	MOVQ    (SP), BX
+	INCQ    BX
+	CMPQ    BX, ntaps+80(FP)
+	JGE     distance1045
+	MOVQ    taps+72(FP), DI
+	MOVLQSX (DI)(BX*4), SI
+	MOVLQSX -4(DI)(BX*4), BX
+	SUBQ    BX, SI
+	IMULQ   wtap+112(FP), SI
 
-main854:
+distance1045:
+	XORQ  BX, BX
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest1048
+	TESTQ SI, SI
+	JZ    plain1047
+
+main1046:
+	VMOVUPS          (DX), Y8
+	VFMADD231PS.BCST (AX)(BX*1), Y8, Y0
+	VFMADD231PS.BCST (CX)(BX*1), Y8, Y1
+	VMOVUPS          64(DX), Y8
+	VFMADD231PS.BCST 4(AX)(BX*1), Y8, Y2
+	VFMADD231PS.BCST 4(CX)(BX*1), Y8, Y3
+	VMOVUPS          128(DX), Y8
+	VFMADD231PS.BCST 8(AX)(BX*1), Y8, Y4
+	VFMADD231PS.BCST 8(CX)(BX*1), Y8, Y5
+	VMOVUPS          192(DX), Y8
+	VFMADD231PS.BCST 12(AX)(BX*1), Y8, Y6
+	VFMADD231PS.BCST 12(CX)(BX*1), Y8, Y7
+	PREFETCHT1       (DX)(SI*1)
+	PREFETCHT1       64(DX)(SI*1)
+	PREFETCHT1       128(DX)(SI*1)
+	PREFETCHT1       192(DX)(SI*1)
+	ADDQ             $+256, DX
+	ADDQ             $+16, BX
+	CMPQ             BX, cinMain+88(FP)
+	JLT              main1046
+	JMP              rest1048
+
+plain1047:
 	VMOVUPS          (DX), Y8
 	VFMADD231PS.BCST (AX)(BX*1), Y8, Y0
 	VFMADD231PS.BCST (CX)(BX*1), Y8, Y1
@@ -14367,108 +18612,99 @@ main854:
 	ADDQ             $+256, DX
 	ADDQ             $+16, BX
 	CMPQ             BX, cinMain+88(FP)
-	JLT              main854
+	JLT              plain1047
 
-rest855:
+rest1048:
 	CMPQ BX, cinAll+96(FP)
-	JGE  inputs857
+	JGE  inputs1050
 
-one856:
+one1049:
 	VMOVUPS          (DX), Y8
 	VFMADD231PS.BCST (AX)(BX*1), Y8, Y0
 	VFMADD231PS.BCST (CX)(BX*1), Y8, Y1
 	ADDQ             $+64, DX
 	ADDQ             $+4, BX
 	CMPQ             BX, cinAll+96(FP)
-	JLT              one856
+	JLT              one1049
 
-inputs857:
+inputs1050:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap850
+	JLT  tap1041
 
-taps851:
+taps1042:
 	VADDPS Y4, Y0, Y0
 	VADDPS Y5, Y1, Y1
 	VADDPS Y6, Y2, Y2
 	VADDPS Y7, Y3, Y3
 	VADDPS Y2, Y0, Y0
 	VADDPS Y3, Y1, Y1
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), CX
 	TESTQ  CX, CX
-	JZ     linear858
+	JZ     linear1051
 	MOVQ   (CX), AX
 	MOVQ   8(CX), CX
-	ADDQ   $+16, offsets+8(FP)
-	MOVQ   row+24(FP), DX
-	IMUL3Q $+2, DX, DX
-	ADDQ   DX, pixels+0(FP)
-	JMP    outputs859
+	JMP    outputs1052
 
-linear858:
-	MOVQ   8(SP), AX
-	MOVQ   AX, CX
-	ADDQ   ypitch+32(FP), CX
-	MOVQ   row+24(FP), DX
-	IMUL3Q $+2, DX, DX
-	ADDQ   DX, x+16(FP)
-	MOVQ   ypitch+32(FP), DX
-	IMUL3Q $+2, DX, DX
-	ADDQ   DX, 8(SP)
+linear1051:
+	MOVQ 8(SP), AX
+	MOVQ AX, CX
+	ADDQ ypitch+32(FP), CX
 
-outputs859:
+outputs1052:
 	MOVQ        scale+144(FP), DX
 	TESTQ       DX, DX
-	JZ          noscale860
+	JZ          noscale1053
 	MOVQ        shift+152(FP), BX
 	TESTQ       BX, BX
-	JZ          noshift861
+	JZ          noshift1054
 	VMOVUPS     (DX), Y2
 	VMOVUPS     (BX), Y3
 	VFMADD213PS Y3, Y2, Y0
 	VFMADD213PS Y3, Y2, Y1
-	JMP         scaled862
+	JMP         scaled1055
 
-noshift861:
+noshift1054:
 	VMOVUPS (DX), Y2
 	VMULPS  Y2, Y0, Y0
 	VMULPS  Y2, Y1, Y1
-	JMP     scaled862
+	JMP     scaled1055
 
-noscale860:
+noscale1053:
 	MOVQ    shift+152(FP), DX
 	TESTQ   DX, DX
-	JZ      scaled862
+	JZ      scaled1055
 	VMOVUPS (DX), Y2
 	VADDPS  Y2, Y0, Y0
 	VADDPS  Y2, Y1, Y1
 
-scaled862:
+scaled1055:
 	MOVQ   res+136(FP), DX
 	TESTQ  DX, DX
-	JZ     nores863
+	JZ     nores1056
 	VADDPS (DX)(AX*1), Y0, Y0
 	VADDPS (DX)(CX*1), Y1, Y1
 
-nores863:
+nores1056:
 	MOVQ act+160(FP), DX
 	CMPQ DX, $+1
-	JEQ  act866
+	JEQ  act1059
 	CMPQ DX, $+2
-	JEQ  act867
+	JEQ  act1060
 	CMPQ DX, $+3
-	JEQ  act868
-	JMP  acted864
+	JEQ  act1061
+	JMP  acted1057
 
-act866:
+act1059:
 	VXORPS Z2, Z2, Z2
 	VMAXPS Y2, Y0, Y0
 	VMAXPS Y2, Y1, Y1
-	JMP    acted864
+	JMP    acted1057
 
-act867:
+act1060:
 	VXORPS       Z2, Z2, Z2
 	VBROADCASTSS splat0<>+0(SB), Z3
 	VBROADCASTSS splat1<>+0(SB), Z4
@@ -14483,9 +18719,9 @@ act867:
 	VMAXPS       Y6, Y2, Y6
 	VMINPS       Y6, Y3, Y6
 	VMULPS       Y6, Y1, Y1
-	JMP          acted864
+	JMP          acted1057
 
-act868:
+act1061:
 	VXORPS       Z2, Z2, Z2
 	VBROADCASTSS splat0<>+0(SB), Z3
 	VBROADCASTSS splat1<>+0(SB), Z4
@@ -14497,66 +18733,121 @@ act868:
 	VMAXPS       Y1, Y2, Y1
 	VMINPS       Y1, Y3, Y1
 
-acted864:
+acted1057:
 	MOVQ    y+128(FP), DX
 	VMOVUPS Y0, (DX)(AX*1)
 	VMOVUPS Y1, (DX)(CX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows671
-	MOVQ    less+56(FP), AX
+	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
-	JZ      done1
-	MOVQ    AX, tiles+48(FP)
-	MOVQ    $+0, less+56(FP)
+	JZ      linear1062
+	ADDQ    $+16, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+2, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced1063
 
-rows670:
-	MOVQ   ahead+168(FP), AX
-	TESTQ  AX, AX
-	JZ     asked870
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   x+16(FP), CX
-	IMUL3Q $+1, AX, AX
-	ADDQ   CX, AX
+linear1062:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+2, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+2, AX, AX
+	ADDQ   AX, 8(SP)
 
-ahead869:
-	PREFETCHT0 (CX)
-	ADDQ       $+64, CX
-	CMPQ       CX, AX
-	JLT        ahead869
+advanced1063:
+	DECQ  tiles+48(FP)
+	JNZ   rows821
+	MOVQ  less+56(FP), AX
+	TESTQ AX, AX
+	JZ    done1
+	MOVQ  AX, tiles+48(FP)
+	MOVQ  $+0, less+56(FP)
 
-asked870:
+rows820:
+	MOVQ  offsets+8(FP), AX
+	TESTQ AX, AX
+	JZ    linear1064
+	MOVQ  (AX), AX
+	JMP   outputs1065
+
+linear1064:
+	MOVQ 8(SP), AX
+
+outputs1065:
+	MOVQ       y+128(FP), CX
+	PREFETCHT0 (CX)(AX*1)
+	MOVQ       res+136(FP), CX
+	TESTQ      CX, CX
+	JZ         nores1066
+	PREFETCHT0 (CX)(AX*1)
+
+nores1066:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	MOVQ   $+0, (SP)
 	CMPQ   ntaps+80(FP), $+0
-	JEQ    taps872
+	JEQ    taps1068
 
-tap871:
+tap1067:
 	MOVQ  pixels+0(FP), AX
 	TESTQ AX, AX
-	JZ    linear873
+	JZ    linear1069
 	MOVQ  (SP), CX
 	LEAQ  (AX)(CX*8), AX
 	MOVQ  (AX), AX
-	JMP   inputs874
+	JMP   inputs1070
 
-linear873:
+linear1069:
 	MOVQ x+16(FP), AX
 
-inputs874:
+inputs1070:
 	MOVQ    taps+72(FP), CX
 	MOVQ    (SP), DX
 	MOVLQSX (CX)(DX*4), CX
 	IMULQ   wtap+112(FP), CX
 	ADDQ    w+104(FP), CX
-	XORQ    DX, DX
-	CMPQ    cinMain+88(FP), $+0
-	JEQ     rest876
+	MOVQ    next+168(FP), BX
+	TESTQ   BX, BX
+	JZ      distance1071
+	MOVQ    (SP), DX
+	INCQ    DX
+	CMPQ    DX, ntaps+80(FP)
+	JGE     distance1071
+	MOVQ    taps+72(FP), SI
+	MOVLQSX (SI)(DX*4), BX
+	MOVLQSX -4(SI)(DX*4), DX
+	SUBQ    DX, BX
+	IMULQ   wtap+112(FP), BX
 
-main875:
+distance1071:
+	XORQ  DX, DX
+	CMPQ  cinMain+88(FP), $+0
+	JEQ   rest1074
+	TESTQ BX, BX
+	JZ    plain1073
+
+main1072:
+	VMOVUPS          (CX), Y4
+	VFMADD231PS.BCST (AX)(DX*1), Y4, Y0
+	VMOVUPS          64(CX), Y4
+	VFMADD231PS.BCST 4(AX)(DX*1), Y4, Y1
+	VMOVUPS          128(CX), Y4
+	VFMADD231PS.BCST 8(AX)(DX*1), Y4, Y2
+	VMOVUPS          192(CX), Y4
+	VFMADD231PS.BCST 12(AX)(DX*1), Y4, Y3
+	PREFETCHT1       (CX)(BX*1)
+	PREFETCHT1       64(CX)(BX*1)
+	PREFETCHT1       128(CX)(BX*1)
+	PREFETCHT1       192(CX)(BX*1)
+	ADDQ             $+256, CX
+	ADDQ             $+16, DX
+	CMPQ             DX, cinMain+88(FP)
+	JLT              main1072
+	JMP              rest1074
+
+plain1073:
 	VMOVUPS          (CX), Y4
 	VFMADD231PS.BCST (AX)(DX*1), Y4, Y0
 	VMOVUPS          64(CX), Y4
@@ -14568,96 +18859,87 @@ main875:
 	ADDQ             $+256, CX
 	ADDQ             $+16, DX
 	CMPQ             DX, cinMain+88(FP)
-	JLT              main875
+	JLT              plain1073
 
-rest876:
+rest1074:
 	CMPQ DX, cinAll+96(FP)
-	JGE  inputs878
+	JGE  inputs1076
 
-one877:
+one1075:
 	VMOVUPS          (CX), Y4
 	VFMADD231PS.BCST (AX)(DX*1), Y4, Y0
 	ADDQ             $+64, CX
 	ADDQ             $+4, DX
 	CMPQ             DX, cinAll+96(FP)
-	JLT              one877
+	JLT              one1075
 
-inputs878:
+inputs1076:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
 	CMPQ AX, ntaps+80(FP)
-	JLT  tap871
+	JLT  tap1067
 
-taps872:
+taps1068:
 	VADDPS Y2, Y0, Y0
 	VADDPS Y3, Y1, Y1
 	VADDPS Y1, Y0, Y0
+	MOVQ   $+0, next+168(FP)
 	MOVQ   offsets+8(FP), AX
 	TESTQ  AX, AX
-	JZ     linear879
+	JZ     linear1077
 	MOVQ   (AX), AX
-	ADDQ   $+8, offsets+8(FP)
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   CX, pixels+0(FP)
-	JMP    outputs880
+	JMP    outputs1078
 
-linear879:
-	MOVQ   8(SP), AX
-	MOVQ   row+24(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   CX, x+16(FP)
-	MOVQ   ypitch+32(FP), CX
-	IMUL3Q $+1, CX, CX
-	ADDQ   CX, 8(SP)
+linear1077:
+	MOVQ 8(SP), AX
 
-outputs880:
+outputs1078:
 	MOVQ        scale+144(FP), CX
 	TESTQ       CX, CX
-	JZ          noscale881
+	JZ          noscale1079
 	MOVQ        shift+152(FP), DX
 	TESTQ       DX, DX
-	JZ          noshift882
+	JZ          noshift1080
 	VMOVUPS     (CX), Y1
 	VMOVUPS     (DX), Y2
 	VFMADD213PS Y2, Y1, Y0
-	JMP         scaled883
+	JMP         scaled1081
 
-noshift882:
+noshift1080:
 	VMOVUPS (CX), Y1
 	VMULPS  Y1, Y0, Y0
-	JMP     scaled883
+	JMP     scaled1081
 
-noscale881:
+noscale1079:
 	MOVQ    shift+152(FP), CX
 	TESTQ   CX, CX
-	JZ      scaled883
+	JZ      scaled1081
 	VMOVUPS (CX), Y1
 	VADDPS  Y1, Y0, Y0
 
-scaled883:
+scaled1081:
 	MOVQ   res+136(FP), CX
 	TESTQ  CX, CX
-	JZ     nores884
+	JZ     nores1082
 	VADDPS (CX)(AX*1), Y0, Y0
 
-nores884:
+nores1082:
 	MOVQ act+160(FP), CX
 	CMPQ CX, $+1
-	JEQ  act887
+	JEQ  act1085
 	CMPQ CX, $+2
-	JEQ  act888
+	JEQ  act1086
 	CMPQ CX, $+3
-	JEQ  act889
-	JMP  acted885
+	JEQ  act1087
+	JMP  acted1083
 
-act887:
+act1085:
 	VXORPS Z1, Z1, Z1
 	VMAXPS Y1, Y0, Y0
-	JMP    acted885
+	JMP    acted1083
 
-act888:
+act1086:
 	VXORPS       Z1, Z1, Z1
 	VBROADCASTSS splat0<>+0(SB), Z2
 	VBROADCASTSS splat1<>+0(SB), Z3
@@ -14667,9 +18949,9 @@ act888:
 	VMAXPS       Y5, Y1, Y5
 	VMINPS       Y5, Y2, Y5
 	VMULPS       Y5, Y0, Y0
-	JMP          acted885
+	JMP          acted1083
 
-act889:
+act1087:
 	VXORPS       Z1, Z1, Z1
 	VBROADCASTSS splat0<>+0(SB), Z2
 	VBROADCASTSS splat1<>+0(SB), Z3
@@ -14678,14 +18960,32 @@ act889:
 	VMAXPS       Y0, Y1, Y0
 	VMINPS       Y0, Y2, Y0
 
-acted885:
+acted1083:
 	MOVQ    y+128(FP), CX
 	VMOVUPS Y0, (CX)(AX*1)
-	DECQ    tiles+48(FP)
-	JNZ     rows670
-	JMP     done1
+	MOVQ    offsets+8(FP), AX
+	TESTQ   AX, AX
+	JZ      linear1088
+	ADDQ    $+8, offsets+8(FP)
+	MOVQ    row+24(FP), AX
+	IMUL3Q  $+1, AX, AX
+	ADDQ    AX, pixels+0(FP)
+	JMP     advanced1089
 
-skip668:
+linear1088:
+	MOVQ   row+24(FP), AX
+	IMUL3Q $+1, AX, AX
+	ADDQ   AX, x+16(FP)
+	MOVQ   ypitch+32(FP), AX
+	IMUL3Q $+1, AX, AX
+	ADDQ   AX, 8(SP)
+
+advanced1089:
+	DECQ tiles+48(FP)
+	JNZ  rows820
+	JMP  done1
+
+skip818:
 done1:
 	VZEROUPPER
 	RET

@@ -8,8 +8,9 @@ package kernel
 // m up to 10, then less blocks of m−1. pixels lists the inputs behind each tap, row by row, row bytes
 // a row, and offsets the byte offset of each row's outputs. If pixels is nil there is one tap: the
 // inputs are at x, row bytes apart, the outputs ypitch bytes apart. cinMain and cinAll are 4·(cin&^3)
-// and 4·cin, wtap the bytes of a tap of weights and wpanel those of a panel. Each block prefetches the
-// ahead first bytes of as many rows as it has behind its own.
+// and 4·cin, wtap the bytes of a tap of weights and wpanel those of a panel. Unless next is 0,
+// the first block asks the second-level cache for the weights of each tap's successor, of which the last
+// one's are next bytes behind its own.
 //
 //go:noescape
-func convBlocks(pixels **float32, offsets *int, x *float32, row int, ypitch int, m int, tiles int, less int, outputs int, taps *int32, ntaps int, cinMain int, cinAll int, w *float32, wtap int, wpanel int, y *float32, res *float32, scale *float32, shift *float32, act int, ahead int)
+func convBlocks(pixels **float32, offsets *int, x *float32, row int, ypitch int, m int, tiles int, less int, outputs int, taps *int32, ntaps int, cinMain int, cinAll int, w *float32, wtap int, wpanel int, y *float32, res *float32, scale *float32, shift *float32, act int, next int)

@@ -35,7 +35,7 @@ DATA splat2<>+28(SB)/4, $(0.5)
 GLOBL splat2<>(SB), RODATA|NOPTR, $32
 
 // func scaleTaps(dst *float32, w *float32, offsets *int, n int, scale *float32, wide int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·scaleTaps(SB), NOSPLIT, $0-48
 	CMPQ    wide+40(FP), $+64
 	JNE     other1
@@ -47,13 +47,14 @@ TEXT ·scaleTaps(SB), NOSPLIT, $0-48
 	VMOVUPS (SI), Z0
 
 tap2:
-	MOVQ    (DX), SI
-	VMULPS  (CX)(SI*1), Z0, Z1
-	VMOVUPS Z1, (AX)
-	ADDQ    $+64, AX
-	ADDQ    $+8, DX
-	DECQ    BX
-	JNZ     tap2
+	MOVQ       (DX), SI
+	VMULPS     (CX)(SI*1), Z0, Z1
+	PREFETCHT0 64(CX)(SI*1)
+	VMOVUPS    Z1, (AX)
+	ADDQ       $+64, AX
+	ADDQ       $+8, DX
+	DECQ       BX
+	JNZ        tap2
 	VZEROUPPER
 	RET
 
@@ -68,13 +69,14 @@ other1:
 	VMOVUPS (SI), Y0
 
 tap4:
-	MOVQ    (DX), SI
-	VMULPS  (CX)(SI*1), Y0, Y1
-	VMOVUPS Y1, (AX)
-	ADDQ    $+64, AX
-	ADDQ    $+8, DX
-	DECQ    BX
-	JNZ     tap4
+	MOVQ       (DX), SI
+	VMULPS     (CX)(SI*1), Y0, Y1
+	PREFETCHT0 32(CX)(SI*1)
+	VMOVUPS    Y1, (AX)
+	ADDQ       $+64, AX
+	ADDQ       $+8, DX
+	DECQ       BX
+	JNZ        tap4
 	VZEROUPPER
 	RET
 

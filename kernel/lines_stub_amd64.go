@@ -4,7 +4,8 @@
 
 package kernel
 
-// scaleTaps copies n taps of wide (64) or half as many bytes, times scale; offsets has their byte offsets in w.
+// scaleTaps copies n taps of wide (64) or half as many bytes, times scale; offsets has their byte offsets in w. It
+// prefetches those of the channels that follow.
 //
 //go:noescape
 func scaleTaps(dst *float32, w *float32, offsets *int, n int, scale *float32, wide int)

@@ -19,10 +19,11 @@ func conv512File(a *asm) {
 			"m up to 10, then less blocks of m−1. pixels lists the inputs behind each tap, row by row, row bytes\n"+
 			"a row, and offsets the byte offset of each row's outputs. If pixels is nil there is one tap: the\n"+
 			"inputs are at x, row bytes apart, the outputs ypitch bytes apart. cinMain and cinAll are 4·(cin&^3)\n"+
-			"and 4·cin, wtap the bytes of a tap of weights and wpanel those of a panel. Each block prefetches the\n"+
-			"ahead first bytes of as many rows as it has behind its own.",
+			"and 4·cin, wtap the bytes of a tap of weights and wpanel those of a panel. Unless next is 0,\n"+
+			"the first block asks the second-level cache for the weights of each tap's successor, of which the last\n"+
+			"one's are next bytes behind its own.",
 		"pixels **float32, offsets *int, x *float32, row, ypitch, m, tiles, less, outputs int, taps *int32, "+
-			"ntaps, cinMain, cinAll int, w *float32, wtap, wpanel int, y, res, scale, shift *float32, act, ahead int")
+			"ntaps, cinMain, cinAll int, w *float32, wtap, wpanel int, y, res, scale, shift *float32, act, next int")
 	c := conv512{asm: a, tap: a.AllocLocal(8), out: a.AllocLocal(8)}
 	a.MOVQ(operand.I32(0), c.out)
 	done := a.label("done")
@@ -74,7 +75,7 @@ type conv512 struct {
 }
 
 func (a conv512) block(rows int, widths []int) {
-	a.prefetch(rows)
+	a.expect(rows, widths)
 	b := a.newBlock(rows, widths, 4)
 	a.MOVQ(operand.I32(0), a.tap)
 	loop, done := a.label("tap"), a.label("taps")
@@ -90,7 +91,9 @@ func (a conv512) block(rows int, widths []int) {
 	a.JLT(operand.LabelRef(loop))
 	a.Label(done)
 	b.fold(a.asm)
+	a.MOVQ(operand.I32(0), a.arg("next"))
 	b.epilogue(a.asm, a.outputs(rows))
+	a.advance(rows)
 }
 
 // inputs returns the pixels of a block's rows behind the tap.
@@ -133,8 +136,9 @@ func (a conv512) accumulate(b *block, x []reg.GPVirtual) {
 	if b.off(len(b.widths)) > 64 {
 		panel = a.load("wpanel")
 	}
+	next := a.ahead()
 	a.XORQ(k, k)
-	step := func(n int) {
+	step := func(n int, asking bool) {
 		for s := range n {
 			b.outer(a.asm, s%b.split,
 				func(i int) operand.Mem { return idx(x[i], k, 1, 4*s) },
@@ -145,28 +149,68 @@ func (a conv512) accumulate(b *block, x []reg.GPVirtual) {
 					return at(w, 64*s+b.off(v))
 				})
 		}
+		if asking {
+			a.ask(w, next, n)
+			if panel != nil {
+				second := a.GP64()
+				a.LEAQ(idx(w, panel, 1, 0), second)
+				a.ask(second, next, n)
+			}
+		}
 		a.ADDQ(imm(64*n), w)
 		a.ADDQ(imm(4*n), k)
 	}
-	main, rest, one, done := a.label("main"), a.label("rest"), a.label("one"), a.label("inputs")
+	main, plain, rest, one, done := a.label("main"), a.label("plain"), a.label("rest"), a.label("one"), a.label("inputs")
 	a.CMPQ(a.arg("cinMain"), imm(0))
 	a.JEQ(operand.LabelRef(rest))
+	a.TESTQ(next, next)
+	a.JZ(operand.LabelRef(plain))
 	a.Label(main)
-	step(unroll)
+	step(unroll, true)
 	a.CMPQ(k, a.arg("cinMain"))
 	a.JLT(operand.LabelRef(main))
+	a.JMP(operand.LabelRef(rest))
+	a.Label(plain)
+	step(unroll, false)
+	a.CMPQ(k, a.arg("cinMain"))
+	a.JLT(operand.LabelRef(plain))
 	a.Label(rest)
 	a.CMPQ(k, a.arg("cinAll"))
 	a.JGE(operand.LabelRef(done))
 	a.Label(one)
-	step(1)
+	step(1, false)
 	a.CMPQ(k, a.arg("cinAll"))
 	a.JLT(operand.LabelRef(one))
 	a.Label(done)
 }
 
-// outputs returns the byte offsets of a block's rows in y and goes on to the next
-// block: it moves the parameters pixels and offsets, or x, y and res.
+// ask prefetches n cache lines into the second level, from distance bytes behind p on.
+func (a conv512) ask(p, distance reg.GPVirtual, n int) {
+	for s := range n {
+		a.PREFETCHT1(idx(p, distance, 1, 64*s))
+	}
+}
+
+// ahead returns the distance from the weights of the tap to those of the one that follows,
+// after the last from the parameter next, and 0 if that is.
+func (a conv512) ahead() reg.GPVirtual {
+	done := a.label("distance")
+	next := a.skipZero("next", done)
+	t := a.GP64()
+	a.MOVQ(a.tap, t)
+	a.INCQ(t)
+	a.CMPQ(t, a.arg("ntaps"))
+	a.JGE(operand.LabelRef(done))
+	p, here := a.load("taps"), a.GP64()
+	a.MOVLQSX(idx(p, t, 4, 0), next)
+	a.MOVLQSX(idx(p, t, 4, -4), here)
+	a.SUBQ(here, next)
+	a.IMULQ(a.arg("wtap"), next)
+	a.Label(done)
+	return next
+}
+
+// outputs returns the byte offsets of a block's rows in y.
 func (a conv512) outputs(rows int) []reg.GPVirtual {
 	off := make([]reg.GPVirtual, rows)
 	for i := range off {
@@ -177,8 +221,6 @@ func (a conv512) outputs(rows int) []reg.GPVirtual {
 	for i := range off {
 		a.MOVQ(at(list, 8*i), off[i])
 	}
-	a.ADDQ(imm(8*rows), a.arg("offsets"))
-	a.ADDQ(a.times("row", rows), a.arg("pixels"))
 	a.JMP(operand.LabelRef(done))
 	a.Label(linear)
 	a.MOVQ(a.out, off[0])
@@ -186,10 +228,22 @@ func (a conv512) outputs(rows int) []reg.GPVirtual {
 		a.MOVQ(off[i-1], off[i])
 		a.ADDQ(a.arg("ypitch"), off[i])
 	}
+	a.Label(done)
+	return off
+}
+
+// advance goes on to the next block: it moves the parameters pixels and offsets, or x, and
+// the offset of linear rows.
+func (a conv512) advance(rows int) {
+	linear, done := a.label("linear"), a.label("advanced")
+	a.skipZero("offsets", linear)
+	a.ADDQ(imm(8*rows), a.arg("offsets"))
+	a.ADDQ(a.times("row", rows), a.arg("pixels"))
+	a.JMP(operand.LabelRef(done))
+	a.Label(linear)
 	a.ADDQ(a.times("row", rows), a.arg("x"))
 	a.ADDQ(a.times("ypitch", rows), a.out)
 	a.Label(done)
-	return off
 }
 
 // times returns n times a parameter.
@@ -199,18 +253,19 @@ func (a conv512) times(name string, n int) reg.GPVirtual {
 	return r
 }
 
-// prefetch asks for the inputs of the next block.
-func (a conv512) prefetch(rows int) {
-	loop, done := a.label("ahead"), a.label("asked")
-	n := a.skipZero("ahead", done)
-	x := a.times("row", rows)
-	a.ADDQ(a.arg("x"), x)
-	a.IMUL3Q(imm(rows), n, n)
-	a.ADDQ(x, n)
-	a.Label(loop)
-	a.PREFETCHT0(at(x, 0))
-	a.ADDQ(imm(64), x)
-	a.CMPQ(x, n)
-	a.JLT(operand.LabelRef(loop))
-	a.Label(done)
+// expect asks for the cache lines that the block's outputs and residuals begin in, which
+// would otherwise be waited for at its end.
+func (a conv512) expect(rows int, widths []int) {
+	off := a.outputs(rows)
+	lines := func(p reg.GPVirtual) {
+		for _, o := range off {
+			for v := range widths {
+				a.PREFETCHT0(idx(p, o, 1, 64*v))
+			}
+		}
+	}
+	lines(a.load("y"))
+	none := a.label("nores")
+	lines(a.skipZero("res", none))
+	a.Label(none)
 }

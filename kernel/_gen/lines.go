@@ -23,7 +23,8 @@ func linesFile(a *asm) {
 // scaleTaps: the weights of some channels as the functions of lines read them.
 func scaleTaps(a *asm) {
 	a.function("scaleTaps",
-		"copies n taps of wide (64) or half as many bytes, times scale; offsets has their byte offsets in w.",
+		"copies n taps of wide (64) or half as many bytes, times scale; offsets has their byte offsets in w. It\n"+
+			"prefetches those of the channels that follow.",
 		"dst, w *float32, offsets *int, n int, scale *float32, wide int")
 	for _, width := range []int{64, 32} {
 		other, loop := a.label("other"), a.label("tap")
@@ -36,6 +37,7 @@ func scaleTaps(a *asm) {
 		off, t := a.GP64(), a.vec(width)
 		a.MOVQ(at(offsets, 0), off)
 		a.VMULPS(idx(w, off, 1, 0), scale, t)
+		a.PREFETCHT0(idx(w, off, 1, width))
 		a.VMOVUPS(t, at(dst, 0))
 		a.ADDQ(imm(64), dst)
 		a.ADDQ(imm(8), offsets)

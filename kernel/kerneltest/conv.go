@@ -146,6 +146,9 @@ func convCases() []Case {
 		{n: 13, h: 3, w: 3, k: 5, stride: 1, cin: 8, cout: 16},
 		{n: 1, h: 20, w: 20, k: 3, stride: 1, cin: 104, cout: 8},
 		{n: 1, h: 14, w: 13, k: 7, stride: 2, cin: 3, cout: 24, scale: true},
+		{n: 1, h: 2, w: 2, k: 3, stride: 1, cin: 24, cout: 56, inMax: 40, outMax: 96, shift: true, act: kernel.ReLU},
+		{n: 1, h: 4, w: 3, k: 3, stride: 2, cin: 72, cout: 40, res: true},
+		{n: 1, h: 1, w: 1, k: 1, stride: 1, cin: 600, cout: 48, scale: true},
 	} {
 		if c.cin%8 == 0 {
 			cs = append(cs, c.backward())
@@ -190,7 +193,7 @@ func convSpeed() []Case {
 }
 
 // networkConvs are layers of ResNet50D and MobileNetV3 for 224x224 pixels, then of MobileNetV3
-// for 32x32.
+// and ResNet50D for 32x32.
 var networkConvs = []conv{
 	{h: 224, w: 224, k: 3, stride: 2, cin: 3, cout: 32, act: kernel.ReLU},
 	{h: 112, w: 112, k: 3, stride: 1, cin: 32, cout: 64, act: kernel.ReLU},
@@ -216,4 +219,6 @@ var networkConvs = []conv{
 	{h: 8, w: 8, k: 1, stride: 1, cin: 120, cout: 40},
 	{h: 4, w: 4, k: 1, stride: 1, cin: 112, cout: 336, act: kernel.HSwish},
 	{h: 2, w: 2, k: 1, stride: 1, cin: 480, cout: 160},
+	{h: 2, w: 2, k: 3, stride: 1, cin: 208, cout: 208, act: kernel.ReLU},
+	{h: 2, w: 2, k: 1, stride: 1, cin: 208, cout: 1024},
 }
