@@ -36,6 +36,7 @@ var vnni = func() impl8 {
 	k := avx2x8
 	k.conv = func(c *Conv8, lo, hi int) { c.rows(lo, hi, true) }
 	k.depthwise = func(d *Depthwise8, lo, hi int) { d.rows(lo, hi, true) }
+	k.winograd = winograd8VNNI
 	return k
 }()
 

@@ -6,6 +6,7 @@ import "math"
 type impl8 struct {
 	conv      func(*Conv8, int, int)
 	depthwise func(*Depthwise8, int, int)
+	winograd  func(w *Winograd8, lo, hi int, scratch []uint8) // nil where conv is as fast
 	quantise  func(y []uint8, x, sub, mul []float32, zero uint8)
 	add       func(y, a, b []uint8, f Affine8)
 	gate      func(y, x, gate []uint8, rows int, xZero, gateZero uint8, scale float32, zero uint8)

@@ -219,6 +219,8 @@ inputs7:
 	SHLQ         $+3, CX
 	IMUL3Q       $+6, CX, CX
 	ADDQ         CX, 184(AX)
+	CMPQ         128(AX), $+0
+	JNE          float8
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -268,10 +270,8 @@ inputs7:
 	VMULPS       128(CX), Z22, Z22
 	VCVTDQ2PS    Z23, Z23
 	VMULPS       192(CX), Z23, Z23
-	CMPQ         128(AX), $+0
-	JNE          float8
 	CMPQ         96(AX), $+0
-	JNE          res9
+	JNE          res10
 	VPBROADCASTW 200(AX), Z24
 	VBROADCASTSS 224(AX), Z26
 	VMOVDQU32    pack8<>+0(SB), Z25
@@ -359,9 +359,9 @@ inputs7:
 	VPADDSW      Z24, Z20, Z20
 	VPACKUSWB    Z22, Z20, Z20
 	VPERMD       Z20, Z25, Z20
-	JMP          bytes10
+	JMP          bytes11
 
-res9:
+res10:
 	VBROADCASTSS     204(AX), Z24
 	VBROADCASTSS     208(AX), Z25
 	VBROADCASTSS     212(AX), Z26
@@ -623,7 +623,7 @@ res9:
 	VPACKUSWB        Z22, Z20, Z20
 	VPERMD           Z20, Z1, Z20
 
-bytes10:
+bytes11:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable12
@@ -725,9 +725,58 @@ half13:
 	VMOVQ         X20, 48(CX)(BX*1)
 
 whole14:
-	JMP stored11
+	JMP stored9
 
 float8:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    192(CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    (CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    64(CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    128(CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    192(CX), Z7, Z7
+	VCVTDQ2PS Z8, Z8
+	VMULPS    (CX), Z8, Z8
+	VCVTDQ2PS Z9, Z9
+	VMULPS    64(CX), Z9, Z9
+	VCVTDQ2PS Z10, Z10
+	VMULPS    128(CX), Z10, Z10
+	VCVTDQ2PS Z11, Z11
+	VMULPS    192(CX), Z11, Z11
+	VCVTDQ2PS Z12, Z12
+	VMULPS    (CX), Z12, Z12
+	VCVTDQ2PS Z13, Z13
+	VMULPS    64(CX), Z13, Z13
+	VCVTDQ2PS Z14, Z14
+	VMULPS    128(CX), Z14, Z14
+	VCVTDQ2PS Z15, Z15
+	VMULPS    192(CX), Z15, Z15
+	VCVTDQ2PS Z16, Z16
+	VMULPS    (CX), Z16, Z16
+	VCVTDQ2PS Z17, Z17
+	VMULPS    64(CX), Z17, Z17
+	VCVTDQ2PS Z18, Z18
+	VMULPS    128(CX), Z18, Z18
+	VCVTDQ2PS Z19, Z19
+	VMULPS    192(CX), Z19, Z19
+	VCVTDQ2PS Z20, Z20
+	VMULPS    (CX), Z20, Z20
+	VCVTDQ2PS Z21, Z21
+	VMULPS    64(CX), Z21, Z21
+	VCVTDQ2PS Z22, Z22
+	VMULPS    128(CX), Z22, Z22
+	VCVTDQ2PS Z23, Z23
+	VMULPS    192(CX), Z23, Z23
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -762,7 +811,7 @@ float8:
 	VMOVDQU32 Z22, 128(CX)(BX*4)
 	VMOVDQU32 Z23, K1, 192(CX)(BX*4)
 
-stored11:
+stored9:
 	ADDQ $+48, 192(AX)
 	SUBQ $+6, 16(AX)
 	JMP  tile1
@@ -915,6 +964,8 @@ inputs21:
 	SHLQ         $+3, CX
 	IMUL3Q       $+4, CX, CX
 	ADDQ         CX, 184(AX)
+	CMPQ         128(AX), $+0
+	JNE          float22
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -948,10 +999,8 @@ inputs21:
 	VMULPS       128(CX), Z14, Z14
 	VCVTDQ2PS    Z15, Z15
 	VMULPS       192(CX), Z15, Z15
-	CMPQ         128(AX), $+0
-	JNE          float22
 	CMPQ         96(AX), $+0
-	JNE          res23
+	JNE          res24
 	VPBROADCASTW 200(AX), Z16
 	VBROADCASTSS 224(AX), Z18
 	VMOVDQU32    pack8<>+0(SB), Z17
@@ -1011,9 +1060,9 @@ inputs21:
 	VPADDSW      Z16, Z12, Z12
 	VPACKUSWB    Z14, Z12, Z12
 	VPERMD       Z12, Z17, Z12
-	JMP          bytes24
+	JMP          bytes25
 
-res23:
+res24:
 	VBROADCASTSS     204(AX), Z16
 	VBROADCASTSS     208(AX), Z17
 	VBROADCASTSS     212(AX), Z18
@@ -1191,7 +1240,7 @@ res23:
 	VPACKUSWB        Z14, Z12, Z12
 	VPERMD           Z12, Z1, Z12
 
-bytes24:
+bytes25:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable26
@@ -1265,9 +1314,42 @@ half27:
 	VMOVQ         X12, 48(CX)(BX*1)
 
 whole28:
-	JMP stored25
+	JMP stored23
 
 float22:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    192(CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    (CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    64(CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    128(CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    192(CX), Z7, Z7
+	VCVTDQ2PS Z8, Z8
+	VMULPS    (CX), Z8, Z8
+	VCVTDQ2PS Z9, Z9
+	VMULPS    64(CX), Z9, Z9
+	VCVTDQ2PS Z10, Z10
+	VMULPS    128(CX), Z10, Z10
+	VCVTDQ2PS Z11, Z11
+	VMULPS    192(CX), Z11, Z11
+	VCVTDQ2PS Z12, Z12
+	VMULPS    (CX), Z12, Z12
+	VCVTDQ2PS Z13, Z13
+	VMULPS    64(CX), Z13, Z13
+	VCVTDQ2PS Z14, Z14
+	VMULPS    128(CX), Z14, Z14
+	VCVTDQ2PS Z15, Z15
+	VMULPS    192(CX), Z15, Z15
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -1292,7 +1374,7 @@ float22:
 	VMOVDQU32 Z14, 128(CX)(BX*4)
 	VMOVDQU32 Z15, K1, 192(CX)(BX*4)
 
-stored25:
+stored23:
 	ADDQ $+32, 192(AX)
 	SUBQ $+4, 16(AX)
 
@@ -1402,6 +1484,8 @@ inputs35:
 	SHLQ         $+3, CX
 	IMUL3Q       $+2, CX, CX
 	ADDQ         CX, 184(AX)
+	CMPQ         128(AX), $+0
+	JNE          float36
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -1419,10 +1503,8 @@ inputs35:
 	VMULPS       128(CX), Z6, Z6
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       192(CX), Z7, Z7
-	CMPQ         128(AX), $+0
-	JNE          float36
 	CMPQ         96(AX), $+0
-	JNE          res37
+	JNE          res38
 	VPBROADCASTW 200(AX), Z8
 	VBROADCASTSS 224(AX), Z10
 	VMOVDQU32    pack8<>+0(SB), Z9
@@ -1454,9 +1536,9 @@ inputs35:
 	VPADDSW      Z8, Z4, Z4
 	VPACKUSWB    Z6, Z4, Z4
 	VPERMD       Z4, Z9, Z4
-	JMP          bytes38
+	JMP          bytes39
 
-res37:
+res38:
 	VBROADCASTSS     204(AX), Z8
 	VBROADCASTSS     208(AX), Z9
 	VBROADCASTSS     212(AX), Z10
@@ -1550,7 +1632,7 @@ res37:
 	VPACKUSWB        Z6, Z4, Z4
 	VPERMD           Z4, Z1, Z4
 
-bytes38:
+bytes39:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable40
@@ -1596,9 +1678,26 @@ half41:
 	VMOVQ         X4, 48(CX)(BX*1)
 
 whole42:
-	JMP stored39
+	JMP stored37
 
 float36:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    192(CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    (CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    64(CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    128(CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    192(CX), Z7, Z7
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -1613,7 +1712,7 @@ float36:
 	VMOVDQU32 Z6, 128(CX)(BX*4)
 	VMOVDQU32 Z7, K1, 192(CX)(BX*4)
 
-stored39:
+stored37:
 	ADDQ $+16, 192(AX)
 	SUBQ $+2, 16(AX)
 
@@ -1711,6 +1810,8 @@ inputs49:
 	VPADDD       Z5, Z1, Z1
 	VPADDD       Z6, Z2, Z2
 	VPADDD       Z7, Z3, Z3
+	CMPQ         128(AX), $+0
+	JNE          float50
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -1720,10 +1821,8 @@ inputs49:
 	VMULPS       128(CX), Z2, Z2
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       192(CX), Z3, Z3
-	CMPQ         128(AX), $+0
-	JNE          float50
 	CMPQ         96(AX), $+0
-	JNE          res51
+	JNE          res52
 	VPBROADCASTW 200(AX), Z4
 	VBROADCASTSS 224(AX), Z6
 	VMOVDQU32    pack8<>+0(SB), Z5
@@ -1741,9 +1840,9 @@ inputs49:
 	VPADDSW      Z4, Z0, Z0
 	VPACKUSWB    Z2, Z0, Z0
 	VPERMD       Z0, Z5, Z0
-	JMP          bytes52
+	JMP          bytes53
 
-res51:
+res52:
 	VBROADCASTSS     204(AX), Z4
 	VBROADCASTSS     208(AX), Z5
 	VBROADCASTSS     212(AX), Z6
@@ -1795,7 +1894,7 @@ res51:
 	VPACKUSWB        Z2, Z0, Z0
 	VPERMD           Z0, Z4, Z0
 
-bytes52:
+bytes53:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable54
@@ -1827,9 +1926,18 @@ half55:
 	VMOVQ         X0, 48(CX)(DX*1)
 
 whole56:
-	JMP stored53
+	JMP stored51
 
 float50:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    192(CX), Z3, Z3
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -1839,7 +1947,7 @@ float50:
 	VMOVDQU32 Z2, 128(CX)(DX*4)
 	VMOVDQU32 Z3, K1, 192(CX)(DX*4)
 
-stored53:
+stored51:
 	ADDQ $+8, 192(AX)
 	SUBQ $+1, 16(AX)
 
@@ -2023,6 +2131,8 @@ one61:
 	JLT          one61
 
 inputs62:
+	CMPQ         128(AX), $+0
+	JNE          float63
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -2072,10 +2182,8 @@ inputs62:
 	VMULPS       128(CX), Z22, Z22
 	VCVTDQ2PS    Z23, Z23
 	VMULPS       192(CX), Z23, Z23
-	CMPQ         128(AX), $+0
-	JNE          float63
 	CMPQ         96(AX), $+0
-	JNE          res64
+	JNE          res65
 	VPBROADCASTW 200(AX), Z24
 	VBROADCASTSS 224(AX), Z26
 	VMOVDQU32    pack8<>+0(SB), Z25
@@ -2163,9 +2271,9 @@ inputs62:
 	VPADDSW      Z24, Z20, Z20
 	VPACKUSWB    Z22, Z20, Z20
 	VPERMD       Z20, Z25, Z20
-	JMP          bytes65
+	JMP          bytes66
 
-res64:
+res65:
 	VBROADCASTSS     204(AX), Z24
 	VBROADCASTSS     208(AX), Z25
 	VBROADCASTSS     212(AX), Z26
@@ -2427,7 +2535,7 @@ res64:
 	VPERMD           Z20, Z1, Z20
 	ADDQ             80(AX), DX
 
-bytes65:
+bytes66:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable67
@@ -2529,9 +2637,58 @@ half68:
 	ADDQ          80(AX), DX
 
 whole69:
-	JMP stored66
+	JMP stored64
 
 float63:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    192(CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    (CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    64(CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    128(CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    192(CX), Z7, Z7
+	VCVTDQ2PS Z8, Z8
+	VMULPS    (CX), Z8, Z8
+	VCVTDQ2PS Z9, Z9
+	VMULPS    64(CX), Z9, Z9
+	VCVTDQ2PS Z10, Z10
+	VMULPS    128(CX), Z10, Z10
+	VCVTDQ2PS Z11, Z11
+	VMULPS    192(CX), Z11, Z11
+	VCVTDQ2PS Z12, Z12
+	VMULPS    (CX), Z12, Z12
+	VCVTDQ2PS Z13, Z13
+	VMULPS    64(CX), Z13, Z13
+	VCVTDQ2PS Z14, Z14
+	VMULPS    128(CX), Z14, Z14
+	VCVTDQ2PS Z15, Z15
+	VMULPS    192(CX), Z15, Z15
+	VCVTDQ2PS Z16, Z16
+	VMULPS    (CX), Z16, Z16
+	VCVTDQ2PS Z17, Z17
+	VMULPS    64(CX), Z17, Z17
+	VCVTDQ2PS Z18, Z18
+	VMULPS    128(CX), Z18, Z18
+	VCVTDQ2PS Z19, Z19
+	VMULPS    192(CX), Z19, Z19
+	VCVTDQ2PS Z20, Z20
+	VMULPS    (CX), Z20, Z20
+	VCVTDQ2PS Z21, Z21
+	VMULPS    64(CX), Z21, Z21
+	VCVTDQ2PS Z22, Z22
+	VMULPS    128(CX), Z22, Z22
+	VCVTDQ2PS Z23, Z23
+	VMULPS    192(CX), Z23, Z23
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -2566,7 +2723,7 @@ float63:
 	VMOVDQU32 Z23, K1, 192(CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored66:
+stored64:
 	MOVQ   80(AX), CX
 	IMUL3Q $+6, CX, CX
 	ADDQ   CX, 192(AX)
@@ -2700,6 +2857,8 @@ one74:
 	JLT          one74
 
 inputs75:
+	CMPQ         128(AX), $+0
+	JNE          float76
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -2733,10 +2892,8 @@ inputs75:
 	VMULPS       128(CX), Z14, Z14
 	VCVTDQ2PS    Z15, Z15
 	VMULPS       192(CX), Z15, Z15
-	CMPQ         128(AX), $+0
-	JNE          float76
 	CMPQ         96(AX), $+0
-	JNE          res77
+	JNE          res78
 	VPBROADCASTW 200(AX), Z16
 	VBROADCASTSS 224(AX), Z18
 	VMOVDQU32    pack8<>+0(SB), Z17
@@ -2796,9 +2953,9 @@ inputs75:
 	VPADDSW      Z16, Z12, Z12
 	VPACKUSWB    Z14, Z12, Z12
 	VPERMD       Z12, Z17, Z12
-	JMP          bytes78
+	JMP          bytes79
 
-res77:
+res78:
 	VBROADCASTSS     204(AX), Z16
 	VBROADCASTSS     208(AX), Z17
 	VBROADCASTSS     212(AX), Z18
@@ -2976,7 +3133,7 @@ res77:
 	VPERMD           Z12, Z1, Z12
 	ADDQ             80(AX), DX
 
-bytes78:
+bytes79:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable80
@@ -3050,9 +3207,42 @@ half81:
 	ADDQ          80(AX), DX
 
 whole82:
-	JMP stored79
+	JMP stored77
 
 float76:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    192(CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    (CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    64(CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    128(CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    192(CX), Z7, Z7
+	VCVTDQ2PS Z8, Z8
+	VMULPS    (CX), Z8, Z8
+	VCVTDQ2PS Z9, Z9
+	VMULPS    64(CX), Z9, Z9
+	VCVTDQ2PS Z10, Z10
+	VMULPS    128(CX), Z10, Z10
+	VCVTDQ2PS Z11, Z11
+	VMULPS    192(CX), Z11, Z11
+	VCVTDQ2PS Z12, Z12
+	VMULPS    (CX), Z12, Z12
+	VCVTDQ2PS Z13, Z13
+	VMULPS    64(CX), Z13, Z13
+	VCVTDQ2PS Z14, Z14
+	VMULPS    128(CX), Z14, Z14
+	VCVTDQ2PS Z15, Z15
+	VMULPS    192(CX), Z15, Z15
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -3077,7 +3267,7 @@ float76:
 	VMOVDQU32 Z15, K1, 192(CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored79:
+stored77:
 	MOVQ   80(AX), CX
 	IMUL3Q $+4, CX, CX
 	ADDQ   CX, 192(AX)
@@ -3170,6 +3360,8 @@ one87:
 	JLT          one87
 
 inputs88:
+	CMPQ         128(AX), $+0
+	JNE          float89
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -3187,10 +3379,8 @@ inputs88:
 	VMULPS       128(CX), Z6, Z6
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       192(CX), Z7, Z7
-	CMPQ         128(AX), $+0
-	JNE          float89
 	CMPQ         96(AX), $+0
-	JNE          res90
+	JNE          res91
 	VPBROADCASTW 200(AX), Z8
 	VBROADCASTSS 224(AX), Z10
 	VMOVDQU32    pack8<>+0(SB), Z9
@@ -3222,9 +3412,9 @@ inputs88:
 	VPADDSW      Z8, Z4, Z4
 	VPACKUSWB    Z6, Z4, Z4
 	VPERMD       Z4, Z9, Z4
-	JMP          bytes91
+	JMP          bytes92
 
-res90:
+res91:
 	VBROADCASTSS     204(AX), Z8
 	VBROADCASTSS     208(AX), Z9
 	VBROADCASTSS     212(AX), Z10
@@ -3318,7 +3508,7 @@ res90:
 	VPERMD           Z4, Z1, Z4
 	ADDQ             80(AX), DX
 
-bytes91:
+bytes92:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable93
@@ -3364,9 +3554,26 @@ half94:
 	ADDQ          80(AX), DX
 
 whole95:
-	JMP stored92
+	JMP stored90
 
 float89:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    192(CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    (CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    64(CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    128(CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    192(CX), Z7, Z7
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -3381,7 +3588,7 @@ float89:
 	VMOVDQU32 Z7, K1, 192(CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored92:
+stored90:
 	MOVQ   80(AX), CX
 	IMUL3Q $+2, CX, CX
 	ADDQ   CX, 192(AX)
@@ -3462,6 +3669,8 @@ inputs101:
 	VPADDD       Z5, Z1, Z1
 	VPADDD       Z6, Z2, Z2
 	VPADDD       Z7, Z3, Z3
+	CMPQ         128(AX), $+0
+	JNE          float102
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -3471,10 +3680,8 @@ inputs101:
 	VMULPS       128(CX), Z2, Z2
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       192(CX), Z3, Z3
-	CMPQ         128(AX), $+0
-	JNE          float102
 	CMPQ         96(AX), $+0
-	JNE          res103
+	JNE          res104
 	VPBROADCASTW 200(AX), Z4
 	VBROADCASTSS 224(AX), Z6
 	VMOVDQU32    pack8<>+0(SB), Z5
@@ -3492,9 +3699,9 @@ inputs101:
 	VPADDSW      Z4, Z0, Z0
 	VPACKUSWB    Z2, Z0, Z0
 	VPERMD       Z0, Z5, Z0
-	JMP          bytes104
+	JMP          bytes105
 
-res103:
+res104:
 	VBROADCASTSS     204(AX), Z4
 	VBROADCASTSS     208(AX), Z5
 	VBROADCASTSS     212(AX), Z6
@@ -3546,7 +3753,7 @@ res103:
 	VPERMD           Z0, Z4, Z0
 	ADDQ             80(AX), DX
 
-bytes104:
+bytes105:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable106
@@ -3578,9 +3785,18 @@ half107:
 	ADDQ          80(AX), DX
 
 whole108:
-	JMP stored105
+	JMP stored103
 
 float102:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    192(CX), Z3, Z3
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -3590,7 +3806,7 @@ float102:
 	VMOVDQU32 Z3, K1, 192(CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored105:
+stored103:
 	MOVQ   80(AX), CX
 	IMUL3Q $+1, CX, CX
 	ADDQ   CX, 192(AX)
@@ -3802,6 +4018,8 @@ inputs115:
 	SHLQ         $+3, CX
 	IMUL3Q       $+8, CX, CX
 	ADDQ         CX, 184(AX)
+	CMPQ         128(AX), $+0
+	JNE          float116
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -3851,10 +4069,8 @@ inputs115:
 	VMULPS       64(CX), Z22, Z22
 	VCVTDQ2PS    Z23, Z23
 	VMULPS       128(CX), Z23, Z23
-	CMPQ         128(AX), $+0
-	JNE          float116
 	CMPQ         96(AX), $+0
-	JNE          res117
+	JNE          res118
 	VPBROADCASTW 200(AX), Z24
 	VBROADCASTSS 224(AX), Z26
 	VMOVDQU32    pack8<>+0(SB), Z25
@@ -3954,9 +4170,9 @@ inputs115:
 	VPADDSW      Z24, Z21, Z21
 	VPACKUSWB    Z23, Z21, Z21
 	VPERMD       Z21, Z25, Z21
-	JMP          bytes118
+	JMP          bytes119
 
-res117:
+res118:
 	VBROADCASTSS     204(AX), Z24
 	VBROADCASTSS     208(AX), Z25
 	VBROADCASTSS     212(AX), Z26
@@ -4230,7 +4446,7 @@ res117:
 	VPACKUSWB        Z23, Z21, Z21
 	VPERMD           Z21, Z1, Z21
 
-bytes118:
+bytes119:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable120
@@ -4360,9 +4576,58 @@ half121:
 	VMOVQ         X21, 32(CX)(BX*1)
 
 whole122:
-	JMP stored119
+	JMP stored117
 
 float116:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    (CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    64(CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    128(CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    (CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    64(CX), Z7, Z7
+	VCVTDQ2PS Z8, Z8
+	VMULPS    128(CX), Z8, Z8
+	VCVTDQ2PS Z9, Z9
+	VMULPS    (CX), Z9, Z9
+	VCVTDQ2PS Z10, Z10
+	VMULPS    64(CX), Z10, Z10
+	VCVTDQ2PS Z11, Z11
+	VMULPS    128(CX), Z11, Z11
+	VCVTDQ2PS Z12, Z12
+	VMULPS    (CX), Z12, Z12
+	VCVTDQ2PS Z13, Z13
+	VMULPS    64(CX), Z13, Z13
+	VCVTDQ2PS Z14, Z14
+	VMULPS    128(CX), Z14, Z14
+	VCVTDQ2PS Z15, Z15
+	VMULPS    (CX), Z15, Z15
+	VCVTDQ2PS Z16, Z16
+	VMULPS    64(CX), Z16, Z16
+	VCVTDQ2PS Z17, Z17
+	VMULPS    128(CX), Z17, Z17
+	VCVTDQ2PS Z18, Z18
+	VMULPS    (CX), Z18, Z18
+	VCVTDQ2PS Z19, Z19
+	VMULPS    64(CX), Z19, Z19
+	VCVTDQ2PS Z20, Z20
+	VMULPS    128(CX), Z20, Z20
+	VCVTDQ2PS Z21, Z21
+	VMULPS    (CX), Z21, Z21
+	VCVTDQ2PS Z22, Z22
+	VMULPS    64(CX), Z22, Z22
+	VCVTDQ2PS Z23, Z23
+	VMULPS    128(CX), Z23, Z23
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -4399,7 +4664,7 @@ float116:
 	VMOVDQU32 Z22, 64(CX)(BX*4)
 	VMOVDQU32 Z23, K1, 128(CX)(BX*4)
 
-stored119:
+stored117:
 	ADDQ $+64, 192(AX)
 	SUBQ $+8, 16(AX)
 	JMP  tile109
@@ -4533,6 +4798,8 @@ inputs129:
 	SHLQ         $+3, CX
 	IMUL3Q       $+4, CX, CX
 	ADDQ         CX, 184(AX)
+	CMPQ         128(AX), $+0
+	JNE          float130
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -4558,10 +4825,8 @@ inputs129:
 	VMULPS       64(CX), Z10, Z10
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       128(CX), Z11, Z11
-	CMPQ         128(AX), $+0
-	JNE          float130
 	CMPQ         96(AX), $+0
-	JNE          res131
+	JNE          res132
 	VPBROADCASTW 200(AX), Z12
 	VBROADCASTSS 224(AX), Z14
 	VMOVDQU32    pack8<>+0(SB), Z13
@@ -4613,9 +4878,9 @@ inputs129:
 	VPADDSW      Z12, Z9, Z9
 	VPACKUSWB    Z11, Z9, Z9
 	VPERMD       Z9, Z13, Z9
-	JMP          bytes132
+	JMP          bytes133
 
-res131:
+res132:
 	VBROADCASTSS     204(AX), Z12
 	VBROADCASTSS     208(AX), Z13
 	VBROADCASTSS     212(AX), Z14
@@ -4757,7 +5022,7 @@ res131:
 	VPACKUSWB        Z11, Z9, Z9
 	VPERMD           Z9, Z1, Z9
 
-bytes132:
+bytes133:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable134
@@ -4831,9 +5096,34 @@ half135:
 	VMOVQ         X9, 32(CX)(BX*1)
 
 whole136:
-	JMP stored133
+	JMP stored131
 
 float130:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    (CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    64(CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    128(CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    (CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    64(CX), Z7, Z7
+	VCVTDQ2PS Z8, Z8
+	VMULPS    128(CX), Z8, Z8
+	VCVTDQ2PS Z9, Z9
+	VMULPS    (CX), Z9, Z9
+	VCVTDQ2PS Z10, Z10
+	VMULPS    64(CX), Z10, Z10
+	VCVTDQ2PS Z11, Z11
+	VMULPS    128(CX), Z11, Z11
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -4854,7 +5144,7 @@ float130:
 	VMOVDQU32 Z10, 64(CX)(BX*4)
 	VMOVDQU32 Z11, K1, 128(CX)(BX*4)
 
-stored133:
+stored131:
 	ADDQ $+32, 192(AX)
 	SUBQ $+4, 16(AX)
 
@@ -4965,6 +5255,8 @@ inputs143:
 	VPADDD       Z9, Z3, Z3
 	VPADDD       Z10, Z4, Z4
 	VPADDD       Z11, Z5, Z5
+	CMPQ         128(AX), $+0
+	JNE          float144
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -4978,10 +5270,8 @@ inputs143:
 	VMULPS       64(CX), Z4, Z4
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       128(CX), Z5, Z5
-	CMPQ         128(AX), $+0
-	JNE          float144
 	CMPQ         96(AX), $+0
-	JNE          res145
+	JNE          res146
 	VPBROADCASTW 200(AX), Z6
 	VBROADCASTSS 224(AX), Z8
 	VMOVDQU32    pack8<>+0(SB), Z7
@@ -5009,9 +5299,9 @@ inputs143:
 	VPADDSW      Z6, Z3, Z3
 	VPACKUSWB    Z5, Z3, Z3
 	VPERMD       Z3, Z7, Z3
-	JMP          bytes146
+	JMP          bytes147
 
-res145:
+res146:
 	VBROADCASTSS     204(AX), Z6
 	VBROADCASTSS     208(AX), Z7
 	VBROADCASTSS     212(AX), Z8
@@ -5087,7 +5377,7 @@ res145:
 	VPACKUSWB        Z5, Z3, Z3
 	VPERMD           Z3, Z1, Z3
 
-bytes146:
+bytes147:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable148
@@ -5133,9 +5423,22 @@ half149:
 	VMOVQ         X3, 32(CX)(BX*1)
 
 whole150:
-	JMP stored147
+	JMP stored145
 
 float144:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    (CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    64(CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    128(CX), Z5, Z5
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -5148,7 +5451,7 @@ float144:
 	VMOVDQU32 Z4, 64(CX)(BX*4)
 	VMOVDQU32 Z5, K1, 128(CX)(BX*4)
 
-stored147:
+stored145:
 	ADDQ $+16, 192(AX)
 	SUBQ $+2, 16(AX)
 
@@ -5263,6 +5566,8 @@ inputs157:
 	VPADDD       Z3, Z0, Z0
 	VPADDD       Z4, Z1, Z1
 	VPADDD       Z5, Z2, Z2
+	CMPQ         128(AX), $+0
+	JNE          float158
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -5270,10 +5575,8 @@ inputs157:
 	VMULPS       64(CX), Z1, Z1
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       128(CX), Z2, Z2
-	CMPQ         128(AX), $+0
-	JNE          float158
 	CMPQ         96(AX), $+0
-	JNE          res159
+	JNE          res160
 	VPBROADCASTW 200(AX), Z3
 	VBROADCASTSS 224(AX), Z5
 	VMOVDQU32    pack8<>+0(SB), Z4
@@ -5289,9 +5592,9 @@ inputs157:
 	VPADDSW      Z3, Z0, Z0
 	VPACKUSWB    Z2, Z0, Z0
 	VPERMD       Z0, Z4, Z0
-	JMP          bytes160
+	JMP          bytes161
 
-res159:
+res160:
 	VBROADCASTSS     204(AX), Z3
 	VBROADCASTSS     208(AX), Z4
 	VBROADCASTSS     212(AX), Z5
@@ -5334,7 +5637,7 @@ res159:
 	VPACKUSWB        Z2, Z0, Z0
 	VPERMD           Z0, Z3, Z0
 
-bytes160:
+bytes161:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable162
@@ -5366,9 +5669,16 @@ half163:
 	VMOVQ         X0, 32(CX)(DX*1)
 
 whole164:
-	JMP stored161
+	JMP stored159
 
 float158:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -5377,7 +5687,7 @@ float158:
 	VMOVDQU32 Z1, 64(CX)(DX*4)
 	VMOVDQU32 Z2, K1, 128(CX)(DX*4)
 
-stored161:
+stored159:
 	ADDQ $+8, 192(AX)
 	SUBQ $+1, 16(AX)
 
@@ -5566,6 +5876,8 @@ one169:
 	JLT          one169
 
 inputs170:
+	CMPQ         128(AX), $+0
+	JNE          float171
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -5615,10 +5927,8 @@ inputs170:
 	VMULPS       64(CX), Z22, Z22
 	VCVTDQ2PS    Z23, Z23
 	VMULPS       128(CX), Z23, Z23
-	CMPQ         128(AX), $+0
-	JNE          float171
 	CMPQ         96(AX), $+0
-	JNE          res172
+	JNE          res173
 	VPBROADCASTW 200(AX), Z24
 	VBROADCASTSS 224(AX), Z26
 	VMOVDQU32    pack8<>+0(SB), Z25
@@ -5718,9 +6028,9 @@ inputs170:
 	VPADDSW      Z24, Z21, Z21
 	VPACKUSWB    Z23, Z21, Z21
 	VPERMD       Z21, Z25, Z21
-	JMP          bytes173
+	JMP          bytes174
 
-res172:
+res173:
 	VBROADCASTSS     204(AX), Z24
 	VBROADCASTSS     208(AX), Z25
 	VBROADCASTSS     212(AX), Z26
@@ -5994,7 +6304,7 @@ res172:
 	VPERMD           Z21, Z1, Z21
 	ADDQ             80(AX), DX
 
-bytes173:
+bytes174:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable175
@@ -6124,9 +6434,58 @@ half176:
 	ADDQ          80(AX), DX
 
 whole177:
-	JMP stored174
+	JMP stored172
 
 float171:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    (CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    64(CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    128(CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    (CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    64(CX), Z7, Z7
+	VCVTDQ2PS Z8, Z8
+	VMULPS    128(CX), Z8, Z8
+	VCVTDQ2PS Z9, Z9
+	VMULPS    (CX), Z9, Z9
+	VCVTDQ2PS Z10, Z10
+	VMULPS    64(CX), Z10, Z10
+	VCVTDQ2PS Z11, Z11
+	VMULPS    128(CX), Z11, Z11
+	VCVTDQ2PS Z12, Z12
+	VMULPS    (CX), Z12, Z12
+	VCVTDQ2PS Z13, Z13
+	VMULPS    64(CX), Z13, Z13
+	VCVTDQ2PS Z14, Z14
+	VMULPS    128(CX), Z14, Z14
+	VCVTDQ2PS Z15, Z15
+	VMULPS    (CX), Z15, Z15
+	VCVTDQ2PS Z16, Z16
+	VMULPS    64(CX), Z16, Z16
+	VCVTDQ2PS Z17, Z17
+	VMULPS    128(CX), Z17, Z17
+	VCVTDQ2PS Z18, Z18
+	VMULPS    (CX), Z18, Z18
+	VCVTDQ2PS Z19, Z19
+	VMULPS    64(CX), Z19, Z19
+	VCVTDQ2PS Z20, Z20
+	VMULPS    128(CX), Z20, Z20
+	VCVTDQ2PS Z21, Z21
+	VMULPS    (CX), Z21, Z21
+	VCVTDQ2PS Z22, Z22
+	VMULPS    64(CX), Z22, Z22
+	VCVTDQ2PS Z23, Z23
+	VMULPS    128(CX), Z23, Z23
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -6163,7 +6522,7 @@ float171:
 	VMOVDQU32 Z23, K1, 128(CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored174:
+stored172:
 	MOVQ   80(AX), CX
 	IMUL3Q $+8, CX, CX
 	ADDQ   CX, 192(AX)
@@ -6278,6 +6637,8 @@ one182:
 	JLT          one182
 
 inputs183:
+	CMPQ         128(AX), $+0
+	JNE          float184
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -6303,10 +6664,8 @@ inputs183:
 	VMULPS       64(CX), Z10, Z10
 	VCVTDQ2PS    Z11, Z11
 	VMULPS       128(CX), Z11, Z11
-	CMPQ         128(AX), $+0
-	JNE          float184
 	CMPQ         96(AX), $+0
-	JNE          res185
+	JNE          res186
 	VPBROADCASTW 200(AX), Z12
 	VBROADCASTSS 224(AX), Z14
 	VMOVDQU32    pack8<>+0(SB), Z13
@@ -6358,9 +6717,9 @@ inputs183:
 	VPADDSW      Z12, Z9, Z9
 	VPACKUSWB    Z11, Z9, Z9
 	VPERMD       Z9, Z13, Z9
-	JMP          bytes186
+	JMP          bytes187
 
-res185:
+res186:
 	VBROADCASTSS     204(AX), Z12
 	VBROADCASTSS     208(AX), Z13
 	VBROADCASTSS     212(AX), Z14
@@ -6502,7 +6861,7 @@ res185:
 	VPERMD           Z9, Z1, Z9
 	ADDQ             80(AX), DX
 
-bytes186:
+bytes187:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable188
@@ -6576,9 +6935,34 @@ half189:
 	ADDQ          80(AX), DX
 
 whole190:
-	JMP stored187
+	JMP stored185
 
 float184:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    (CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    64(CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    128(CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    (CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    64(CX), Z7, Z7
+	VCVTDQ2PS Z8, Z8
+	VMULPS    128(CX), Z8, Z8
+	VCVTDQ2PS Z9, Z9
+	VMULPS    (CX), Z9, Z9
+	VCVTDQ2PS Z10, Z10
+	VMULPS    64(CX), Z10, Z10
+	VCVTDQ2PS Z11, Z11
+	VMULPS    128(CX), Z11, Z11
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -6599,7 +6983,7 @@ float184:
 	VMOVDQU32 Z11, K1, 128(CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored187:
+stored185:
 	MOVQ   80(AX), CX
 	IMUL3Q $+4, CX, CX
 	ADDQ   CX, 192(AX)
@@ -6693,6 +7077,8 @@ inputs196:
 	VPADDD       Z9, Z3, Z3
 	VPADDD       Z10, Z4, Z4
 	VPADDD       Z11, Z5, Z5
+	CMPQ         128(AX), $+0
+	JNE          float197
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -6706,10 +7092,8 @@ inputs196:
 	VMULPS       64(CX), Z4, Z4
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       128(CX), Z5, Z5
-	CMPQ         128(AX), $+0
-	JNE          float197
 	CMPQ         96(AX), $+0
-	JNE          res198
+	JNE          res199
 	VPBROADCASTW 200(AX), Z6
 	VBROADCASTSS 224(AX), Z8
 	VMOVDQU32    pack8<>+0(SB), Z7
@@ -6737,9 +7121,9 @@ inputs196:
 	VPADDSW      Z6, Z3, Z3
 	VPACKUSWB    Z5, Z3, Z3
 	VPERMD       Z3, Z7, Z3
-	JMP          bytes199
+	JMP          bytes200
 
-res198:
+res199:
 	VBROADCASTSS     204(AX), Z6
 	VBROADCASTSS     208(AX), Z7
 	VBROADCASTSS     212(AX), Z8
@@ -6815,7 +7199,7 @@ res198:
 	VPERMD           Z3, Z1, Z3
 	ADDQ             80(AX), DX
 
-bytes199:
+bytes200:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable201
@@ -6861,9 +7245,22 @@ half202:
 	ADDQ          80(AX), DX
 
 whole203:
-	JMP stored200
+	JMP stored198
 
 float197:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    (CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    64(CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    128(CX), Z5, Z5
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -6876,7 +7273,7 @@ float197:
 	VMOVDQU32 Z5, K1, 128(CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored200:
+stored198:
 	MOVQ   80(AX), CX
 	IMUL3Q $+2, CX, CX
 	ADDQ   CX, 192(AX)
@@ -6974,6 +7371,8 @@ inputs209:
 	VPADDD       Z3, Z0, Z0
 	VPADDD       Z4, Z1, Z1
 	VPADDD       Z5, Z2, Z2
+	CMPQ         128(AX), $+0
+	JNE          float210
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -6981,10 +7380,8 @@ inputs209:
 	VMULPS       64(CX), Z1, Z1
 	VCVTDQ2PS    Z2, Z2
 	VMULPS       128(CX), Z2, Z2
-	CMPQ         128(AX), $+0
-	JNE          float210
 	CMPQ         96(AX), $+0
-	JNE          res211
+	JNE          res212
 	VPBROADCASTW 200(AX), Z3
 	VBROADCASTSS 224(AX), Z5
 	VMOVDQU32    pack8<>+0(SB), Z4
@@ -7000,9 +7397,9 @@ inputs209:
 	VPADDSW      Z3, Z0, Z0
 	VPACKUSWB    Z2, Z0, Z0
 	VPERMD       Z0, Z4, Z0
-	JMP          bytes212
+	JMP          bytes213
 
-res211:
+res212:
 	VBROADCASTSS     204(AX), Z3
 	VBROADCASTSS     208(AX), Z4
 	VBROADCASTSS     212(AX), Z5
@@ -7045,7 +7442,7 @@ res211:
 	VPERMD           Z0, Z3, Z0
 	ADDQ             80(AX), DX
 
-bytes212:
+bytes213:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable214
@@ -7077,9 +7474,16 @@ half215:
 	ADDQ          80(AX), DX
 
 whole216:
-	JMP stored213
+	JMP stored211
 
 float210:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    128(CX), Z2, Z2
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -7088,7 +7492,7 @@ float210:
 	VMOVDQU32 Z2, K1, 128(CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored213:
+stored211:
 	MOVQ   80(AX), CX
 	IMUL3Q $+1, CX, CX
 	ADDQ   CX, 192(AX)
@@ -7262,6 +7666,8 @@ inputs223:
 	SHLQ         $+3, CX
 	IMUL3Q       $+8, CX, CX
 	ADDQ         CX, 184(AX)
+	CMPQ         128(AX), $+0
+	JNE          float224
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -7295,10 +7701,8 @@ inputs223:
 	VMULPS       (CX), Z14, Z14
 	VCVTDQ2PS    Z15, Z15
 	VMULPS       64(CX), Z15, Z15
-	CMPQ         128(AX), $+0
-	JNE          float224
 	CMPQ         96(AX), $+0
-	JNE          res225
+	JNE          res226
 	VPBROADCASTW 200(AX), Z16
 	VBROADCASTSS 224(AX), Z18
 	VMOVDQU32    pack8<>+0(SB), Z17
@@ -7366,9 +7770,9 @@ inputs223:
 	VPADDSW      Z16, Z14, Z14
 	VPACKUSWB    Z14, Z14, Z14
 	VPERMD       Z14, Z17, Z14
-	JMP          bytes226
+	JMP          bytes227
 
-res225:
+res226:
 	VBROADCASTSS     204(AX), Z16
 	VBROADCASTSS     208(AX), Z17
 	VBROADCASTSS     212(AX), Z18
@@ -7562,7 +7966,7 @@ res225:
 	VPACKUSWB        Z14, Z14, Z14
 	VPERMD           Z14, Z1, Z14
 
-bytes226:
+bytes227:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable228
@@ -7676,9 +8080,42 @@ half229:
 	VMOVQ         X14, 16(CX)(BX*1)
 
 whole230:
-	JMP stored227
+	JMP stored225
 
 float224:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    (CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    64(CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    (CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    64(CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    (CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    64(CX), Z7, Z7
+	VCVTDQ2PS Z8, Z8
+	VMULPS    (CX), Z8, Z8
+	VCVTDQ2PS Z9, Z9
+	VMULPS    64(CX), Z9, Z9
+	VCVTDQ2PS Z10, Z10
+	VMULPS    (CX), Z10, Z10
+	VCVTDQ2PS Z11, Z11
+	VMULPS    64(CX), Z11, Z11
+	VCVTDQ2PS Z12, Z12
+	VMULPS    (CX), Z12, Z12
+	VCVTDQ2PS Z13, Z13
+	VMULPS    64(CX), Z13, Z13
+	VCVTDQ2PS Z14, Z14
+	VMULPS    (CX), Z14, Z14
+	VCVTDQ2PS Z15, Z15
+	VMULPS    64(CX), Z15, Z15
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -7707,7 +8144,7 @@ float224:
 	VMOVDQU32 Z14, (CX)(BX*4)
 	VMOVDQU32 Z15, K1, 64(CX)(BX*4)
 
-stored227:
+stored225:
 	ADDQ $+64, 192(AX)
 	SUBQ $+8, 16(AX)
 	JMP  tile217
@@ -7819,6 +8256,8 @@ inputs237:
 	SHLQ         $+3, CX
 	IMUL3Q       $+4, CX, CX
 	ADDQ         CX, 184(AX)
+	CMPQ         128(AX), $+0
+	JNE          float238
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -7836,10 +8275,8 @@ inputs237:
 	VMULPS       (CX), Z6, Z6
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(CX), Z7, Z7
-	CMPQ         128(AX), $+0
-	JNE          float238
 	CMPQ         96(AX), $+0
-	JNE          res239
+	JNE          res240
 	VPBROADCASTW 200(AX), Z8
 	VBROADCASTSS 224(AX), Z10
 	VMOVDQU32    pack8<>+0(SB), Z9
@@ -7875,9 +8312,9 @@ inputs237:
 	VPADDSW      Z8, Z6, Z6
 	VPACKUSWB    Z6, Z6, Z6
 	VPERMD       Z6, Z9, Z6
-	JMP          bytes240
+	JMP          bytes241
 
-res239:
+res240:
 	VBROADCASTSS     204(AX), Z8
 	VBROADCASTSS     208(AX), Z9
 	VBROADCASTSS     212(AX), Z10
@@ -7979,7 +8416,7 @@ res239:
 	VPACKUSWB        Z6, Z6, Z6
 	VPERMD           Z6, Z1, Z6
 
-bytes240:
+bytes241:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable242
@@ -8045,9 +8482,26 @@ half243:
 	VMOVQ         X6, 16(CX)(BX*1)
 
 whole244:
-	JMP stored241
+	JMP stored239
 
 float238:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    (CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    64(CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    (CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    64(CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    (CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    64(CX), Z7, Z7
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -8064,7 +8518,7 @@ float238:
 	VMOVDQU32 Z6, (CX)(BX*4)
 	VMOVDQU32 Z7, K1, 64(CX)(BX*4)
 
-stored241:
+stored239:
 	ADDQ $+32, 192(AX)
 	SUBQ $+4, 16(AX)
 
@@ -8157,6 +8611,8 @@ inputs251:
 	VPADDD       Z5, Z1, Z1
 	VPADDD       Z6, Z2, Z2
 	VPADDD       Z7, Z3, Z3
+	CMPQ         128(AX), $+0
+	JNE          float252
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -8166,10 +8622,8 @@ inputs251:
 	VMULPS       (CX), Z2, Z2
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(CX), Z3, Z3
-	CMPQ         128(AX), $+0
-	JNE          float252
 	CMPQ         96(AX), $+0
-	JNE          res253
+	JNE          res254
 	VPBROADCASTW 200(AX), Z4
 	VBROADCASTSS 224(AX), Z6
 	VMOVDQU32    pack8<>+0(SB), Z5
@@ -8189,9 +8643,9 @@ inputs251:
 	VPADDSW      Z4, Z2, Z2
 	VPACKUSWB    Z2, Z2, Z2
 	VPERMD       Z2, Z5, Z2
-	JMP          bytes254
+	JMP          bytes255
 
-res253:
+res254:
 	VBROADCASTSS     204(AX), Z4
 	VBROADCASTSS     208(AX), Z5
 	VBROADCASTSS     212(AX), Z6
@@ -8247,7 +8701,7 @@ res253:
 	VPACKUSWB        Z2, Z2, Z2
 	VPERMD           Z2, Z1, Z2
 
-bytes254:
+bytes255:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable256
@@ -8289,9 +8743,18 @@ half257:
 	VMOVQ         X2, 16(CX)(BX*1)
 
 whole258:
-	JMP stored255
+	JMP stored253
 
 float252:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    (CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    64(CX), Z3, Z3
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -8302,7 +8765,7 @@ float252:
 	VMOVDQU32 Z2, (CX)(BX*4)
 	VMOVDQU32 Z3, K1, 64(CX)(BX*4)
 
-stored255:
+stored253:
 	ADDQ $+16, 192(AX)
 	SUBQ $+2, 16(AX)
 
@@ -8397,15 +8860,15 @@ inputs265:
 	VPADDD       Z7, Z3, Z3
 	VPADDD       Z2, Z0, Z0
 	VPADDD       Z3, Z1, Z1
+	CMPQ         128(AX), $+0
+	JNE          float266
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(CX), Z1, Z1
-	CMPQ         128(AX), $+0
-	JNE          float266
 	CMPQ         96(AX), $+0
-	JNE          res267
+	JNE          res268
 	VPBROADCASTW 200(AX), Z2
 	VBROADCASTSS 224(AX), Z4
 	VMOVDQU32    pack8<>+0(SB), Z3
@@ -8417,9 +8880,9 @@ inputs265:
 	VPADDSW      Z2, Z0, Z0
 	VPACKUSWB    Z0, Z0, Z0
 	VPERMD       Z0, Z3, Z0
-	JMP          bytes268
+	JMP          bytes269
 
-res267:
+res268:
 	VBROADCASTSS     204(AX), Z2
 	VBROADCASTSS     208(AX), Z3
 	VBROADCASTSS     212(AX), Z4
@@ -8452,7 +8915,7 @@ res267:
 	VPACKUSWB        Z0, Z0, Z0
 	VPERMD           Z0, Z2, Z0
 
-bytes268:
+bytes269:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable270
@@ -8482,9 +8945,14 @@ half271:
 	VMOVQ         X0, 16(CX)(DX*1)
 
 whole272:
-	JMP stored269
+	JMP stored267
 
 float266:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -8492,7 +8960,7 @@ float266:
 	VMOVDQU32 Z0, (CX)(DX*4)
 	VMOVDQU32 Z1, K1, 64(CX)(DX*4)
 
-stored269:
+stored267:
 	ADDQ $+8, 192(AX)
 	SUBQ $+1, 16(AX)
 
@@ -8643,6 +9111,8 @@ one277:
 	JLT          one277
 
 inputs278:
+	CMPQ         128(AX), $+0
+	JNE          float279
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -8676,10 +9146,8 @@ inputs278:
 	VMULPS       (CX), Z14, Z14
 	VCVTDQ2PS    Z15, Z15
 	VMULPS       64(CX), Z15, Z15
-	CMPQ         128(AX), $+0
-	JNE          float279
 	CMPQ         96(AX), $+0
-	JNE          res280
+	JNE          res281
 	VPBROADCASTW 200(AX), Z16
 	VBROADCASTSS 224(AX), Z18
 	VMOVDQU32    pack8<>+0(SB), Z17
@@ -8747,9 +9215,9 @@ inputs278:
 	VPADDSW      Z16, Z14, Z14
 	VPACKUSWB    Z14, Z14, Z14
 	VPERMD       Z14, Z17, Z14
-	JMP          bytes281
+	JMP          bytes282
 
-res280:
+res281:
 	VBROADCASTSS     204(AX), Z16
 	VBROADCASTSS     208(AX), Z17
 	VBROADCASTSS     212(AX), Z18
@@ -8943,7 +9411,7 @@ res280:
 	VPERMD           Z14, Z1, Z14
 	ADDQ             80(AX), DX
 
-bytes281:
+bytes282:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable283
@@ -9057,9 +9525,42 @@ half284:
 	ADDQ          80(AX), DX
 
 whole285:
-	JMP stored282
+	JMP stored280
 
 float279:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    (CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    64(CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    (CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    64(CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    (CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    64(CX), Z7, Z7
+	VCVTDQ2PS Z8, Z8
+	VMULPS    (CX), Z8, Z8
+	VCVTDQ2PS Z9, Z9
+	VMULPS    64(CX), Z9, Z9
+	VCVTDQ2PS Z10, Z10
+	VMULPS    (CX), Z10, Z10
+	VCVTDQ2PS Z11, Z11
+	VMULPS    64(CX), Z11, Z11
+	VCVTDQ2PS Z12, Z12
+	VMULPS    (CX), Z12, Z12
+	VCVTDQ2PS Z13, Z13
+	VMULPS    64(CX), Z13, Z13
+	VCVTDQ2PS Z14, Z14
+	VMULPS    (CX), Z14, Z14
+	VCVTDQ2PS Z15, Z15
+	VMULPS    64(CX), Z15, Z15
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -9088,7 +9589,7 @@ float279:
 	VMOVDQU32 Z15, K1, 64(CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored282:
+stored280:
 	MOVQ   80(AX), CX
 	IMUL3Q $+8, CX, CX
 	ADDQ   CX, 192(AX)
@@ -9181,6 +9682,8 @@ one290:
 	JLT          one290
 
 inputs291:
+	CMPQ         128(AX), $+0
+	JNE          float292
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -9198,10 +9701,8 @@ inputs291:
 	VMULPS       (CX), Z6, Z6
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       64(CX), Z7, Z7
-	CMPQ         128(AX), $+0
-	JNE          float292
 	CMPQ         96(AX), $+0
-	JNE          res293
+	JNE          res294
 	VPBROADCASTW 200(AX), Z8
 	VBROADCASTSS 224(AX), Z10
 	VMOVDQU32    pack8<>+0(SB), Z9
@@ -9237,9 +9738,9 @@ inputs291:
 	VPADDSW      Z8, Z6, Z6
 	VPACKUSWB    Z6, Z6, Z6
 	VPERMD       Z6, Z9, Z6
-	JMP          bytes294
+	JMP          bytes295
 
-res293:
+res294:
 	VBROADCASTSS     204(AX), Z8
 	VBROADCASTSS     208(AX), Z9
 	VBROADCASTSS     212(AX), Z10
@@ -9341,7 +9842,7 @@ res293:
 	VPERMD           Z6, Z1, Z6
 	ADDQ             80(AX), DX
 
-bytes294:
+bytes295:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable296
@@ -9407,9 +9908,26 @@ half297:
 	ADDQ          80(AX), DX
 
 whole298:
-	JMP stored295
+	JMP stored293
 
 float292:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    (CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    64(CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    (CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    64(CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    (CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    64(CX), Z7, Z7
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -9426,7 +9944,7 @@ float292:
 	VMOVDQU32 Z7, K1, 64(CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored295:
+stored293:
 	MOVQ   80(AX), CX
 	IMUL3Q $+4, CX, CX
 	ADDQ   CX, 192(AX)
@@ -9502,6 +10020,8 @@ inputs304:
 	VPADDD       Z5, Z1, Z1
 	VPADDD       Z6, Z2, Z2
 	VPADDD       Z7, Z3, Z3
+	CMPQ         128(AX), $+0
+	JNE          float305
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -9511,10 +10031,8 @@ inputs304:
 	VMULPS       (CX), Z2, Z2
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       64(CX), Z3, Z3
-	CMPQ         128(AX), $+0
-	JNE          float305
 	CMPQ         96(AX), $+0
-	JNE          res306
+	JNE          res307
 	VPBROADCASTW 200(AX), Z4
 	VBROADCASTSS 224(AX), Z6
 	VMOVDQU32    pack8<>+0(SB), Z5
@@ -9534,9 +10052,9 @@ inputs304:
 	VPADDSW      Z4, Z2, Z2
 	VPACKUSWB    Z2, Z2, Z2
 	VPERMD       Z2, Z5, Z2
-	JMP          bytes307
+	JMP          bytes308
 
-res306:
+res307:
 	VBROADCASTSS     204(AX), Z4
 	VBROADCASTSS     208(AX), Z5
 	VBROADCASTSS     212(AX), Z6
@@ -9592,7 +10110,7 @@ res306:
 	VPERMD           Z2, Z1, Z2
 	ADDQ             80(AX), DX
 
-bytes307:
+bytes308:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable309
@@ -9634,9 +10152,18 @@ half310:
 	ADDQ          80(AX), DX
 
 whole311:
-	JMP stored308
+	JMP stored306
 
 float305:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    (CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    64(CX), Z3, Z3
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -9647,7 +10174,7 @@ float305:
 	VMOVDQU32 Z3, K1, 64(CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored308:
+stored306:
 	MOVQ   80(AX), CX
 	IMUL3Q $+2, CX, CX
 	ADDQ   CX, 192(AX)
@@ -9725,15 +10252,15 @@ inputs317:
 	VPADDD       Z7, Z3, Z3
 	VPADDD       Z2, Z0, Z0
 	VPADDD       Z3, Z1, Z1
+	CMPQ         128(AX), $+0
+	JNE          float318
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       64(CX), Z1, Z1
-	CMPQ         128(AX), $+0
-	JNE          float318
 	CMPQ         96(AX), $+0
-	JNE          res319
+	JNE          res320
 	VPBROADCASTW 200(AX), Z2
 	VBROADCASTSS 224(AX), Z4
 	VMOVDQU32    pack8<>+0(SB), Z3
@@ -9745,9 +10272,9 @@ inputs317:
 	VPADDSW      Z2, Z0, Z0
 	VPACKUSWB    Z0, Z0, Z0
 	VPERMD       Z0, Z3, Z0
-	JMP          bytes320
+	JMP          bytes321
 
-res319:
+res320:
 	VBROADCASTSS     204(AX), Z2
 	VBROADCASTSS     208(AX), Z3
 	VBROADCASTSS     212(AX), Z4
@@ -9780,7 +10307,7 @@ res319:
 	VPERMD           Z0, Z2, Z0
 	ADDQ             80(AX), DX
 
-bytes320:
+bytes321:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable322
@@ -9810,9 +10337,14 @@ half323:
 	ADDQ          80(AX), DX
 
 whole324:
-	JMP stored321
+	JMP stored319
 
 float318:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    64(CX), Z1, Z1
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -9820,7 +10352,7 @@ float318:
 	VMOVDQU32 Z1, K1, 64(CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored321:
+stored319:
 	MOVQ   80(AX), CX
 	IMUL3Q $+1, CX, CX
 	ADDQ   CX, 192(AX)
@@ -9959,6 +10491,8 @@ inputs331:
 	SHLQ         $+3, CX
 	IMUL3Q       $+8, CX, CX
 	ADDQ         CX, 184(AX)
+	CMPQ         128(AX), $+0
+	JNE          float332
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -9976,10 +10510,8 @@ inputs331:
 	VMULPS       (CX), Z6, Z6
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       (CX), Z7, Z7
-	CMPQ         128(AX), $+0
-	JNE          float332
 	CMPQ         96(AX), $+0
-	JNE          res333
+	JNE          res334
 	VPBROADCASTW 200(AX), Z8
 	VBROADCASTSS 224(AX), Z10
 	VMOVDQU32    pack8<>+0(SB), Z9
@@ -10031,9 +10563,9 @@ inputs331:
 	VPADDSW      Z8, Z7, Z7
 	VPACKUSWB    Z7, Z7, Z7
 	VPERMD       Z7, Z9, Z7
-	JMP          bytes334
+	JMP          bytes335
 
-res333:
+res334:
 	VBROADCASTSS     204(AX), Z8
 	VBROADCASTSS     208(AX), Z9
 	VBROADCASTSS     212(AX), Z10
@@ -10155,7 +10687,7 @@ res333:
 	VPACKUSWB        Z7, Z7, Z7
 	VPERMD           Z7, Z8, Z7
 
-bytes334:
+bytes335:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable336
@@ -10253,9 +10785,26 @@ half337:
 	VMOVQ X7, (CX)(BX*1)
 
 whole338:
-	JMP stored335
+	JMP stored333
 
 float332:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    (CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    (CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    (CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    (CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    (CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    (CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    (CX), Z7, Z7
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -10276,7 +10825,7 @@ float332:
 	MOVQ      56(DX), BX
 	VMOVDQU32 Z7, K1, (CX)(BX*4)
 
-stored335:
+stored333:
 	ADDQ $+64, 192(AX)
 	SUBQ $+8, 16(AX)
 	JMP  tile325
@@ -10377,6 +10926,8 @@ inputs345:
 	VPADDD       Z5, Z1, Z1
 	VPADDD       Z6, Z2, Z2
 	VPADDD       Z7, Z3, Z3
+	CMPQ         128(AX), $+0
+	JNE          float346
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -10386,10 +10937,8 @@ inputs345:
 	VMULPS       (CX), Z2, Z2
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (CX), Z3, Z3
-	CMPQ         128(AX), $+0
-	JNE          float346
 	CMPQ         96(AX), $+0
-	JNE          res347
+	JNE          res348
 	VPBROADCASTW 200(AX), Z4
 	VBROADCASTSS 224(AX), Z6
 	VMOVDQU32    pack8<>+0(SB), Z5
@@ -10417,9 +10966,9 @@ inputs345:
 	VPADDSW      Z4, Z3, Z3
 	VPACKUSWB    Z3, Z3, Z3
 	VPERMD       Z3, Z5, Z3
-	JMP          bytes348
+	JMP          bytes349
 
-res347:
+res348:
 	VBROADCASTSS     204(AX), Z4
 	VBROADCASTSS     208(AX), Z5
 	VBROADCASTSS     212(AX), Z6
@@ -10485,7 +11034,7 @@ res347:
 	VPACKUSWB        Z3, Z3, Z3
 	VPERMD           Z3, Z4, Z3
 
-bytes348:
+bytes349:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable350
@@ -10543,9 +11092,18 @@ half351:
 	VMOVQ X3, (CX)(BX*1)
 
 whole352:
-	JMP stored349
+	JMP stored347
 
 float346:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    (CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    (CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    (CX), Z3, Z3
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -10558,7 +11116,7 @@ float346:
 	MOVQ      24(DX), BX
 	VMOVDQU32 Z3, K1, (CX)(BX*4)
 
-stored349:
+stored347:
 	ADDQ $+32, 192(AX)
 	SUBQ $+4, 16(AX)
 
@@ -10654,15 +11212,15 @@ inputs359:
 	VPADDD       Z7, Z3, Z3
 	VPADDD       Z2, Z0, Z0
 	VPADDD       Z3, Z1, Z1
+	CMPQ         128(AX), $+0
+	JNE          float360
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (CX), Z1, Z1
-	CMPQ         128(AX), $+0
-	JNE          float360
 	CMPQ         96(AX), $+0
-	JNE          res361
+	JNE          res362
 	VPBROADCASTW 200(AX), Z2
 	VBROADCASTSS 224(AX), Z4
 	VMOVDQU32    pack8<>+0(SB), Z3
@@ -10678,9 +11236,9 @@ inputs359:
 	VPADDSW      Z2, Z1, Z1
 	VPACKUSWB    Z1, Z1, Z1
 	VPERMD       Z1, Z3, Z1
-	JMP          bytes362
+	JMP          bytes363
 
-res361:
+res362:
 	VBROADCASTSS     204(AX), Z2
 	VBROADCASTSS     208(AX), Z3
 	VBROADCASTSS     212(AX), Z4
@@ -10718,7 +11276,7 @@ res361:
 	VPACKUSWB        Z1, Z1, Z1
 	VPERMD           Z1, Z2, Z1
 
-bytes362:
+bytes363:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable364
@@ -10756,9 +11314,14 @@ half365:
 	VMOVQ X1, (CX)(BX*1)
 
 whole366:
-	JMP stored363
+	JMP stored361
 
 float360:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    (CX), Z1, Z1
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -10767,7 +11330,7 @@ float360:
 	MOVQ      8(DX), BX
 	VMOVDQU32 Z1, K1, (CX)(BX*4)
 
-stored363:
+stored361:
 	ADDQ $+16, 192(AX)
 	SUBQ $+2, 16(AX)
 
@@ -10845,13 +11408,13 @@ inputs373:
 	VPADDD       Z2, Z0, Z0
 	VPADDD       Z3, Z1, Z1
 	VPADDD       Z1, Z0, Z0
+	CMPQ         128(AX), $+0
+	JNE          float374
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
-	CMPQ         128(AX), $+0
-	JNE          float374
 	CMPQ         96(AX), $+0
-	JNE          res375
+	JNE          res376
 	VPBROADCASTW 200(AX), Z1
 	VBROADCASTSS 224(AX), Z3
 	VMOVDQU32    pack8<>+0(SB), Z2
@@ -10861,9 +11424,9 @@ inputs373:
 	VPADDSW      Z1, Z0, Z0
 	VPACKUSWB    Z0, Z0, Z0
 	VPERMD       Z0, Z2, Z0
-	JMP          bytes376
+	JMP          bytes377
 
-res375:
+res376:
 	VBROADCASTSS     204(AX), Z1
 	VBROADCASTSS     208(AX), Z2
 	VBROADCASTSS     212(AX), Z3
@@ -10887,7 +11450,7 @@ res375:
 	VPACKUSWB        Z0, Z0, Z0
 	VPERMD           Z0, Z1, Z0
 
-bytes376:
+bytes377:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable378
@@ -10915,16 +11478,19 @@ half379:
 	VMOVQ X0, (CX)(DX*1)
 
 whole380:
-	JMP stored377
+	JMP stored375
 
 float374:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
 	MOVQ      (DX), DX
 	VMOVDQU32 Z0, K1, (CX)(DX*4)
 
-stored377:
+stored375:
 	ADDQ $+8, 192(AX)
 	SUBQ $+1, 16(AX)
 
@@ -11040,6 +11606,8 @@ one385:
 	JLT          one385
 
 inputs386:
+	CMPQ         128(AX), $+0
+	JNE          float387
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -11057,10 +11625,8 @@ inputs386:
 	VMULPS       (CX), Z6, Z6
 	VCVTDQ2PS    Z7, Z7
 	VMULPS       (CX), Z7, Z7
-	CMPQ         128(AX), $+0
-	JNE          float387
 	CMPQ         96(AX), $+0
-	JNE          res388
+	JNE          res389
 	VPBROADCASTW 200(AX), Z8
 	VBROADCASTSS 224(AX), Z10
 	VMOVDQU32    pack8<>+0(SB), Z9
@@ -11112,9 +11678,9 @@ inputs386:
 	VPADDSW      Z8, Z7, Z7
 	VPACKUSWB    Z7, Z7, Z7
 	VPERMD       Z7, Z9, Z7
-	JMP          bytes389
+	JMP          bytes390
 
-res388:
+res389:
 	VBROADCASTSS     204(AX), Z8
 	VBROADCASTSS     208(AX), Z9
 	VBROADCASTSS     212(AX), Z10
@@ -11236,7 +11802,7 @@ res388:
 	VPERMD           Z7, Z8, Z7
 	ADDQ             80(AX), DX
 
-bytes389:
+bytes390:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable391
@@ -11334,9 +11900,26 @@ half392:
 	ADDQ  80(AX), DX
 
 whole393:
-	JMP stored390
+	JMP stored388
 
 float387:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    (CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    (CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    (CX), Z3, Z3
+	VCVTDQ2PS Z4, Z4
+	VMULPS    (CX), Z4, Z4
+	VCVTDQ2PS Z5, Z5
+	VMULPS    (CX), Z5, Z5
+	VCVTDQ2PS Z6, Z6
+	VMULPS    (CX), Z6, Z6
+	VCVTDQ2PS Z7, Z7
+	VMULPS    (CX), Z7, Z7
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -11357,7 +11940,7 @@ float387:
 	VMOVDQU32 Z7, K1, (CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored390:
+stored388:
 	MOVQ   80(AX), CX
 	IMUL3Q $+8, CX, CX
 	ADDQ   CX, 192(AX)
@@ -11439,6 +12022,8 @@ inputs399:
 	VPADDD       Z5, Z1, Z1
 	VPADDD       Z6, Z2, Z2
 	VPADDD       Z7, Z3, Z3
+	CMPQ         128(AX), $+0
+	JNE          float400
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
@@ -11448,10 +12033,8 @@ inputs399:
 	VMULPS       (CX), Z2, Z2
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       (CX), Z3, Z3
-	CMPQ         128(AX), $+0
-	JNE          float400
 	CMPQ         96(AX), $+0
-	JNE          res401
+	JNE          res402
 	VPBROADCASTW 200(AX), Z4
 	VBROADCASTSS 224(AX), Z6
 	VMOVDQU32    pack8<>+0(SB), Z5
@@ -11479,9 +12062,9 @@ inputs399:
 	VPADDSW      Z4, Z3, Z3
 	VPACKUSWB    Z3, Z3, Z3
 	VPERMD       Z3, Z5, Z3
-	JMP          bytes402
+	JMP          bytes403
 
-res401:
+res402:
 	VBROADCASTSS     204(AX), Z4
 	VBROADCASTSS     208(AX), Z5
 	VBROADCASTSS     212(AX), Z6
@@ -11547,7 +12130,7 @@ res401:
 	VPERMD           Z3, Z4, Z3
 	ADDQ             80(AX), DX
 
-bytes402:
+bytes403:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable404
@@ -11605,9 +12188,18 @@ half405:
 	ADDQ  80(AX), DX
 
 whole406:
-	JMP stored403
+	JMP stored401
 
 float400:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    (CX), Z1, Z1
+	VCVTDQ2PS Z2, Z2
+	VMULPS    (CX), Z2, Z2
+	VCVTDQ2PS Z3, Z3
+	VMULPS    (CX), Z3, Z3
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -11620,7 +12212,7 @@ float400:
 	VMOVDQU32 Z3, K1, (CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored403:
+stored401:
 	MOVQ   80(AX), CX
 	IMUL3Q $+4, CX, CX
 	ADDQ   CX, 192(AX)
@@ -11699,15 +12291,15 @@ inputs412:
 	VPADDD       Z7, Z3, Z3
 	VPADDD       Z2, Z0, Z0
 	VPADDD       Z3, Z1, Z1
+	CMPQ         128(AX), $+0
+	JNE          float413
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       (CX), Z1, Z1
-	CMPQ         128(AX), $+0
-	JNE          float413
 	CMPQ         96(AX), $+0
-	JNE          res414
+	JNE          res415
 	VPBROADCASTW 200(AX), Z2
 	VBROADCASTSS 224(AX), Z4
 	VMOVDQU32    pack8<>+0(SB), Z3
@@ -11723,9 +12315,9 @@ inputs412:
 	VPADDSW      Z2, Z1, Z1
 	VPACKUSWB    Z1, Z1, Z1
 	VPERMD       Z1, Z3, Z1
-	JMP          bytes415
+	JMP          bytes416
 
-res414:
+res415:
 	VBROADCASTSS     204(AX), Z2
 	VBROADCASTSS     208(AX), Z3
 	VBROADCASTSS     212(AX), Z4
@@ -11763,7 +12355,7 @@ res414:
 	VPERMD           Z1, Z2, Z1
 	ADDQ             80(AX), DX
 
-bytes415:
+bytes416:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable417
@@ -11801,9 +12393,14 @@ half418:
 	ADDQ  80(AX), DX
 
 whole419:
-	JMP stored416
+	JMP stored414
 
 float413:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
+	VCVTDQ2PS Z1, Z1
+	VMULPS    (CX), Z1, Z1
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
@@ -11812,7 +12409,7 @@ float413:
 	VMOVDQU32 Z1, K1, (CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored416:
+stored414:
 	MOVQ   80(AX), CX
 	IMUL3Q $+2, CX, CX
 	ADDQ   CX, 192(AX)
@@ -11873,13 +12470,13 @@ inputs425:
 	VPADDD       Z2, Z0, Z0
 	VPADDD       Z3, Z1, Z1
 	VPADDD       Z1, Z0, Z0
+	CMPQ         128(AX), $+0
+	JNE          float426
 	MOVQ         112(AX), CX
 	VCVTDQ2PS    Z0, Z0
 	VMULPS       (CX), Z0, Z0
-	CMPQ         128(AX), $+0
-	JNE          float426
 	CMPQ         96(AX), $+0
-	JNE          res427
+	JNE          res428
 	VPBROADCASTW 200(AX), Z1
 	VBROADCASTSS 224(AX), Z3
 	VMOVDQU32    pack8<>+0(SB), Z2
@@ -11889,9 +12486,9 @@ inputs425:
 	VPADDSW      Z1, Z0, Z0
 	VPACKUSWB    Z0, Z0, Z0
 	VPERMD       Z0, Z2, Z0
-	JMP          bytes428
+	JMP          bytes429
 
-res427:
+res428:
 	VBROADCASTSS     204(AX), Z1
 	VBROADCASTSS     208(AX), Z2
 	VBROADCASTSS     212(AX), Z3
@@ -11915,7 +12512,7 @@ res427:
 	VPERMD           Z0, Z1, Z0
 	ADDQ             80(AX), DX
 
-bytes428:
+bytes429:
 	MOVQ      120(AX), CX
 	TESTQ     CX, CX
 	JZ        notable430
@@ -11943,16 +12540,19 @@ half431:
 	ADDQ  80(AX), DX
 
 whole432:
-	JMP stored429
+	JMP stored427
 
 float426:
+	MOVQ      112(AX), CX
+	VCVTDQ2PS Z0, Z0
+	VMULPS    (CX), Z0, Z0
 	MOVQ      128(AX), CX
 	KMOVW     136(AX), K1
 	MOVQ      192(AX), DX
 	VMOVDQU32 Z0, K1, (CX)(DX*4)
 	ADDQ      80(AX), DX
 
-stored429:
+stored427:
 	MOVQ   80(AX), CX
 	IMUL3Q $+1, CX, CX
 	ADDQ   CX, 192(AX)

@@ -13,6 +13,10 @@ import (
 // from the float32 ones layer by layer as plans need them, geometries, and the ranges of
 // activations. It is not safe for concurrent use; the plans that it makes are.
 type Int8 struct {
+	// WinogradBytes is how much memory transformed weights may take; it may be changed
+	// before the first plan. The results are the same bits with any.
+	WinogradBytes int
+
 	net     *Supernet
 	norms   Norms
 	ranges  Ranges
@@ -21,6 +25,10 @@ type Int8 struct {
 	columns map[windowKey8]*columns
 	rings   map[windowKey8]*kernel.Gather // of depthwise layers
 	ops     map[opKey8]*op8
+
+	chosen      map[string]bool // layers whose weights may be transformed, nil before the first plan
+	transformed map[*quant.Weights][]int16
+	tiles       map[windowKey8]*kernel.Tiles8
 }
 
 // opKey8 names an operation: the value that the graph's operation writes, which says how
@@ -41,14 +49,16 @@ type weightKey struct {
 // weights must not change while it is in use.
 func NewInt8(net *Supernet, norms Norms, ranges Ranges) *Int8 {
 	return &Int8{
-		net: net, norms: norms, ranges: ranges,
+		net: net, norms: norms, ranges: ranges, WinogradBytes: net.WinogradBytes(),
+		transformed: map[*quant.Weights][]int16{}, tiles: map[windowKey8]*kernel.Tiles8{},
 		weights: map[weightKey]*quant.Weights{}, columns: map[windowKey8]*columns{}, rings: map[windowKey8]*kernel.Gather{}, ops: map[opKey8]*op8{},
 	}
 }
 
-// Bytes returns the memory that the plans of this table share: int8 weights, and
-// operations with their folded normalisations and geometries.
-func (t *Int8) Bytes() (weights, tables int) {
+// Bytes returns the memory that the plans of this table share: int8 weights, those that
+// are transformed for Winograd's algorithm, and operations with their folded
+// normalisations and geometries.
+func (t *Int8) Bytes() (weights, transformed, tables int) {
 	for _, w := range t.weights {
 		weights += len(w.Data) + 4*len(w.Scale)
 	}
@@ -61,7 +71,13 @@ func (t *Int8) Bytes() (weights, tables int) {
 	for _, g := range t.rings {
 		tables += 4 * len(g.In)
 	}
-	return weights, tables + t.windows.Bytes()
+	for _, u := range t.transformed {
+		transformed += 2 * len(u)
+	}
+	for _, g := range t.tiles {
+		tables += g.Bytes()
+	}
+	return weights, transformed, tables + t.windows.Bytes()
 }
 
 // Network describes a subnet in int8. It fails when statistics or ranges are missing, or

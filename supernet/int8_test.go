@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"weft/kernel"
 	"weft/nn"
@@ -357,6 +358,46 @@ func TestInt8SharesEveryOperation(t *testing.T) {
 	}
 }
 
+// TestInt8Winograd: plans that may compute 3x3 layers by Winograd's algorithm give the same
+// bits as those that may not, and keep to their memory.
+func TestInt8Winograd(t *testing.T) {
+	if !kernel.FastWinograd8() {
+		t.Skip("this machine computes all layers directly")
+	}
+	n := newNet8(t, "resnet-32")
+	x := testImages(n.net.Space, 9)
+	for _, threads := range []int{1, 2} {
+		pool := kernel.NewPool(threads)
+		defer pool.Close()
+		w := NewWorker(pool)
+		var want []float32
+		for _, bytes := range []int{0, 1 << 20, 1 << 30} {
+			table := NewInt8(n.net, n.norms, n.ranges)
+			table.WinogradBytes = bytes
+			p, err := table.Plan(n.net.Space.Max())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := make([]float32, 9*p.Classes)
+			w.Run(p, x, 9, got)
+			if want == nil {
+				want = got
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%d threads: %d bytes for transformed weights change the logits", threads, bytes)
+			}
+			tiled := slices.ContainsFunc(w.Layers(p, x, 9, 1, time.Now), func(l Layer) bool { return l.Kernel == "int8 winograd-4" })
+			_, took, _ := table.Bytes()
+			if took > bytes || tiled != (took > 0) {
+				t.Errorf("%d bytes of transformed weights of at most %d, used: %v", took, bytes, tiled)
+			}
+			if bytes == 1<<30 && !tiled {
+				t.Error("no layer is computed by tiles")
+			}
+		}
+	}
+}
+
 // TestInt8AllocatesNothing: switching between plans costs no memory.
 func TestInt8AllocatesNothing(t *testing.T) {
 	for _, name := range spaces8 {
@@ -393,19 +434,19 @@ func TestInt8SharesWeights(t *testing.T) {
 	if _, err := table.Plan(n.net.Space.Max()); err != nil {
 		t.Fatal(err)
 	}
-	all, _ := table.Bytes()
+	all, _, _ := table.Bytes()
 	for _, a := range n.archs {
 		if _, err := table.Plan(a); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, before := table.Bytes()
+	_, _, before := table.Bytes()
 	for _, a := range n.archs { // once more: everything is there
 		if _, err := table.Plan(a); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, tables := table.Bytes()
+	got, _, tables := table.Bytes()
 	if tables != before {
 		t.Errorf("%d bytes of tables for plans made twice, %d for plans made once", tables, before)
 	}

@@ -37,11 +37,15 @@ func (p *Plan) describe8(group int) []Layer {
 			Name: o.name, Kind: o.kind.String(), Kernel: "int8", In: o.in, Out: o.out, K: o.k, Stride: o.stride,
 			MACs: o.multiplied(), Moved: o.in.Size() + o.out.Size(), Group: group,
 		}
+		if s := o.squared; s != nil && group >= s.few {
+			l.Kernel = "int8 winograd-4"
+		}
 		if l.Name == "" {
 			l.Name = l.Kind
 		}
-		if pix := o.out.Pixels(); o.kind != quant.Add && o.kind != quant.Mul {
-			l.Weights = l.MACs / pix
+		l.Weights = l.MACs / o.out.Pixels()
+		if l.Kernel != "int8" {
+			l.Weights *= 36 * 2 / 9 // of 16 bits, at 36 positions
 		}
 		if o.columns == nil && q.steps[i].res >= 0 {
 			l.Moved += o.out.Size()

@@ -20,6 +20,7 @@ type plan8 struct {
 	group     int // images that a thread takes through the plan at a time
 	logits    int // floats a row of logits
 	inputSize int
+	scratch   int // bytes that a thread needs beside its values
 }
 
 // step8 is an operation of a plan on its values; res is −1 without.
@@ -32,6 +33,7 @@ type step8 struct {
 type op8 struct {
 	kind    quant.Kind
 	columns *columns // of the inputs of conv, where its weights take rows of a window
+	squared *squared // of conv, nil without
 	conv    kernel.Conv8
 	dw      kernel.Depthwise8
 	gather  *kernel.Gather
@@ -90,6 +92,9 @@ func (t *Int8) Plan(a Arch) (*Plan, error) {
 			t.ops[b.ops[i]] = op
 		}
 		q.steps = append(q.steps, step8{op: op, res: -1})
+		if op.squared != nil {
+			q.scratch = max(q.scratch, op.squared.scratch)
+		}
 	}
 	q.place(n)
 	q.group = min(max(cache8/(q.lines*line8), 1), maxGroup8)
@@ -161,6 +166,7 @@ func (t *Int8) compile(n *quant.Network, o *quant.Op) (*op8, error) {
 		if o.W.Window > 0 {
 			op.columns = t.column(x.Shape, o)
 		}
+		t.winograd(op, o.W)
 		op.macs = op.conv.Cin * len(op.conv.G.Taps) * op.conv.Cout
 	case quant.Depthwise:
 		g := t.ring(x.Shape, o)

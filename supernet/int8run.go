@@ -15,10 +15,11 @@ type worker8 struct {
 
 // thread8 is what one thread needs.
 type thread8 struct {
-	values []uint8
-	logits []float32
-	job    job8
-	part   kernel.Conv8 // of a convolution that is shared by its outputs
+	values  []uint8
+	logits  []float32
+	job     job8
+	part    kernel.Winograd8 // of a convolution that is shared by its outputs
+	scratch []uint8
 }
 
 // batch8 is a batch on its way through a plan, and the task by which threads take groups
@@ -36,7 +37,8 @@ type batch8 struct {
 // job8 is one operation on a group of images.
 type job8 struct {
 	op        *op8
-	conv      kernel.Conv8
+	tiled     bool             // the convolution is computed by tiles
+	conv      kernel.Winograd8 // or without U a mere Conv8
 	dw        kernel.Depthwise8
 	x, y, res []uint8
 }
@@ -55,12 +57,11 @@ type split8 struct {
 // Tests share everything.
 var shareMACs = 1_000_000
 
-// share runs a job of so many units on all threads, or on this one where that is little
-// work.
-func (w *Worker) share(j *job8, units int) {
-	threads := w.pool.Threads()
-	if threads == 1 || units*j.op.macs < shareMACs {
-		j.run(0, units)
+// share runs a job on n images on all threads, or on this one where that is little work.
+func (w *Worker) share(j *job8, n int) {
+	threads, units := w.pool.Threads(), j.units(n)
+	if threads == 1 || n*j.op.rows*j.op.macs < shareMACs {
+		j.run(0, units, &w.int8.threads[0])
 		return
 	}
 	// Two chunks a thread, of whole tiles.
@@ -77,11 +78,12 @@ func (w *Worker) share(j *job8, units int) {
 
 // Do runs chunk i.
 func (s *split8) Do(i, thread int) {
+	t := &s.w.threads[thread]
 	if s.panels == 0 {
-		s.job.run(i*s.chunk, min(s.units, (i+1)*s.chunk))
+		s.job.run(i*s.chunk, min(s.units, (i+1)*s.chunk), t)
 		return
 	}
-	c, co := &s.w.threads[thread].part, i*s.panels*kernel.Panel
+	c, co := &t.part, i*s.panels*kernel.Panel
 	*c = s.job.conv
 	c.Cout = min(c.Cout-co, s.panels*kernel.Panel)
 	c.W = c.W[kernel.PackedIndex8(c.Taps, c.InMax, co, 0, 0):]
@@ -94,7 +96,12 @@ func (s *split8) Do(i, thread int) {
 	if c.Res != nil {
 		c.Res = c.Res[co:]
 	}
-	c.Rows(0, s.units)
+	if s.job.tiled {
+		c.U = c.U[kernel.Winograd8Len(co, c.InMax):]
+		c.Rows(0, s.units, t.scratch)
+	} else {
+		c.Conv8.Rows(0, s.units)
+	}
 }
 
 // groupOf returns how many of n images a thread takes at a time.
@@ -114,6 +121,9 @@ func (w *Worker) reserve8(q *plan8, n int) {
 		if size := group * q.lines * line8; len(t.values) < size {
 			t.values = tensor.Bytes(size)
 		}
+		if len(t.scratch) < q.scratch {
+			t.scratch = tensor.Bytes(q.scratch)
+		}
 		if size := group * q.logits; len(t.logits) < size {
 			t.logits = make([]float32, size)
 		}
@@ -124,7 +134,7 @@ func (w *Worker) reserve8(q *plan8, n int) {
 func (w *worker8) bytes() int {
 	n := 0
 	for i := range w.threads {
-		n += len(w.threads[i].values) + 4*len(w.threads[i].logits)
+		n += len(w.threads[i].values) + len(w.threads[i].scratch) + 4*len(w.threads[i].logits)
 	}
 	return n
 }
@@ -163,11 +173,10 @@ func (b *batch8) through(i, thread int, together bool) {
 			j.res = at(s.res)
 		}
 		j.prepare(n, t.logits)
-		units := n * s.op.rows
 		if together {
-			b.w.share(j, units)
+			b.w.share(j, n)
 		} else {
-			j.run(0, units)
+			j.run(0, j.units(n), t)
 		}
 		b.timing.lap(k + 1)
 	}
@@ -179,9 +188,13 @@ func (b *batch8) through(i, thread int, together bool) {
 // prepare sets up the kernel call of a convolution.
 func (j *job8) prepare(n int, logits []float32) {
 	o := j.op
+	j.tiled = false
 	switch o.kind {
 	case quant.Conv, quant.FC:
-		j.conv = o.conv
+		j.conv.Conv8 = o.conv
+		if q := o.squared; q != nil && n >= q.few {
+			j.tiled, j.conv.U, j.conv.Tiles = true, q.u, q.tiles
+		}
 		j.conv.X, j.conv.Y, j.conv.Res = j.x, j.y, j.res
 		if c := o.columns; c != nil {
 			for i := range n {
@@ -198,12 +211,24 @@ func (j *job8) prepare(n int, logits []float32) {
 	}
 }
 
-// run computes units [lo, hi): output pixels, but whole images of means.
-func (j *job8) run(lo, hi int) {
+// units returns the number of units of work of n images.
+func (j *job8) units(n int) int {
+	if j.tiled {
+		return n * j.conv.Tiles.In.OutPix
+	}
+	return n * j.op.rows
+}
+
+// run computes units [lo, hi): output pixels, but tiles of them or whole images of means.
+func (j *job8) run(lo, hi int, t *thread8) {
 	o := j.op
 	switch c := o.out.C; o.kind {
 	case quant.Conv, quant.FC:
-		j.conv.Rows(lo, hi)
+		if j.tiled {
+			j.conv.Rows(lo, hi, t.scratch)
+		} else {
+			j.conv.Conv8.Rows(lo, hi)
+		}
 	case quant.Depthwise:
 		j.dw.Rows(lo, hi)
 	case quant.Add:

@@ -12,7 +12,7 @@ import (
 type Layer struct {
 	Name    string // of the supernet's layer; the kind where it has no weights
 	Kind    string
-	Kernel  string // how it is computed: direct, winograd-2 or -4, or int8
+	Kernel  string // how it is computed: direct, winograd-2 or -4, int8, or int8 winograd-4
 	In, Out tensor.Shape
 	K       int // kernel and stride, 0 without
 	Stride  int

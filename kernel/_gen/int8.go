@@ -31,6 +31,7 @@ type conv8 struct {
 	panels int
 	split  int
 	linear bool
+	words  bool               // pairs of 16-bit integers instead of quads of bytes; sums begin at zero
 	acc    [][]reg.VecVirtual // [split·rows + row][panel]
 }
 
@@ -106,6 +107,12 @@ func (a *asm) tiles8(args reg.GPVirtual, sizes []int, body func(rows int)) {
 
 // tile computes one tile and moves the arguments on to the next.
 func (c *conv8) tile(pack operand.Mem) {
+	c.sums()
+	c.epilogue(pack)
+}
+
+// sums leaves the sums of products in the accumulators of the rows.
+func (c *conv8) sums() {
 	c.start()
 	c.taps(c.inputs)
 	for s := c.split / 2; s >= 1; s /= 2 {
@@ -115,7 +122,6 @@ func (c *conv8) tile(pack operand.Mem) {
 			}
 		}
 	}
-	c.epilogue(pack)
 }
 
 // taps calls body with the addresses of the rows' pixels and of the weights, of the one tap
@@ -142,13 +148,16 @@ func (c *conv8) next() {
 
 // start sets the accumulators to the biases.
 func (c *conv8) start() {
-	bias := c.get("bias")
+	var bias reg.GPVirtual
+	if !c.words {
+		bias = c.get("bias")
+	}
 	for i := range c.split * c.rows {
 		var r []reg.VecVirtual
 		for p := range c.panels {
 			z := c.ZMM()
 			switch {
-			case i >= c.rows:
+			case i >= c.rows || c.words:
 				c.VXORPS(z, z, z)
 			case i > 0:
 				c.VMOVDQA64(c.acc[0][p], z)
@@ -252,7 +261,11 @@ func (c *conv8) inputs(x []reg.Register, w reg.GPVirtual) {
 				b := c.ZMM()
 				c.VPBROADCASTD(idx(x[i], k, 1, 4*s), b)
 				for p := range c.panels {
-					c.VPDPBUSD(wv[p], b, c.acc[s%c.split*c.rows+i][p])
+					if acc := c.acc[s%c.split*c.rows+i][p]; c.words {
+						c.VPDPWSSD(wv[p], b, acc)
+					} else {
+						c.VPDPBUSD(wv[p], b, acc)
+					}
 				}
 			}
 		}
@@ -304,19 +317,35 @@ func (c *conv8) eachRow(f func(i int, off reg.Register)) {
 	}
 }
 
-// epilogue requantises and stores.
-func (c *conv8) epilogue(pack operand.Mem) {
-	float, res, join, done := c.label("float"), c.label("res"), c.label("bytes"), c.label("stored")
-	acc := c.acc[:c.rows]
+// scaled makes the sums reals.
+func (c *conv8) scaled() {
 	scale := c.get("scale")
-	for i := range acc {
-		for p, z := range acc[i] {
+	for _, r := range c.acc[:c.rows] {
+		for p, z := range r {
 			c.VCVTDQ2PS(z, z)
 			c.VMULPS(at(scale, 64*p), z, z)
 		}
 	}
+}
+
+// epilogue requantises and stores.
+func (c *conv8) epilogue(pack operand.Mem) {
+	float, done := c.label("float"), c.label("stored")
 	c.CMPQ(c.field("float"), imm(0))
 	c.JNE(operand.LabelRef(float))
+	c.bytes(pack)
+	c.JMP(operand.LabelRef(done))
+	c.Label(float)
+	c.scaled()
+	c.floats()
+	c.Label(done)
+	c.next()
+}
+
+// bytes requantises and stores bytes.
+func (c *conv8) bytes(pack operand.Mem) {
+	res, join := c.label("res"), c.label("bytes")
+	c.scaled()
 	c.CMPQ(c.field("res"), imm(0))
 	c.JNE(operand.LabelRef(res))
 	c.plain(pack)
@@ -326,11 +355,6 @@ func (c *conv8) epilogue(pack operand.Mem) {
 	c.Label(join)
 	c.lookUp()
 	c.store()
-	c.JMP(operand.LabelRef(done))
-	c.Label(float)
-	c.floats()
-	c.Label(done)
-	c.next()
 }
 
 // plain leaves the bytes of each row in its first accumulator.

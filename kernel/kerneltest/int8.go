@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"weft/kernel"
+	"weft/tensor"
 )
 
 // Int8Case is one int8 operation on one shape. Its results must be the same bytes in
@@ -192,6 +193,34 @@ func (c conv8) kase() Int8Case {
 	}}
 }
 
+// tiles is the case by Winograd's algorithm: units are tiles of a 3x3 layer with stride 1.
+func (c conv8) tiles() Int8Case {
+	return Int8Case{Op: "winograd8", Shape: c.String(), setup: func(b *bytes8) Int8Work {
+		g := &kernel.NewWindow(c.h, c.w, 3, 1, kernel.Raster(3)).Fwd
+		in, outMax := max(c.cin, c.inMax), max(c.cout, c.outMax)
+		k := &kernel.Winograd8{Tiles: kernel.NewTiles8(c.h, c.w), U: make([]int16, kernel.Winograd8Len(outMax, in)), Conv8: kernel.Conv8{
+			G: g, Cin: c.cin, Cout: c.cout, XPitch: c.cin + c.xPad, YPitch: c.cout + c.yPad, Taps: 9, InMax: in,
+			Pad: c.pad, Requant8: b.requant(kernel.Panels(c.cout)*kernel.Panel, 9*c.cin, c.zero, c.table),
+		}}
+		k.X = b.take(c.n * g.InPix * k.XPitch)
+		k.W = b.weights(kernel.PackedLen8(outMax, 9, in))
+		if !kernel.Winograd8Pack(k.U, k.W, outMax, in) {
+			panic("kerneltest: sums do not fit")
+		}
+		out := c.n * g.OutPix * k.YPitch
+		k.Y = b.take(out)
+		if c.res {
+			k.Res = b.take(out)
+			k.Add = kernel.Affine8{A: 0.71, B: 1.37, C: float32(c.zero) - 1.37*50}
+		}
+		scratch := tensor.Bytes(k.Scratch())
+		return Int8Work{
+			Units: c.n * k.Tiles.In.Rows(), Run: func(lo, hi int) { k.Rows(lo, hi, scratch) },
+			Ops: 2 * float64(c.n*g.Rows()) * float64(c.cin*c.cout*9),
+		}
+	}}
+}
+
 // Int8Cases returns the shapes on which all tiers must give the same bytes.
 func Int8Cases() []Int8Case {
 	var cs []Int8Case
@@ -214,6 +243,13 @@ func Int8Cases() []Int8Case {
 	} {
 		cs = append(cs, c.kase())
 	}
+	for i, out := range []int{8, 16, 24, 32, 40, 48, 64, 72, 88, 136} {
+		cs = append(cs,
+			conv8{n: 2, h: 4 + i%5, w: 7, k: 3, stride: 1, cin: out, cout: out, pad: 200, res: i%2 == 0}.tiles(),
+			conv8{n: 3, h: 5, w: 4 + i, k: 3, stride: 1, cin: 8 + 8*i, cout: out, inMax: 96, outMax: 160, xPad: 8, yPad: 16, zero: 9, table: i%3 == 0}.tiles())
+	}
+	cs = append(cs, conv8{n: 31, h: 8, w: 8, k: 3, stride: 1, cin: 16, cout: 16, pad: 255}.tiles(), // blocks of several images
+		conv8{n: 1, h: 14, w: 14, k: 3, stride: 1, cin: 176, cout: 64}.tiles(), conv8{n: 2, h: 2, w: 3, k: 3, stride: 1, cin: 8, cout: 8, pad: 3}.tiles())
 	for rows := 1; rows <= 17; rows++ { // every tail
 		for _, out := range []int{8, 16, 24, 32, 48, 56, 64} {
 			cs = append(cs, conv8{n: rows, h: 1, w: 1, k: 1, stride: 1, cin: 20, cout: out, zero: 40, res: rows%2 == 0}.kase(),
@@ -330,6 +366,9 @@ func Int8SpeedCases() []Int8Case {
 		for _, n := range []int{1, 8} {
 			c := conv8{n: n, h: s.hw, w: s.hw, k: s.k, stride: s.stride, cin: s.cin, cout: s.cout}
 			cs = append(cs, c.kase())
+			if s.k == 3 && s.stride == 1 {
+				cs = append(cs, c.tiles())
+			}
 		}
 	}
 	for _, s := range []struct{ hw, c, k, stride int }{{32, 64, 3, 1}, {28, 64, 3, 2}, {14, 480, 5, 1}, {14, 64, 5, 1}, {7, 960, 5, 1}, {56, 144, 7, 2}} {
