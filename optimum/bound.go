@@ -3,6 +3,8 @@ package optimum
 import (
 	"cmp"
 	"slices"
+
+	"weft/sched"
 )
 
 // slack is how much Bound may exceed the relaxation's optimum, as a share of a
@@ -27,14 +29,24 @@ const slack = 1e-6
 // it. So the optimum is at most the greatest sum of gains over all ways to give
 // time, which fluid.value finds.
 func Bound(in Instance) (float64, error) {
+	return in.bound(func(s *sched.Subnet) float64 { return s.Accuracy })
+}
+
+// BoundMet returns a number of requests that no schedule exceeds in answering in
+// time: Bound for accuracies of 1.
+func BoundMet(in Instance) (float64, error) {
+	return in.bound(func(*sched.Subnet) float64 { return 1 })
+}
+
+func (in *Instance) bound(worth func(*sched.Subnet) float64) (float64, error) {
 	if err := in.validate(); err != nil {
 		return 0, err
 	}
 	if in.Workers == 0 {
 		return 0, nil
 	}
-	c := newCrowd(&in)
-	gains, slopes := c.gains()
+	c := newCrowd(in)
+	gains, slopes := c.gains(worth)
 	f := fluid{jobs: make([]job, 0, len(in.Requests))}
 	for _, i := range c.byArrival {
 		r := &in.Requests[i]
@@ -48,7 +60,7 @@ func Bound(in Instance) (float64, error) {
 
 // gains returns the frontier of each request, and the slopes of all. Requests
 // that could be part of the same batches share a frontier: there are few kinds.
-func (c *crowd) gains() (gains []frontier, slopes []float64) {
+func (c *crowd) gains(worth func(*sched.Subnet) float64) (gains []frontier, slopes []float64) {
 	type step struct {
 		before int32 // kind so far
 		cost   float64
@@ -70,7 +82,7 @@ func (c *crowd) gains() (gains []frontier, slopes []float64) {
 			to, ok := next[step{k, cost[i]}]
 			if !ok {
 				to = int32(len(points))
-				points = append(points, append(slices.Clone(points[k]), point{cost[i], s.Accuracy}))
+				points = append(points, append(slices.Clone(points[k]), point{cost[i], worth(&s)}))
 				next[step{k, cost[i]}] = to
 			}
 			kinds[i] = to

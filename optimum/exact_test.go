@@ -139,8 +139,29 @@ func TestBoundHolds(t *testing.T) {
 			t.Fatalf("seed %d: bound %v, optimum %v on %+v", seed, b, s.Value, in)
 		}
 		best, bound = best+s.Value, bound+b
+		if met, err := optimum.BoundMet(in); err != nil || met < float64(mostMet(t, in))-1e-9 {
+			t.Fatalf("seed %d: at most %v met, %v, on %+v", seed, met, err, in)
+		}
 	}
 	t.Logf("bound / optimum = %.4f", bound/best)
+}
+
+// mostMet returns the most requests that any schedule answers in time, or 0 if
+// some have a floor, which accuracies of 1 would all be above.
+func mostMet(t *testing.T, in optimum.Instance) int {
+	if slices.ContainsFunc(in.Requests, func(r sched.Request) bool { return r.MinAccuracy > 0 }) {
+		return 0
+	}
+	p := &sched.Profile{Subnets: slices.Clone(in.Profile.Subnets), MaxBatch: in.Profile.MaxBatch}
+	for i := range p.Subnets {
+		p.Subnets[i].Accuracy = 1
+	}
+	in.Profile = p
+	s, err := optimum.Exact(in, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(s.Value + 0.5)
 }
 
 // TestExactByHand has optima that are easily seen.
