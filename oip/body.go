@@ -11,15 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"google.golang.org/grpc/codes"
 )
-
-// httpError is an error of HTTP rather than of the model.
-type httpError struct {
-	status int
-	text   string
-}
-
-func (e *httpError) Error() string { return e.text }
 
 var (
 	gzipReaders sync.Pool // of *gzip.Reader
@@ -53,7 +47,7 @@ func readBody(dst []byte, r *http.Request, limit int64) ([]byte, error) {
 		defer zlibReaders.Put(z)
 		return readAll(dst, z, -1, limit)
 	default:
-		return dst, &httpError{http.StatusUnsupportedMediaType, "the Content-Encoding " + strconv.QuoteToASCII(encoding) + " is not known: send gzip, deflate or identity"}
+		return dst, &statusError{http.StatusUnsupportedMediaType, codes.Unimplemented, "the Content-Encoding " + strconv.QuoteToASCII(encoding) + " is not known: send gzip, deflate or identity"}
 	}
 }
 
@@ -93,17 +87,17 @@ func readAll(dst []byte, r io.Reader, size, limit int64) ([]byte, error) {
 }
 
 func tooLarge(limit int64) error {
-	return &httpError{http.StatusRequestEntityTooLarge, "the body is larger than " + strconv.FormatInt(limit, 10) + " bytes: send fewer images at a time"}
+	return &statusError{http.StatusRequestEntityTooLarge, codes.ResourceExhausted, "the body is larger than " + strconv.FormatInt(limit, 10) + " bytes: send fewer images at a time"}
 }
 
 func badBody(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return &httpError{http.StatusBadRequest, "the body ends early: send all of it"}
+		return &statusError{http.StatusBadRequest, codes.InvalidArgument, "the body ends early: send all of it"}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return &httpError{http.StatusRequestTimeout, "the body came too slowly: send it within " + readTimeout.String()}
+		return &statusError{http.StatusRequestTimeout, codes.DeadlineExceeded, "the body came too slowly: send it within " + readTimeout.String()}
 	}
-	return &httpError{http.StatusBadRequest, "the body can not be read: " + err.Error()}
+	return &statusError{http.StatusBadRequest, codes.InvalidArgument, "the body can not be read: " + err.Error()}
 }
 
 // minCompress is the size below which compressing a response costs more than it saves.

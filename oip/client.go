@@ -111,7 +111,7 @@ func (c *Client) get(ctx context.Context, path string, v any) error {
 	case err != nil:
 		return fmt.Errorf("read the answer to %s: %w", path, err)
 	case resp.StatusCode != http.StatusOK:
-		return statusError(resp.StatusCode, resp.Header.Get("Retry-After") != "", body)
+		return refusal(resp.StatusCode, resp.Header.Get("Retry-After") != "", body)
 	case v == nil:
 		return nil
 	}
@@ -121,8 +121,8 @@ func (c *Client) get(ctx context.Context, path string, v any) error {
 	return nil
 }
 
-// statusError turns a refusal back into the server's error.
-func statusError(status int, retry bool, body []byte) error {
+// refusal turns a refusal back into the server's error.
+func refusal(status int, retry bool, body []byte) error {
 	var text struct{ Error string }
 	if json.Unmarshal(body, &text) != nil || text.Error == "" {
 		text.Error = fmt.Sprintf("the server answers %d %s", status, http.StatusText(status))

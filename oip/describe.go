@@ -2,31 +2,12 @@ package oip
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
-	"strconv"
-	"strings"
+	"slices"
 
 	"weft/serve"
 )
-
-// Metadata describes a model.
-type Metadata struct {
-	Name     string   `json:"name"`
-	Versions []string `json:"versions"`
-	Platform string   `json:"platform"`
-	Inputs   []Tensor `json:"inputs"`
-	Outputs  []Tensor `json:"outputs"`
-	// Properties are max_batch, policy, subnets (how many) and, if they have
-	// names, classes (separated by commas).
-	Properties map[string]string `json:"properties"`
-}
-
-// Tensor describes an input or output.
-type Tensor struct {
-	Name     string `json:"name"`
-	Datatype string `json:"datatype"`
-	Shape    []int  `json:"shape"` // -1: any size
-}
 
 // Subnet is one of the models inside a model.
 type Subnet struct {
@@ -93,36 +74,25 @@ func readyStatus(ready bool) int {
 }
 
 func (h *Handler) models() (int, any) {
-	return http.StatusOK, map[string][]string{"models": h.server.Models()}
+	return http.StatusOK, map[string][]string{"models": h.names()}
+}
+
+// names returns the names of all models, sorted.
+func (h *Handler) names() []string {
+	list := slices.AppendSeq(slices.Clone(h.server.Models()), maps.Keys(h.others))
+	slices.Sort(list)
+	return list
 }
 
 func (e *endpoint) ready() (int, any) {
-	ready := e.router.Ready()
+	ready := e.Ready()
 	return readyStatus(ready), struct {
 		Name  string `json:"name"`
 		Ready bool   `json:"ready"`
-	}{e.router.Model().Name, ready}
+	}{e.md.Name, ready}
 }
 
-func (e *endpoint) metadata() (int, any) {
-	m := e.router.Model()
-	md := Metadata{
-		Name:     m.Name,
-		Versions: []string{m.Version},
-		Platform: "weft_supernet",
-		Inputs:   []Tensor{{inputName, "FP32", []int{-1, m.H, m.W, m.C}}},
-		Outputs:  []Tensor{{logitsName, "FP32", []int{-1, m.Classes}}, {labelName, "INT64", []int{-1}}},
-		Properties: map[string]string{
-			"max_batch": strconv.Itoa(m.Profile.MaxBatch),
-			"policy":    e.router.Policy(),
-			"subnets":   strconv.Itoa(len(m.Profile.Subnets)),
-		},
-	}
-	if len(m.ClassNames) > 0 {
-		md.Properties["classes"] = strings.Join(m.ClassNames, ",")
-	}
-	return http.StatusOK, md
-}
+func (e *endpoint) metadata() (int, any) { return http.StatusOK, e.md }
 
 type subnetList struct {
 	Subnets []Subnet `json:"subnets"`

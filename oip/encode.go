@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"strconv"
+	"unicode/utf8"
 
 	"weft/serve"
 )
@@ -12,32 +13,47 @@ import (
 // endpoint is a model as the protocol shows it, with what never changes
 // rendered once.
 type endpoint struct {
-	router  *serve.Router
-	bounds  bounds
+	Model
+	md      *Metadata
+	router  *serve.Router // nil unless the model is one of the server's
 	maxBody int64
-	// prefix opens every response: {"model_name":...,"model_version":...
-	prefix  []byte
-	subnets map[string][]byte // by name: ,"parameters":{"subnet":...,"accuracy":...
+	prefix  []byte // opens every response: {"model_name":...,"model_version":...
 }
 
-func newEndpoint(r *serve.Router, maxBody int64) *endpoint {
-	m := r.Model()
-	b := bounds{h: m.H, w: m.W, c: m.C, maxImages: m.Profile.MaxBatch}
+// openBody bounds the body of a request for a model whose tensors may have any size.
+const openBody = 64 << 20
+
+func newEndpoint(m Model, r *serve.Router, maxBody int64) *endpoint {
+	md := m.Metadata()
 	if maxBody == 0 {
-		// A full batch as JSON: 24 bytes hold any float64, and its comma and spaces.
-		maxBody = 64<<10 + 32*int64(b.maxImages*b.imageSize())
+		maxBody = md.maxBody()
 	}
-	e := &endpoint{router: r, bounds: b, maxBody: maxBody, subnets: make(map[string][]byte)}
+	e := &endpoint{Model: m, md: md, router: r, maxBody: maxBody}
 	e.prefix = append(e.prefix, `{"model_name":`...)
-	e.prefix = append(e.prefix, quote(m.Name)...)
+	e.prefix = append(e.prefix, quote(md.Name)...)
 	e.prefix = append(e.prefix, `,"model_version":`...)
-	e.prefix = append(e.prefix, quote(m.Version)...)
-	for _, s := range m.Profile.Subnets {
-		text := append([]byte(`,"parameters":{"subnet":`), quote(s.Name)...)
-		text = append(text, `,"accuracy":`...)
-		e.subnets[s.Name] = strconv.AppendFloat(text, s.Accuracy, 'g', -1, 64)
-	}
+	e.prefix = append(e.prefix, quote(md.Versions[0])...)
 	return e
+}
+
+// maxBody returns what a full batch takes as JSON: 24 bytes hold any float64,
+// and its comma and spaces.
+func (m *Metadata) maxBody() int64 {
+	size := int64(64 << 10)
+	for i := range m.Inputs {
+		n := int64(32)
+		for j, d := range m.Inputs[i].Shape {
+			if j == 0 && m.MaxBatch > 0 {
+				d = int64(m.MaxBatch)
+			}
+			n *= d
+			if d < 0 || m.Inputs[i].Datatype == Bytes {
+				return openBody
+			}
+		}
+		size += n
+	}
+	return size
 }
 
 // quote returns the string as JSON.
@@ -51,87 +67,161 @@ func quote(s string) []byte {
 
 // encode appends the response to dst: JSON, then the binary tensors. header is
 // the length of the JSON when there are binary tensors, else -1.
-func (e *endpoint) encode(dst []byte, q *inferRequest, resp *serve.Response) (out []byte, header int) {
+func (e *endpoint) encode(dst []byte, q *inferRequest, resp *Response) (out []byte, header int, err error) {
 	start := len(dst)
 	dst = append(dst, e.prefix...)
 	if q.id != nil {
 		dst = append(dst, `,"id":`...)
 		dst = append(dst, q.id...)
 	}
-	dst = append(dst, e.subnets[resp.Subnet]...)
-	dst = append(dst, `,"batch_size":`...)
-	dst = strconv.AppendInt(dst, int64(resp.Batch), 10)
-	dst = append(dst, `,"queue_us":`...)
-	dst = strconv.AppendInt(dst, resp.Queue.Microseconds(), 10)
-	dst = append(dst, `,"compute_us":`...)
-	dst = strconv.AppendInt(dst, resp.Compute.Microseconds(), 10)
-	dst = append(dst, `,"deadline_met":`...)
-	dst = strconv.AppendBool(dst, resp.DeadlineMet)
-	dst = append(dst, `},"outputs":[`...)
+	dst = appendParameterObject(dst, resp.Parameters)
+	dst = append(dst, `,"outputs":[`...)
 	binaries := false
-	for i, out := range q.outputs {
+	for i, out := range q.Outputs {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendOutput(dst, out, resp)
+		if dst, err = appendOutput(dst, &resp.Outputs[out.Index], out.binary); err != nil {
+			return dst, -1, err
+		}
 		binaries = binaries || out.binary
 	}
 	dst = append(dst, `]}`...)
 	if !binaries {
-		return dst, -1
+		return dst, -1, nil
 	}
 	header = len(dst) - start
-	for _, out := range q.outputs {
+	for _, out := range q.Outputs {
 		if out.binary {
-			dst = appendBinary(dst, out, resp)
+			dst = append(dst, resp.Outputs[out.Index].Data...)
 		}
 	}
-	return dst, header
+	return dst, header, nil
 }
 
-// appendOutput appends the JSON of one output.
-func appendOutput(dst []byte, out output, resp *serve.Response) []byte {
-	n, size := len(resp.Labels), 0
-	if out.label {
-		dst = append(dst, `{"name":"label","datatype":"INT64","shape":[`...)
-		dst = strconv.AppendInt(dst, int64(n), 10)
-		size = 8 * n
-	} else {
-		dst = append(dst, `{"name":"logits","datatype":"FP32","shape":[`...)
-		dst = strconv.AppendInt(dst, int64(n), 10)
-		dst = append(dst, ',')
-		dst = strconv.AppendInt(dst, int64(len(resp.Logits)/n), 10)
-		size = 4 * len(resp.Logits)
+func appendParameterObject(dst []byte, parameters []Parameter) []byte {
+	if len(parameters) == 0 {
+		return dst
 	}
-	if out.binary {
-		dst = append(dst, `],"parameters":{"binary_data_size":`...)
-		dst = strconv.AppendInt(dst, int64(size), 10)
-		return append(dst, `}}`...)
-	}
-	dst = append(dst, `],"data":[`...)
-	if out.label {
-		for _, v := range resp.Labels {
-			dst = append(strconv.AppendInt(dst, v, 10), ',')
+	dst = append(dst, `,"parameters":{`...)
+	for i := range parameters {
+		p := &parameters[i]
+		if i > 0 {
+			dst = append(dst, ',')
 		}
-	} else {
-		for _, v := range resp.Logits {
-			dst = append(strconv.AppendFloat(dst, float64(v), 'g', -1, 32), ',')
+		dst = appendString(dst, p.Name)
+		dst = append(dst, ':')
+		switch p.Kind {
+		case Boolean:
+			dst = strconv.AppendBool(dst, p.Int != 0)
+		case Integer:
+			dst = strconv.AppendInt(dst, p.Int, 10)
+		case Float:
+			dst = strconv.AppendFloat(dst, p.Number, 'g', -1, 64)
+		default:
+			dst = appendString(dst, p.Text)
 		}
 	}
-	dst[len(dst)-1] = ']' // in place of the last comma; there is one value at least
 	return append(dst, '}')
 }
 
-// appendBinary appends the values of one output, little-endian.
-func appendBinary(dst []byte, out output, resp *serve.Response) []byte {
-	if out.label {
-		for _, v := range resp.Labels {
-			dst = binary.LittleEndian.AppendUint64(dst, uint64(v))
+// appendString appends a string as JSON.
+func appendString[T string | []byte](dst []byte, s T) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			return append(dst, quote(string(s))...)
 		}
-		return dst
 	}
-	for _, v := range resp.Logits {
-		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}
+
+// appendOutput appends the JSON of one output.
+func appendOutput(dst []byte, t *Tensor, binaryData bool) ([]byte, error) {
+	dst = append(dst, `{"name":`...)
+	dst = appendString(dst, t.Name)
+	dst = append(dst, `,"datatype":"`...)
+	dst = append(dst, t.Datatype.String()...)
+	dst = append(dst, `","shape":[`...)
+	for i, d := range t.Shape {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendInt(dst, d, 10)
 	}
-	return dst
+	if binaryData {
+		dst = append(dst, `],"parameters":{"binary_data_size":`...)
+		dst = strconv.AppendInt(dst, int64(len(t.Data)), 10)
+		return append(dst, `}}`...), nil
+	}
+	dst, err := appendData(append(dst, `],"data":[`...), t)
+	return append(dst, `]}`...), err
+}
+
+// appendData appends the elements of a tensor, separated by commas.
+func appendData(dst []byte, t *Tensor) ([]byte, error) {
+	if t.Datatype == FP16 || t.Datatype == BF16 {
+		return dst, serve.Errorf(serve.Invalid, "the output %s is %v, which has no form in JSON: ask for it with binary_data", t.Name, t.Datatype)
+	}
+	start := len(dst)
+	data := t.Data
+	for i := 0; len(data) > 0; i++ {
+		var err error
+		if dst, data, err = t.Datatype.appendElement(dst, data); err != nil {
+			return dst, serve.Errorf(serve.Invalid, "the element %d of output %s %w: ask for it with binary_data", i, t.Name, err)
+		}
+		dst = append(dst, ',')
+	}
+	return dst[:max(len(dst)-1, start)], nil // without the last comma
+}
+
+var (
+	errNotFinite = serve.Errorf(serve.Invalid, "is NaN or infinite, which JSON can not hold")
+	errNotText   = serve.Errorf(serve.Invalid, "is not UTF-8, which JSON can not hold")
+)
+
+// appendElement appends the first element of data as JSON and returns the rest.
+func (d Datatype) appendElement(dst, data []byte) (out, rest []byte, err error) {
+	switch d {
+	case Bool:
+		return strconv.AppendBool(dst, data[0] != 0), data[1:], nil
+	case FP32:
+		v := float64(math.Float32frombits(binary.LittleEndian.Uint32(data)))
+		if v-v != 0 {
+			return dst, data, errNotFinite
+		}
+		return strconv.AppendFloat(dst, v, 'g', -1, 32), data[4:], nil
+	case FP64:
+		v := math.Float64frombits(binary.LittleEndian.Uint64(data))
+		if v-v != 0 {
+			return dst, data, errNotFinite
+		}
+		return strconv.AppendFloat(dst, v, 'g', -1, 64), data[8:], nil
+	case Bytes:
+		element, rest, err := nextBytes(data)
+		if err == nil && !utf8.Valid(element) {
+			err = errNotText
+		}
+		if err != nil {
+			return dst, data, err
+		}
+		return appendString(dst, element), rest, nil
+	}
+	width, signed := d.bits()
+	v, rest := d.integer(data)
+	if signed {
+		shift := 64 - width
+		return strconv.AppendInt(dst, int64(v)<<shift>>shift, 10), rest, nil
+	}
+	return strconv.AppendUint(dst, v, 10), rest, nil
+}
+
+// integer reads the first element of an integer type, without sign.
+func (d Datatype) integer(data []byte) (v uint64, rest []byte) {
+	n := d.Size()
+	for i := range n {
+		v |= uint64(data[i]) << (8 * i)
+	}
+	return v, data[n:]
 }

@@ -1,10 +1,16 @@
-// Package oip speaks the Open Inference Protocol (V2) over HTTP, with the
-// binary tensor extension: a [Handler] in front of a serve.Server, and a
-// [Client]. docs/http.md describes what goes over the wire.
+// Package oip speaks the Open Inference Protocol (V2) over HTTP and gRPC: a
+// [Handler] in front of a serve.Server, and a [Client]. docs/http.md and
+// docs/grpc.md describe what goes over the wire.
+//
+// Whatever a request came in (JSON, binary tensors, contents of gRPC, typed or
+// raw), it is decoded to a [Request], which a [Model] answers by a [Response].
+// Tensors are in the protocol's binary form there, which most need no step to
+// get to. The models are those of the server, supernets that take images, and
+// whatever others Options.Models has.
 package oip
 
 import (
-	"errors"
+	"context"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -14,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/grpc/codes"
 
 	"weft/serve"
 )
@@ -25,6 +32,8 @@ type Options struct {
 	// MaxBody bounds a request's body, before and after decompression, in
 	// bytes (0: what a full batch takes as JSON).
 	MaxBody int64
+	// Models are served beside those of the server.
+	Models []Model
 	// Grace bounds the time that Serve takes to drain (0: DefaultGrace).
 	Grace time.Duration
 	// Log receives what an operator must know (nil: nothing is logged).
@@ -38,7 +47,8 @@ const DefaultGrace = 10 * time.Second
 type Handler struct {
 	server    *serve.Server
 	opt       Options
-	endpoints map[string]*endpoint
+	endpoints sync.Map             // by name: the *endpoint of the server's model as last seen
+	others    map[string]*endpoint // Options.Models
 	metrics   http.Handler
 	responses map[int]prometheus.Counter // by status
 	exchanges sync.Pool                  // of *exchange
@@ -48,7 +58,7 @@ type Handler struct {
 type exchange struct {
 	body []byte
 	in   inferRequest
-	resp serve.Response
+	resp Response
 	out  []byte
 }
 
@@ -64,13 +74,13 @@ func NewHandler(s *serve.Server, opt Options) *Handler {
 	h := &Handler{
 		server:    s,
 		opt:       opt,
-		endpoints: make(map[string]*endpoint),
+		others:    make(map[string]*endpoint),
 		metrics:   promhttp.HandlerFor(s.Registry(), promhttp.HandlerOpts{}),
 		responses: make(map[int]prometheus.Counter),
 	}
 	h.exchanges.New = func() any { return new(exchange) }
-	for _, name := range s.Models() {
-		h.endpoints[name] = newEndpoint(s.Router(name), opt.MaxBody)
+	for _, m := range opt.Models {
+		h.others[m.Metadata().Name] = newEndpoint(m, nil, opt.MaxBody)
 	}
 	responses := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "weft_http_responses_total", Help: "HTTP responses by status code.",
@@ -117,18 +127,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // model serves what is below /v2/models/: MODEL[/versions/VERSION][/VERB].
 func (h *Handler) model(w http.ResponseWriter, r *http.Request, path string) {
 	name, verb, _ := strings.Cut(path, "/")
-	e := h.endpoints[name]
-	if e == nil {
-		h.fail(w, &httpError{http.StatusNotFound, "model " + strconv.Quote(name) + " is unknown: GET /v2/models lists the models"})
-		return
-	}
+	version := ""
 	if rest, ok := strings.CutPrefix(verb, "versions/"); ok {
-		var version string
 		version, verb, _ = strings.Cut(rest, "/")
-		if have := e.router.Model().Version; version != have {
-			h.fail(w, &httpError{http.StatusNotFound, "model " + name + " has no version " + strconv.Quote(version) + ": it has version " + have})
-			return
-		}
+	}
+	e, err := h.endpoint(name, version)
+	if err != nil {
+		h.fail(w, err)
+		return
 	}
 	switch verb {
 	case "infer":
@@ -139,12 +145,70 @@ func (h *Handler) model(w http.ResponseWriter, r *http.Request, path string) {
 		h.get(w, r, e.metadata)
 	case "ready":
 		h.get(w, r, e.ready)
-	case "subnets":
-		h.get(w, r, e.listSubnets)
-	case "timeline":
-		h.get(w, r, e.timeline)
+	case "subnets", "timeline":
+		h.supernet(w, r, e, verb)
 	default:
 		h.notFound(w, r)
+	}
+}
+
+// supernet serves what only the server's own models have.
+func (h *Handler) supernet(w http.ResponseWriter, r *http.Request, e *endpoint, verb string) {
+	switch {
+	case e.router == nil:
+		h.notFound(w, r)
+	case verb == "subnets":
+		h.get(w, r, e.listSubnets)
+	default:
+		h.get(w, r, e.timeline)
+	}
+}
+
+// endpoint returns the model of that name as it is now. version "" is any.
+func (h *Handler) endpoint(name, version string) (*endpoint, error) {
+	e := h.current(name)
+	if e == nil {
+		return nil, &statusError{http.StatusNotFound, codes.NotFound, "model " + strconv.Quote(name) + " is unknown: GET /v2/models lists the models"}
+	}
+	if have := e.md.Versions[0]; version != "" && version != have {
+		return nil, &statusError{http.StatusNotFound, codes.NotFound, "model " + name + " has no version " + strconv.Quote(version) + ": it has version " + have}
+	}
+	return e, nil
+}
+
+// current returns the endpoint of the model, or nil.
+func (h *Handler) current(name string) *endpoint {
+	r := h.server.Router(name)
+	if r == nil {
+		return h.others[name]
+	}
+	if v, ok := h.endpoints.Load(name); ok {
+		if e := v.(*endpoint); e.router == r {
+			return e
+		}
+	}
+	e := newEndpoint(newImageModel(r), r, h.opt.MaxBody)
+	h.endpoints.Store(name, e)
+	return e
+}
+
+// answer lets the model answer the request. A model that is replaced meanwhile
+// passes on to its successor what it has not taken.
+func (h *Handler) answer(ctx context.Context, e *endpoint, q *Request, resp *Response) error {
+	for {
+		resp.reset(e.md)
+		err := e.Infer(ctx, q, resp)
+		if err == nil {
+			return e.md.classify(q, resp)
+		}
+		next := h.current(e.md.Name)
+		if serve.CodeOf(err) != serve.Draining || next == nil || next == e {
+			return err
+		}
+		e = next
+		if err := e.md.check(q); err != nil {
+			return err
+		}
 	}
 }
 
@@ -163,34 +227,17 @@ func allow(w http.ResponseWriter, r *http.Request, method string, h *Handler) bo
 		return true
 	}
 	w.Header().Set("Allow", method)
-	h.fail(w, &httpError{http.StatusMethodNotAllowed, "the method " + strconv.Quote(r.Method) + " is not allowed here: use " + method})
+	h.fail(w, &statusError{http.StatusMethodNotAllowed, codes.Unimplemented, "the method " + strconv.Quote(r.Method) + " is not allowed here: use " + method})
 	return false
 }
 
 func (h *Handler) notFound(w http.ResponseWriter, r *http.Request) {
-	h.fail(w, &httpError{http.StatusNotFound, "the path " + strconv.Quote(r.URL.Path) + " is unknown: GET /v2 describes the server"})
-}
-
-// statusCancelled is what nobody reads: the client went away.
-const statusCancelled = 499
-
-// statuses maps a serve.Code to a status.
-var statuses = [...]int{
-	serve.OK:        http.StatusOK,
-	serve.Invalid:   http.StatusBadRequest,
-	serve.Late:      http.StatusGatewayTimeout,
-	serve.Full:      http.StatusServiceUnavailable,
-	serve.Draining:  http.StatusServiceUnavailable,
-	serve.Cancelled: statusCancelled,
-	serve.Failed:    http.StatusInternalServerError,
+	h.fail(w, &statusError{http.StatusNotFound, codes.NotFound, "the path " + strconv.Quote(r.URL.Path) + " is unknown: GET /v2 describes the server"})
 }
 
 // fail answers with the error.
 func (h *Handler) fail(w http.ResponseWriter, err error) {
-	status := statuses[serve.CodeOf(err)]
-	if e, ok := errors.AsType[*httpError](err); ok {
-		status = e.status
-	}
+	status, _ := statusOf(err)
 	switch {
 	case status == http.StatusRequestEntityTooLarge:
 		w.Header().Set("Connection", "close") // the rest of the body is not worth reading
@@ -239,16 +286,19 @@ func (h *Handler) infer(w http.ResponseWriter, r *http.Request, e *endpoint) {
 			return
 		}
 	}
-	if err := x.in.decode(x.body, header, e.bounds); err != nil {
+	if err := x.in.decode(x.body, header, e.md); err != nil {
 		h.fail(w, err)
 		return
 	}
-	x.in.req.Start = start
-	if err := e.router.InferInto(r.Context(), &x.in.req, &x.resp); err != nil {
+	x.in.Start = start
+	if err := h.answer(r.Context(), e, &x.in.Request, &x.resp); err != nil {
 		h.fail(w, err)
 		return
 	}
-	x.out, header = e.encode(x.out[:0], &x.in, &x.resp)
+	if x.out, header, err = e.encode(x.out[:0], &x.in, &x.resp); err != nil {
+		h.fail(w, err)
+		return
+	}
 	if header >= 0 {
 		w.Header()["Content-Type"] = typeBinary
 		w.Header()["Inference-Header-Content-Length"] = []string{strconv.Itoa(header)}

@@ -28,11 +28,11 @@ type ClientModel struct {
 }
 
 func (m *ClientModel) prepare(path string) error {
-	if len(m.Inputs) != 1 || len(m.Inputs[0].Shape) != rank || len(m.Outputs) == 0 || len(m.Outputs[0].Shape) != 2 {
+	if len(m.Inputs) != 1 || len(m.Inputs[0].Shape) != imageRank || len(m.Outputs) == 0 || len(m.Outputs[0].Shape) != 2 {
 		return errors.New("it does not take images and give logits: choose an image model")
 	}
 	s := m.Inputs[0].Shape
-	m.H, m.W, m.C, m.Classes = s[1], s[2], s[3], m.Outputs[0].Shape[1]
+	m.H, m.W, m.C, m.Classes = int(s[1]), int(s[2]), int(s[3]), int(m.Outputs[0].Shape[1])
 	m.start = "POST " + m.client.prefix + path + "/infer HTTP/1.1\r\nHost: " + m.client.host +
 		"\r\nContent-Type: application/octet-stream\r\nInference-Header-Content-Length: "
 	m.shape = `{"inputs":[{"name":"` + inputName + `","shape":[`
@@ -97,7 +97,7 @@ func (m *ClientModel) exchange(ctx context.Context, cn *conn, req *serve.Request
 		return false, err
 	}
 	if status != http.StatusOK {
-		return true, statusError(status, cn.retry, cn.body)
+		return true, refusal(status, cn.retry, cn.body)
 	}
 	if err := m.answer(cn.body, header, req.N, resp); err != nil {
 		return true, err

@@ -36,6 +36,13 @@ func (s *scanner) failf(format string, args ...any) {
 	}
 }
 
+// fail sets the error unless there is one, or err is nil.
+func (s *scanner) fail(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+}
+
 // unexpected fails with what was expected at the position.
 func (s *scanner) unexpected(want string) {
 	switch rest := s.buf[min(s.pos, len(s.buf)):]; {
@@ -341,6 +348,36 @@ func (s *scanner) skip() {
 	default:
 		s.number()
 	}
+}
+
+// What errors call values that have no text.
+var boolText, otherText = []byte("a bool"), []byte("no value")
+
+// value reads a value of any kind; arrays, objects and null are of kind Other.
+func (s *scanner) value() value {
+	switch c := s.peek(); c {
+	case '"':
+		return value{kind: String, text: s.str()}
+	case 't', 'f':
+		return value{kind: Boolean, bool: s.boolean(), text: boolText}
+	case '{', '[', 'n':
+		s.skip()
+		return value{text: otherText}
+	}
+	token, whole := s.number()
+	if s.err != nil {
+		return value{}
+	}
+	text := unsafe.String(unsafe.SliceData(token), len(token))
+	v := value{kind: Float, text: token}
+	var err error
+	if v.number, err = strconv.ParseFloat(text, 64); err != nil {
+		s.failf("the JSON has the number %.40s before byte %d: it is too large", text, s.pos)
+	}
+	if v.int, err = strconv.ParseInt(text, 10, 64); whole && err == nil {
+		v.kind = Integer
+	}
+	return v
 }
 
 // once fails if the bit is set in seen already, and sets it.

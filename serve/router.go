@@ -22,6 +22,8 @@ type Router struct {
 	log     *slog.Logger
 	calls   sync.Pool // of *call
 
+	statistics Recorder
+
 	mu       sync.Mutex // guards what follows, and the calls that workers don't run
 	sched    *sched.Scheduler
 	slots    slots
@@ -113,8 +115,13 @@ func (r *Router) Infer(ctx context.Context, req *Request) (*Response, error) {
 // neither when it returns. When ctx ends, a request that waits is withdrawn at
 // once, while one that runs is waited for. The error has a Code.
 func (r *Router) InferInto(ctx context.Context, req *Request, resp *Response) error {
+	start := req.Start
+	if start.IsZero() {
+		start = time.Now()
+	}
 	err := r.infer(ctx, req, resp)
 	r.metrics.request(req, resp, err)
+	r.statistics.Request(time.Since(start), err)
 	return err
 }
 

@@ -67,6 +67,7 @@ func (w *worker) loop() {
 // run takes one batch through the executor and answers its calls.
 func (w *worker) run() {
 	r := w.router
+	began := r.now()
 	images := w.gather()
 	start := r.now()
 	err := w.infer(images)
@@ -77,10 +78,27 @@ func (w *worker) run() {
 	}
 	met := w.scatter(images, start, end, err)
 	r.metrics.batch(w.subnet, images, end-start)
+	if err == nil {
+		w.record(images, began, start, end)
+	}
 	w.finish(images, end-start, met, err == nil)
 }
 
 func (w *worker) subnetName() string { return w.router.model.Profile.Subnets[w.subnet].Name }
+
+// record counts the batch, before its requests are answered.
+func (w *worker) record(images int, began, start, end time.Duration) {
+	queue := time.Duration(0)
+	for _, c := range w.calls {
+		queue += began - c.arrival
+	}
+	r := w.router
+	done := r.now()
+	r.statistics.Batch(Batch{
+		End: r.epoch.Add(done), Requests: len(w.calls), Size: images,
+		Queue: queue, Input: start - began, Infer: end - start, Output: done - end,
+	})
+}
 
 // gather copies the images of the batch into one slice and returns their number.
 func (w *worker) gather() (images int) {
