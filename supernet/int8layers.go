@@ -8,15 +8,20 @@ import (
 
 // layers8 is Layers for an int8 plan.
 func (w *Worker) layers8(p *Plan, images []float32, n, rounds int, now func() time.Time) []Layer {
-	group := w.groupOf(p.int8, n)
-	layers := p.describe8(group)
+	var layers []Layer
+	for i := range p.int8.segments {
+		s := &p.int8.segments[i]
+		layers = append(layers, p.describe8(s, w.groupOf(s, n))...)
+	}
 	logits := make([]float32, n*p.Classes)
 	b := &w.int8.batch
 	for round := range rounds {
 		times := make([]time.Duration, len(layers))
-		*b = batch8{w: w, p: p, n: n, group: group, images: images, logits: logits, timing: timing{now: now, times: times}}
-		for i := range (n + group - 1) / group {
-			b.through(i, 0, true)
+		*b = batch8{w: w, p: p, n: n, images: images, logits: logits, timing: timing{now: now, times: times}}
+		for i := range p.int8.segments {
+			for group := range b.begin(&p.int8.segments[i]) {
+				b.through(group, 0, true)
+			}
 		}
 		shortest(layers, times, round)
 	}
@@ -24,14 +29,16 @@ func (w *Worker) layers8(p *Plan, images []float32, n, rounds int, now func() ti
 	return layers
 }
 
-// describe8 returns the layers of an int8 plan for groups of images, without times. A
-// layer's bytes are those of its values; a multiply-add of bytes counts as one.
-func (p *Plan) describe8(group int) []Layer {
+// describe8 returns the layers of a segment for groups of images, without times.
+func (p *Plan) describe8(s *segment8, group int) []Layer {
+	var layers []Layer
+	if s.from == 0 {
+		layers = append(layers, Layer{
+			Name: "pixels", Kind: "pixels", Kernel: "int8", In: p.Input, Out: p.Input, Moved: 5 * p.Input.Size(), Group: group,
+		})
+	}
 	q := p.int8
-	layers := []Layer{{
-		Name: "pixels", Kind: "pixels", Kernel: "int8", In: p.Input, Out: p.Input, Moved: 5 * p.Input.Size(), Group: group,
-	}}
-	for i := range q.steps {
+	for i := s.from; i < s.to; i++ {
 		o := q.steps[i].op
 		l := Layer{
 			Name: o.name, Kind: o.kind.String(), Kernel: "int8", In: o.in, Out: o.out, K: o.k, Stride: o.stride,
@@ -47,7 +54,7 @@ func (p *Plan) describe8(group int) []Layer {
 		if l.Kernel != "int8" {
 			l.Weights *= 36 * 2 / 9 // of 16 bits, at 36 positions
 		}
-		if o.columns == nil && q.steps[i].res >= 0 {
+		if o.columns == nil && q.steps[i].res != nowhere8 {
 			l.Moved += o.out.Size()
 		}
 		layers = append(layers, l)

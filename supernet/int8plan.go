@@ -15,18 +15,18 @@ type plan8 struct {
 	sub, mul  []float32 // of the pixels, per channel
 	zero      uint8
 	steps     []step8
-	input     int // places of values, in lines of 64 bytes an image
-	lines     int // of all values of an image
-	group     int // images that a thread takes through the plan at a time
+	segments  []segment8
+	input     place8
+	passed    int // bytes an image of what the second segment takes over
 	logits    int // floats a row of logits
 	inputSize int
 	scratch   int // bytes that a thread needs beside its values
 }
 
-// step8 is an operation of a plan on its values; res is −1 without.
+// step8 is an operation of a plan on its values.
 type step8 struct {
 	op           *op8
-	in, out, res int
+	in, out, res place8
 }
 
 // op8 is an operation with everything but its values.
@@ -61,16 +61,6 @@ func (o *op8) bytes() int {
 	return n
 }
 
-// line8 is the number of bytes in a line of memory for values.
-const line8 = 64
-
-// cache8 is how many bytes of activations a group of images may take: they stay in a
-// second-level cache.
-const cache8 = 512 << 10
-
-// maxGroup8 bounds the images of a group.
-const maxGroup8 = 32
-
 // Plan compiles an architecture for int8.
 func (t *Int8) Plan(a Arch) (*Plan, error) {
 	b, err := t.network(a)
@@ -91,61 +81,17 @@ func (t *Int8) Plan(a Arch) (*Plan, error) {
 			}
 			t.ops[b.ops[i]] = op
 		}
-		q.steps = append(q.steps, step8{op: op, res: -1})
+		q.steps = append(q.steps, step8{op: op, res: nowhere8})
 		if op.squared != nil {
 			q.scratch = max(q.scratch, op.squared.scratch)
 		}
 	}
-	q.place(n)
-	q.group = min(max(cache8/(q.lines*line8), 1), maxGroup8)
+	q.arrange(n)
 	return &Plan{Arch: a, MACs: g.MACs(), Classes: g.Values[g.Output()].C, Input: g.Values[0], int8: q}, nil
 }
 
 // Int8 reports whether the plan computes in int8.
 func (p *Plan) Int8() bool { return p.int8 != nil }
-
-// place gives every value its place; that of the logits is apart, since they are floats.
-func (q *plan8) place(n *quant.Network) {
-	last := make([]int, len(n.Values))
-	for i := range n.Ops {
-		last[n.Ops[i].In] = i
-		if r := n.Ops[i].Res; r >= 0 {
-			last[r] = i
-		}
-	}
-	var h heap
-	take := func(from, to, bytes int) int {
-		h = append(h, block{from: from, to: to, n: (bytes + line8 - 1) / line8})
-		return len(h) - 1
-	}
-	blocks := make([]int, len(n.Values))
-	columns := make([]int, len(n.Ops))
-	blocks[0] = take(-1, last[0], n.Values[0].Size())
-	for i := range n.Ops {
-		o, s := &n.Ops[i], &q.steps[i]
-		if c := s.op.columns; c != nil { // the columns live as long as this operation
-			columns[i] = take(i, i, c.size)
-			c.lines = h[columns[i]].n
-		}
-		if o.Kind == quant.FC {
-			q.logits = s.op.conv.Cout
-		} else {
-			blocks[o.Out] = take(i, last[o.Out], n.Values[o.Out].Size())
-		}
-	}
-	q.lines = h.pack()
-	q.input = h[blocks[0]].at
-	for i := range n.Ops {
-		o, s := &n.Ops[i], &q.steps[i]
-		s.in, s.out = h[blocks[o.In]].at, h[blocks[o.Out]].at
-		switch {
-		case s.op.columns != nil:
-			s.res = h[columns[i]].at
-		case o.Res >= 0:
-			s.res = h[blocks[o.Res]].at
-		}
-	}
-}
 
 // compile turns the description of an operation into kernel calls.
 func (t *Int8) compile(n *quant.Network, o *quant.Op) (*op8, error) {

@@ -9,6 +9,7 @@ import (
 // worker8 is a worker's memory for int8 plans.
 type worker8 struct {
 	threads []thread8
+	passed  []uint8 // what the second segments of plans take over, image by image
 	batch   batch8
 	split   split8
 }
@@ -23,15 +24,16 @@ type thread8 struct {
 }
 
 // batch8 is a batch on its way through a plan, and the task by which threads take groups
-// of its images.
+// of its images through a segment.
 type batch8 struct {
-	w      *Worker
-	p      *Plan
-	n      int
-	group  int
-	images []float32
-	logits []float32
-	timing timing
+	w       *Worker
+	p       *Plan
+	n       int
+	segment *segment8
+	group   int
+	images  []float32
+	logits  []float32
+	timing  timing
 }
 
 // job8 is one operation on a group of images.
@@ -105,9 +107,9 @@ func (s *split8) Do(i, thread int) {
 }
 
 // groupOf returns how many of n images a thread takes at a time.
-func (w *Worker) groupOf(q *plan8, n int) int {
+func (w *Worker) groupOf(s *segment8, n int) int {
 	t := w.pool.Threads()
-	return min(q.group, (n+t-1)/t)
+	return min(s.group, (n+t-1)/t)
 }
 
 // reserve8 grows the worker's memory for n images of an int8 plan.
@@ -115,63 +117,84 @@ func (w *Worker) reserve8(q *plan8, n int) {
 	if w.int8.threads == nil {
 		w.int8.threads = make([]thread8, w.pool.Threads())
 	}
-	group := w.groupOf(q, n)
-	for i := range w.int8.threads {
-		t := &w.int8.threads[i]
-		if size := group * q.lines * line8; len(t.values) < size {
-			t.values = tensor.Bytes(size)
-		}
-		if len(t.scratch) < q.scratch {
-			t.scratch = tensor.Bytes(q.scratch)
-		}
-		if size := group * q.logits; len(t.logits) < size {
-			t.logits = make([]float32, size)
+	if size := n * q.passed; len(w.int8.passed) < size {
+		w.int8.passed = tensor.Bytes(size)
+	}
+	for i := range q.segments {
+		group := w.groupOf(&q.segments[i], n)
+		for k := range w.int8.threads {
+			t := &w.int8.threads[k]
+			if size := group * q.segments[i].lines * line8; len(t.values) < size {
+				t.values = tensor.Bytes(size)
+			}
+			if size := group * q.logits; len(t.logits) < size {
+				t.logits = make([]float32, size)
+			}
+			if len(t.scratch) < q.scratch {
+				t.scratch = tensor.Bytes(q.scratch)
+			}
 		}
 	}
 }
 
 // bytes returns the memory held.
 func (w *worker8) bytes() int {
-	n := 0
+	n := len(w.passed)
 	for i := range w.threads {
 		n += len(w.threads[i].values) + len(w.threads[i].scratch) + 4*len(w.threads[i].logits)
 	}
 	return n
 }
 
-// run8 is Run for an int8 plan: threads take groups of images through all operations; the
-// groups that are left over are worked on by all threads together, operation by operation.
+// run8 is Run for an int8 plan: threads take groups of images through a segment; the groups
+// that are left over are worked on by all threads together, operation by operation.
 func (w *Worker) run8(p *Plan, images []float32, n int, logits []float32) {
 	w.reserve8(p.int8, n)
 	b := &w.int8.batch
-	*b = batch8{w: w, p: p, n: n, group: w.groupOf(p.int8, n), images: images, logits: logits}
+	*b = batch8{w: w, p: p, n: n, images: images, logits: logits}
 	t := w.pool.Threads()
-	groups := (n + b.group - 1) / b.group
-	alone := groups / t * t
-	w.pool.Run(alone, b)
-	for i := alone; i < groups; i++ {
-		b.through(i, 0, true)
+	for i := range p.int8.segments {
+		groups := b.begin(&p.int8.segments[i])
+		alone := groups / t * t
+		w.pool.Run(alone, b)
+		for i := alone; i < groups; i++ {
+			b.through(i, 0, true)
+		}
 	}
 }
 
-// Do takes group i through the plan on one thread.
+// begin brings the batch to a segment and returns the number of groups.
+func (b *batch8) begin(s *segment8) int {
+	b.segment, b.group = s, b.w.groupOf(s, b.n)
+	return (b.n + b.group - 1) / b.group
+}
+
+// Do takes group i through the segment on one thread.
 func (b *batch8) Do(i, thread int) { b.through(i, thread, false) }
 
 func (b *batch8) through(i, thread int, together bool) {
 	q, t := b.p.int8, &b.w.int8.threads[thread]
 	lo := i * b.group
 	n := min(b.group, b.n-lo)
-	at := func(place int) []uint8 { return t.values[place*n*line8:] }
-	b.timing.start()
-	kernel.Quantise8(at(q.input), b.images[lo*q.inputSize:(lo+n)*q.inputSize], q.sub, q.mul, q.zero)
-	b.timing.lap(0)
-	j := &t.job
-	for k := range q.steps {
-		s := &q.steps[k]
-		j.op, j.x, j.y, j.res = s.op, at(s.in), at(s.out), nil
-		if s.res >= 0 {
-			j.res = at(s.res)
+	at := func(p place8) []uint8 {
+		switch p {
+		case nowhere8:
+			return nil
+		case passed8:
+			return b.w.int8.passed[lo*q.passed:]
+		default:
+			return t.values[int(p)*n*line8:]
 		}
+	}
+	b.timing.start()
+	if b.segment.from == 0 {
+		kernel.Quantise8(at(q.input), b.images[lo*q.inputSize:(lo+n)*q.inputSize], q.sub, q.mul, q.zero)
+		b.timing.lap(0)
+	}
+	j := &t.job
+	for k := b.segment.from; k < b.segment.to; k++ {
+		s := &q.steps[k]
+		j.op, j.x, j.y, j.res = s.op, at(s.in), at(s.out), at(s.res)
 		j.prepare(n, t.logits)
 		if together {
 			b.w.share(j, n)
@@ -180,8 +203,10 @@ func (b *batch8) through(i, thread int, together bool) {
 		}
 		b.timing.lap(k + 1)
 	}
-	for k := range n {
-		copy(b.logits[(lo+k)*b.p.Classes:(lo+k+1)*b.p.Classes], t.logits[k*q.logits:])
+	if b.segment.to == len(q.steps) {
+		for k := range n {
+			copy(b.logits[(lo+k)*b.p.Classes:(lo+k+1)*b.p.Classes], t.logits[k*q.logits:])
+		}
 	}
 }
 
