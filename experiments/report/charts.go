@@ -12,6 +12,7 @@ import (
 // section is a heading and its charts.
 type section struct {
 	Title, Note string
+	Tables      []Table
 	Charts      []chart
 }
 
@@ -63,12 +64,20 @@ var none = number(math.NaN())
 
 // sections returns what there are data for.
 func sections(d Data) []section {
-	all := []section{
-		{"Over time", "Every policy met the same requests. The charts share a cursor.", timeCharts(d)},
-		{"Trade-off of the subnets", "All of them live in one set of weights. Point at one for its name.", tradeOff(d)},
-		{"Training", "", trainingCharts(d)},
+	var all []section
+	for _, s := range d.Sections {
+		to := section{s.Title, s.Note, s.Tables, nil}
+		for _, p := range s.Plots {
+			to.Charts = append(to.Charts, p.chart())
+		}
+		all = append(all, to)
 	}
-	return slices.DeleteFunc(all, func(s section) bool { return len(s.Charts) == 0 })
+	all = append(all,
+		section{"Over time", "Every policy met the same requests. The charts share a cursor.", nil, timeCharts(d)},
+		section{"Trade-off of the subnets", "All of them live in one set of weights. Point at one for its name.", nil, tradeOff(d)},
+		section{"Training", "", nil, trainingCharts(d)},
+	)
+	return slices.DeleteFunc(all, func(s section) bool { return len(s.Charts)+len(s.Tables) == 0 })
 }
 
 // point is a place in a chart, before the series are brought onto common x values.

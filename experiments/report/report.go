@@ -23,6 +23,7 @@ type Data struct {
 	Subnets   []Subnet
 	Timelines []Timeline
 	Curves    []Curve
+	Sections  []Section // what else there is to show, before the rest
 }
 
 // Result is one row of the table: one policy, or one subnet served alone, under the same load.

@@ -1,0 +1,69 @@
+package report
+
+// Section is a part of the page beside those that Data has fields for.
+type Section struct {
+	Title, Note string
+	Tables      []Table
+	Plots       []Plot
+}
+
+// Table is shown as it is. The first column is text, the others stand on the right.
+type Table struct {
+	Title   string     `json:"title"`
+	Columns []string   `json:"columns"`
+	Rows    [][]string `json:"rows"`
+}
+
+// Plot is a chart of lines or points.
+type Plot struct {
+	ID    string // unique in the page
+	Title string
+	Kind  string // "line", "step" or "points"
+	X, Y  Axis
+	Lines []Line
+	Marks []Mark // at places of the x axis; Epoch is the place
+}
+
+// Axis of a plot. Its label names the unit too; Unit follows numbers.
+type Axis struct {
+	Label, Unit string
+	From, To    float64 // fixed ends; both 0: those of the data
+}
+
+// Line is a series of a plot.
+type Line struct {
+	Name   string
+	Joined bool // by a line
+	Points []Point
+}
+
+// Point of a line; a label is shown beside it.
+type Point struct {
+	X, Y  float64
+	Label string
+}
+
+// chart is the plot as the page's script wants it.
+func (p Plot) chart() chart {
+	c := chart{ID: p.ID, Title: p.Title, Kind: p.Kind, Sync: p.ID, X: p.X.axis(), Y: p.Y.axis()}
+	for _, m := range p.Marks {
+		c.Marks = append(c.Marks, mark{number(m.Epoch), m.Label})
+	}
+	var lines []line
+	for i, l := range p.Lines {
+		to := line{name: l.Name, colour: i, joined: l.Joined}
+		for _, at := range l.Points {
+			to.points = append(to.points, point{at.X, at.Y, at.Label})
+		}
+		lines = append(lines, to)
+	}
+	return c.fill(lines)
+}
+
+func (a Axis) axis() axis {
+	to := axis{Label: a.Label, Unit: a.Unit}
+	if a.From != 0 || a.To != 0 {
+		to.Range = []number{number(a.From), number(a.To)}
+	}
+	return to
+}
