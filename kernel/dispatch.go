@@ -28,6 +28,7 @@ type impl struct {
 	avgPool        func(g *Gather, x, y []float32, c int)
 	sgd            func(w, g, v []float32, lr, momentum, decay float32)
 	widen          func(dst []float32, src []uint16, factor float32)
+	near           func(dst []float32, n *Near)
 }
 
 var generic = impl{
@@ -37,7 +38,7 @@ var generic = impl{
 	packTransposed: packTransposedGeneric, moments: momentsGeneric,
 	scaleShift: scaleShiftGeneric, normGrad: normGradGeneric, affine2: affine2Generic,
 	channelSum: channelSumGeneric, add: addGeneric, maxPool: maxPoolGeneric,
-	avgPool: avgPoolGeneric, sgd: sgdGeneric, widen: widenGeneric,
+	avgPool: avgPoolGeneric, sgd: sgdGeneric, widen: widenGeneric, near: nearGeneric,
 }
 
 // tiers are those that the processor can run, the fastest first; active is in use.

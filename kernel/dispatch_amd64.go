@@ -28,6 +28,7 @@ func avx2() impl {
 	t.normGrad, t.affine2 = normGradAVX2, affine2AVX2
 	t.channelSum, t.add, t.sgd = channelSumAVX2, addAVX2, sgdAVX2
 	t.maxPool, t.avgPool = maxPoolAVX2, avgPoolAVX2
+	t.near = nearAVX2
 	if cpuid.CPU.Supports(cpuid.F16C) {
 		t.widen = widenAVX2
 	}

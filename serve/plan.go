@@ -45,7 +45,7 @@ func Plans(b *bundle.Bundle, tuning *supernet.Tuning) ([]*supernet.Plan, error) 
 	if err != nil {
 		return nil, err
 	}
-	table := supernet.NewTableWith(b.Net, b.Norms, supernet.Options{Tuning: *tuning, Half: norms > wholeNorms})
+	table := supernet.NewTableWith(b.Net, b.Norms, supernet.Options{Tuning: *tuning, Compact: norms > wholeNorms})
 	int8 := supernet.NewInt8(b.Net, b.Norms, b.Ranges)
 	var plans []*supernet.Plan
 	for i, s := range points {

@@ -81,15 +81,15 @@ func BenchmarkSlice(b *testing.B) {
 // the first takes longer is the cost of switching.
 func BenchmarkActuation(b *testing.B) {
 	for _, name := range []string{"resnet-32", "mbv3-32", "ofa-resnet50d"} {
-		for _, half := range []bool{false, true} {
-			b.Run(fmt.Sprintf("%s/half=%v", name, half), func(b *testing.B) {
+		for _, compact := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/compact=%v", name, compact), func(b *testing.B) {
 				noLoop(b)
 				net := newTestNet(b, name)
 				pool := kernel.NewPool(1)
 				x, logits := testImages(net.Space, 1), make([]float32, 10)
 				rng := rand.New(rand.NewPCG(1, 2))
 				norms := Norms{}
-				table := NewTableWith(net, norms, Options{Tuning: net.Rule(net.WinogradBytes()), Half: half})
+				table := NewTableWith(net, norms, Options{Tuning: net.Rule(net.WinogradBytes()), Compact: compact})
 				w := NewWorker(pool)
 				plans := make([]*Plan, 1000)
 				for i := range plans {

@@ -15,6 +15,7 @@ type Table struct {
 	norms   Norms
 	options Options
 	folded  map[nn.NormKey]*norm
+	bases   map[kernelKey]*kernel.Base // first normalisation of a layer with so many channels
 	windows kernel.Windows
 	kernels map[kernelKey][]float32 // smaller depthwise kernels, one copy a supernet
 	wino    map[kernelKey][]float32 // weights transformed for tiles of k by k outputs
@@ -22,16 +23,23 @@ type Table struct {
 	plans   int // bytes of all plans made
 }
 
+// kernelKey is a layer with one of its sizes: of a kernel or of tiles, or channels.
 type kernelKey struct{ layer, k int }
 
 // Options say how plans compute and what they hold.
 type Options struct {
 	// Tuning says which layers are computed by Winograd's algorithm.
 	Tuning Tuning
-	// Half keeps folded normalisations in half precision (kernel.Half), at half the memory;
-	// they are widened layer by layer. Logits then differ in about the fourth digit.
-	Half bool
+	// Compact keeps folded normalisations in 8 bits a value, as differences from the first
+	// one of the layer with as many channels (kernel.Near), and those that differ too much
+	// in half precision (kernel.Half). They are widened layer by layer. Logits then differ
+	// in about the third digit.
+	Compact bool
 }
+
+// nearEnough is the largest error of a compact normalisation: of a scale relative to it, of
+// a shift relative to γ, which is the standard deviation of what comes out.
+const nearEnough = 1.0 / 128
 
 // NewTable returns an empty table over the statistics of a supernet, tuned by rule.
 func NewTable(net *Supernet, norms Norms) *Table {
@@ -42,7 +50,7 @@ func NewTable(net *Supernet, norms Norms) *Table {
 func NewTableWith(net *Supernet, norms Norms, options Options) *Table {
 	return &Table{
 		net: net, norms: norms, options: options, folded: map[nn.NormKey]*norm{},
-		kernels: map[kernelKey][]float32{}, wino: map[kernelKey][]float32{}, ops: map[opKey]*op{},
+		bases: map[kernelKey]*kernel.Base{}, kernels: map[kernelKey][]float32{}, wino: map[kernelKey][]float32{}, ops: map[opKey]*op{},
 	}
 }
 
@@ -97,6 +105,9 @@ func (t *Table) Memory() Memory {
 	for _, n := range t.folded {
 		m.Norms += n.bytes()
 	}
+	for _, b := range t.bases {
+		m.Norms += b.Bytes()
+	}
 	for _, o := range t.ops {
 		m.Ops += o.bytes()
 	}
@@ -109,41 +120,55 @@ func (t *Table) Bytes() (weights, tables int) {
 	return m.Weights, m.Total() - m.Weights
 }
 
-// norm is a folded normalisation, whole or in half precision.
+// norm is a folded normalisation in one of three forms.
 type norm struct {
-	Affine
-	half *[2]kernel.Half // scale and shift; nil if Affine holds them
+	whole *Affine
+	half  *[2]kernel.Half // scale and shift
+	near  *kernel.Near
 }
 
 // affine returns the normalisation, widened into buf if need be.
 func (n *norm) affine(buf []float32) (scale, shift []float32) {
-	if n == nil {
+	switch {
+	case n == nil:
 		return nil, nil
+	case n.near != nil:
+		c := n.near.Len()
+		n.near.Widen(buf)
+		return buf[:c], buf[c : 2*c]
+	case n.half != nil:
+		c := n.half[0].Len()
+		scale, shift = buf[:c], buf[c:2*c]
+		n.half[0].Widen(scale)
+		n.half[1].Widen(shift)
+		return scale, shift
+	default:
+		return n.whole.Scale, n.whole.Shift
 	}
-	if n.half == nil {
-		return n.Scale, n.Shift
-	}
-	c := n.half[0].Len()
-	scale, shift = buf[:c], buf[c:2*c]
-	n.half[0].Widen(scale)
-	n.half[1].Widen(shift)
-	return scale, shift
 }
 
 // buffer returns how many floats affine needs.
 func (n *norm) buffer() int {
-	if n == nil || n.half == nil {
+	switch {
+	case n.near != nil:
+		return 2 * n.near.Len()
+	case n.half != nil:
+		return 2 * n.half[0].Len()
+	default:
 		return 0
 	}
-	return 2 * n.half[0].Len()
 }
 
 func (n *norm) bytes() int {
-	b := int(unsafe.Sizeof(*n)) + 4*(cap(n.Scale)+cap(n.Shift))
-	if n.half != nil {
-		b += int(unsafe.Sizeof(*n.half)) + n.half[0].Bytes() + n.half[1].Bytes()
+	b := int(unsafe.Sizeof(*n))
+	switch {
+	case n.near != nil:
+		return b + int(unsafe.Sizeof(*n.near)) + n.near.Bytes()
+	case n.half != nil:
+		return b + int(unsafe.Sizeof(*n.half)) + n.half[0].Bytes() + n.half[1].Bytes()
+	default:
+		return b + int(unsafe.Sizeof(*n.whole)) + 4*(cap(n.whole.Scale)+cap(n.whole.Shift))
 	}
-	return b
 }
 
 // norm returns the folded normalisation of a layer for a key, nil without statistics.
@@ -155,12 +180,25 @@ func (t *Table) norm(layer int, key nn.NormKey) *norm {
 	if !ok {
 		return nil
 	}
-	n := &norm{Affine: t.net.fold(layer, st)}
-	if t.options.Half && finite(n.Scale) && finite(n.Shift) {
-		n = &norm{half: &[2]kernel.Half{kernel.NewHalf(n.Scale), kernel.NewHalf(n.Shift)}}
+	a := t.net.fold(layer, st)
+	n := &norm{whole: &a}
+	if t.options.Compact && finite(a.Scale) && finite(a.Shift) {
+		n = t.compact(layer, a)
 	}
 	t.folded[key] = n
 	return n
+}
+
+// compact returns a normalisation of finite values in as few bits as will do.
+func (t *Table) compact(layer int, a Affine) *norm {
+	key := kernelKey{layer, len(a.Scale)}
+	if t.bases[key] == nil {
+		t.bases[key] = kernel.NewBase(a.Scale, a.Shift, t.net.W.Of(t.net.W.Data, layer, nn.Gamma))
+	}
+	if n, worst := kernel.NewNear(t.bases[key], a.Scale, a.Shift); worst <= nearEnough {
+		return &norm{near: &n}
+	}
+	return &norm{half: &[2]kernel.Half{kernel.NewHalf(a.Scale), kernel.NewHalf(a.Shift)}}
 }
 
 func finite(v []float32) bool {

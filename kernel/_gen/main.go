@@ -45,6 +45,7 @@ var files = map[string]func(*asm){
 	"half":         halfFile,
 	"lines":        linesFile,
 	"lookup":       lookUpFile,
+	"near":         nearFile,
 	"spin":         spinFile,
 	"windowpool":   windowPoolFile,
 	"slide":        slideFile,
