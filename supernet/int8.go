@@ -21,6 +21,7 @@ type Int8 struct {
 	norms   Norms
 	ranges  Ranges
 	weights map[weightKey]*quant.Weights
+	slab    []int8 // room for more of them
 	windows kernel.Windows
 	columns map[windowKey8]*columns
 	rings   map[windowKey8]*kernel.Gather // of depthwise layers
@@ -170,8 +171,26 @@ func (t *Int8) weightsOf(layer int, role nn.Role, k int) (*quant.Weights, error)
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: %w", l.Name, err)
 	}
+	w.Data = t.keep(w.Data)
 	t.weights[key] = w
 	return w, nil
+}
+
+// slabBytes is what keep takes from the system at a time.
+const slabBytes = 16 << 20
+
+// keep moves weights into one of a few large arrays, which lie on huge pages.
+func (t *Int8) keep(w []int8) []int8 {
+	n := (len(w) + tensor.Align - 1) &^ (tensor.Align - 1)
+	if n > slabBytes {
+		return w
+	}
+	if n > len(t.slab) {
+		t.slab = tensor.Make[int8](slabBytes)
+	}
+	copy(t.slab, w)
+	w, t.slab = t.slab[:len(w):len(w)], t.slab[n:]
+	return w
 }
 
 // op appends the int8 form of operation i of the graph.

@@ -107,8 +107,20 @@ func (a *asm) tiles8(args reg.GPVirtual, sizes []int, body func(rows int)) {
 
 // tile computes one tile and moves the arguments on to the next.
 func (c *conv8) tile(pack operand.Mem) {
+	c.ahead()
 	c.sums()
 	c.epilogue(pack)
+}
+
+// ahead asks for the memory that the epilogue reads and writes.
+func (c *conv8) ahead() {
+	y, res := c.get("y"), c.get("res")
+	c.TESTQ(res, res)
+	c.CMOVQEQ(y, res)
+	c.eachRow(func(i int, off reg.Register) {
+		c.PREFETCHT0(idx(y, off, 1, 0))
+		c.PREFETCHT0(idx(res, off, 1, 0))
+	})
 }
 
 // sums leaves the sums of products in the accumulators of the rows.
