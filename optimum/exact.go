@@ -39,9 +39,10 @@ const MaxExact = 64
 //   - Not a subnet if another is as accurate, as fast at the batch's size, and
 //     accepted by all of it.
 //
-// Each step keeps or raises the value. The first two make the starts, in order,
-// lexicographically smaller, the third keeps them and makes deadlines smaller, so
-// that they come to an end together: some optimal schedule obeys all.
+// No step lowers the value. The first two make the starts, in order,
+// lexicographically smaller; the fourth keeps them and makes an end earlier; the
+// third keeps starts and ends and makes a batch's deadlines smaller. So they come
+// to an end together: some optimal schedule obeys all four.
 //
 // So a step has at most (arrivals to wait for + 1) · subnets · MaxBatch
 // successors when all requests are alike, and time need not be cut into slots.
@@ -66,9 +67,10 @@ func Exact(in Instance, limit int) (Schedule, error) {
 // search is an Exact under way. Requests are numbered by deadline, so that a set
 // of them, as bits, lists the most urgent first.
 type search struct {
-	*Instance         // requests in order of deadline
-	original   []int  // their indices in the caller's instance
-	alike      []kind // of requests
+	*Instance            // requests in order of deadline
+	caller     *Instance // as it was given
+	original   []int     // the requests' indices there
+	alike      []kind    // of requests
 	byArrival  []int
 	open       queue
 	seen       map[uint64][]*node // by what they leave: none dominates another
@@ -83,21 +85,8 @@ type kind struct {
 	members uint64
 }
 
-// node is a partial schedule.
-type node struct {
-	left   uint64          // requests that may still be served
-	free   []time.Duration // when workers are, sorted
-	value  float64
-	bound  float64 // of all that it can become
-	from   *node
-	subnet int // of its last batch, and so on
-	start  time.Duration
-	batch  uint64
-	stale  bool // dominated since it was queued
-}
-
 func newSearch(in *Instance) *search {
-	s := &search{seen: map[uint64][]*node{}}
+	s := &search{caller: in, seen: map[uint64][]*node{}}
 	for i := range in.Requests {
 		s.original = append(s.original, i)
 	}
@@ -286,36 +275,4 @@ func (s *search) add(n *node) {
 	}
 	s.seen[n.left] = append(kept, n)
 	heap.Push(&s.open, n)
-}
-
-// dominates compares nodes that leave the same requests.
-func (n *node) dominates(o *node) bool {
-	if n.value < o.value {
-		return false
-	}
-	for i, t := range n.free {
-		if t > o.free[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// queue is a heap of nodes: greatest bound first, then greatest value.
-type queue []*node
-
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	if q[i].bound != q[j].bound {
-		return q[i].bound > q[j].bound
-	}
-	return q[i].value > q[j].value
-}
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(n any)   { *q = append(*q, n.(*node)) }
-func (q *queue) Pop() any {
-	n := (*q)[len(*q)-1]
-	(*q)[len(*q)-1] = nil
-	*q = (*q)[:len(*q)-1]
-	return n
 }

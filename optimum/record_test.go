@@ -198,7 +198,7 @@ func TestPoliciesOnRecorded(t *testing.T) {
 	total := map[string]map[string]sums{}
 	for _, rec := range recorded(t) {
 		name, _, _ := strings.Cut(rec.Name, "/")
-		smallest := simulate(t, rec.Instance, "fixed:"+rec.Profile.Subnets[0].Name)
+		least := smallest(t, rec.Instance)
 		for _, policy := range policies {
 			v := simulate(t, rec.Instance, policy)
 			if v > rec.Optimum+1e-6 {
@@ -209,7 +209,7 @@ func TestPoliciesOnRecorded(t *testing.T) {
 					total[k] = map[string]sums{}
 				}
 				s := total[k][policy]
-				total[k][policy] = sums{s.ours + v, s.smallest + smallest, s.optimum + rec.Optimum}
+				total[k][policy] = sums{s.ours + v, s.smallest + least, s.optimum + rec.Optimum}
 			}
 		}
 	}
