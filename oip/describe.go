@@ -50,12 +50,18 @@ func (h *Handler) json(w http.ResponseWriter, r *http.Request, status int, v any
 	h.write(w, status, body)
 }
 
+const serverName = "weft"
+
+var extensions = []string{
+	"binary_tensor_data", "classification", "model_configuration", "model_repository", "schedule_policy", "statistics",
+}
+
 func (h *Handler) serverMetadata() (int, any) {
 	return http.StatusOK, struct {
 		Name       string   `json:"name"`
 		Version    string   `json:"version"`
 		Extensions []string `json:"extensions"`
-	}{"weft", h.opt.Version, []string{"binary_tensor_data", "schedule_policy"}}
+	}{serverName, h.opt.Version, extensions}
 }
 
 func (h *Handler) live() (int, any) { return http.StatusOK, map[string]bool{"live": true} }

@@ -34,6 +34,8 @@ type Options struct {
 	MaxBody int64
 	// Models are served beside those of the server.
 	Models []Model
+	// FixedModels refuses to load and unload models.
+	FixedModels bool
 	// Grace bounds the time that Serve takes to drain (0: DefaultGrace).
 	Grace time.Duration
 	// Log receives what an operator must know (nil: nothing is logged).
@@ -86,7 +88,7 @@ func NewHandler(s *serve.Server, opt Options) *Handler {
 		Name: "weft_http_responses_total", Help: "HTTP responses by status code.",
 	}, []string{"code"})
 	s.Registry().MustRegister(responses)
-	for _, code := range []int{200, 400, 404, 405, 408, 413, 415, statusCancelled, 500, 503, 504} {
+	for _, code := range []int{200, 400, 403, 404, 405, 408, 413, 415, statusCancelled, 500, 501, 503, 504} {
 		h.responses[code] = responses.WithLabelValues(strconv.Itoa(code))
 	}
 	return h
@@ -106,8 +108,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.notFound(w, r)
 		return
 	}
-	if model, ok := strings.CutPrefix(rest, "/models/"); ok {
-		h.model(w, r, model)
+	if path, ok := strings.CutPrefix(rest, "/models/"); ok && path != "stats" {
+		h.model(w, r, path)
+		return
+	}
+	if path, ok := strings.CutPrefix(rest, "/repository/"); ok {
+		h.repository(w, r, path)
 		return
 	}
 	switch rest {
@@ -119,6 +125,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.get(w, r, h.ready)
 	case "/models":
 		h.get(w, r, h.models)
+	case "/models/stats":
+		h.serveStatistics(w, r, "", "")
 	default:
 		h.notFound(w, r)
 	}
@@ -145,6 +153,10 @@ func (h *Handler) model(w http.ResponseWriter, r *http.Request, path string) {
 		h.get(w, r, e.metadata)
 	case "ready":
 		h.get(w, r, e.ready)
+	case "config":
+		h.get(w, r, e.serveConfig)
+	case "stats":
+		h.serveStatistics(w, r, name, version)
 	case "subnets", "timeline":
 		h.supernet(w, r, e, verb)
 	default:
@@ -168,12 +180,21 @@ func (h *Handler) supernet(w http.ResponseWriter, r *http.Request, e *endpoint, 
 func (h *Handler) endpoint(name, version string) (*endpoint, error) {
 	e := h.current(name)
 	if e == nil {
-		return nil, &statusError{http.StatusNotFound, codes.NotFound, "model " + strconv.Quote(name) + " is unknown: GET /v2/models lists the models"}
+		for _, known := range h.server.Index() {
+			if known.Name == name {
+				return nil, &statusError{http.StatusServiceUnavailable, codes.Unavailable, "model " + name + " is not loaded (" + known.Reason + "): load it first"}
+			}
+		}
+		return nil, unknownModel(name)
 	}
 	if have := e.md.Versions[0]; version != "" && version != have {
 		return nil, &statusError{http.StatusNotFound, codes.NotFound, "model " + name + " has no version " + strconv.Quote(version) + ": it has version " + have}
 	}
 	return e, nil
+}
+
+func unknownModel(name string) error {
+	return &statusError{http.StatusNotFound, codes.NotFound, "model " + strconv.Quote(name) + " is unknown: GET /v2/models lists the models"}
 }
 
 // current returns the endpoint of the model, or nil.

@@ -33,7 +33,7 @@ func TestDescriptions(t *testing.T) {
 		`"inputs":[{"name":"images","datatype":"FP32","shape":[-1,2,2,1]}],` +
 		`"outputs":[{"name":"logits","datatype":"FP32","shape":[-1,3]},{"name":"label","datatype":"INT64","shape":[-1]}],` +
 		`"properties":{"classes":"cat,dog,hen","max_batch":"8","policy":"slackfit","subnets":"2"}}`
-	server := `{"name":"weft","version":"1.2.3","extensions":["binary_tensor_data","schedule_policy"]}`
+	server := `{"name":"weft","version":"1.2.3","extensions":["binary_tensor_data","classification","model_configuration","model_repository","schedule_policy","statistics"]}`
 	for path, want := range map[string]string{
 		"/v2":                             server,
 		"/v2/":                            server,

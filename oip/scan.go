@@ -351,7 +351,7 @@ func (s *scanner) skip() {
 }
 
 // What errors call values that have no text.
-var boolText, otherText = []byte("a bool"), []byte("no value")
+var boolText, doubleText, otherText = []byte("a bool"), []byte("a double"), []byte("no value")
 
 // value reads a value of any kind; arrays, objects and null are of kind Other.
 func (s *scanner) value() value {

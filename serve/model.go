@@ -28,6 +28,9 @@ type Model struct {
 	Profile *sched.Profile
 	// Executors are the workers, one or more.
 	Executors []Executor
+	// Close, if not nil, is called once no executor runs any more, to release
+	// what they use.
+	Close func()
 }
 
 // ImageSize returns the number of values in an image.

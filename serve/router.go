@@ -36,6 +36,7 @@ type Router struct {
 	alive    int       // workers whose goroutine runs
 	draining bool
 	aborted  bool          // draining took too long: who waits is refused
+	started  chan struct{} // closed when all workers were up for the first time
 	stopped  chan struct{} // closed when the last worker ended
 }
 
@@ -67,6 +68,7 @@ func newRouter(m Model, opt Options, metrics *metrics, epoch time.Time) (*Router
 		sched:    s,
 		timeline: timeline{ring: make([]Decision, opt.Timeline)},
 		drift:    make([]float64, len(m.Profile.Subnets)),
+		started:  make(chan struct{}),
 		stopped:  make(chan struct{}),
 	}
 	r.calls.New = func() any { return &call{done: make(chan struct{}, 1)} }

@@ -24,6 +24,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,6 +46,8 @@ type Options struct {
 	Prepare func()
 	// Timeline is the number of recent decisions to remember (0: DefaultTimeline).
 	Timeline int
+	// Repository is where Load finds models (nil: nothing can be loaded).
+	Repository Repository
 	// Log receives what an operator must know (nil: nothing is logged).
 	Log *slog.Logger
 }
@@ -72,53 +76,84 @@ func (o *Options) setDefaults() {
 
 // Server serves models by name. It is safe for concurrent use.
 type Server struct {
-	routers  map[string]*Router
-	names    []string // sorted
+	opt      Options
 	registry *prometheus.Registry
+	metrics  *metrics
+	epoch    time.Time
+	serving  atomic.Pointer[catalog] // replaced as a whole
+	loading  chan struct{}           // holds a value while a model is loaded
+
+	mu       sync.Mutex // guards what follows, and changes of serving
+	retired  []*Router  // replaced or unloaded, and not known to have ended
+	states   map[string]Entry
+	draining bool
+}
+
+// catalog is what is served at one time.
+type catalog struct {
+	routers map[string]*Router
+	names   []string // sorted
 }
 
 // New starts the workers of the models. End them with Shutdown.
 func New(models []Model, opt Options) (*Server, error) {
 	opt.setDefaults()
-	s := &Server{routers: make(map[string]*Router, len(models)), registry: newRegistry()}
-	m := newMetrics(s.registry)
-	epoch := time.Now()
+	s := &Server{
+		opt: opt, registry: newRegistry(), epoch: time.Now(),
+		loading: make(chan struct{}, 1), states: make(map[string]Entry),
+	}
+	s.metrics = newMetrics(s.registry)
+	c := &catalog{routers: make(map[string]*Router, len(models))}
 	for i := range models {
-		model := &models[i]
-		if err := model.validate(); err != nil {
+		r, err := s.newRouter(models[i])
+		if err != nil {
 			return nil, err
 		}
-		if s.routers[model.Name] != nil {
-			return nil, fmt.Errorf("model %s is named twice: give each model its own name", model.Name)
+		name := r.model.Name
+		if c.routers[name] != nil {
+			return nil, fmt.Errorf("model %s is named twice: give each model its own name", name)
 		}
-		r, err := newRouter(*model, opt, m, epoch)
-		if err != nil {
-			return nil, fmt.Errorf("model %s: %w", model.Name, err)
-		}
-		s.routers[model.Name] = r
-		s.names = append(s.names, model.Name)
+		c.routers[name] = r
+		c.names = append(c.names, name)
 	}
-	slices.Sort(s.names)
+	slices.Sort(c.names)
+	s.serving.Store(c)
 	s.registry.MustRegister(collector{s})
-	for _, r := range s.routers {
+	for _, r := range c.routers {
 		r.start()
 	}
 	return s, nil
 }
 
-// Models returns the names of the models, sorted. The caller must not change them.
-func (s *Server) Models() []string { return s.names }
+func (s *Server) newRouter(m Model) (*Router, error) {
+	if err := m.validate(); err != nil {
+		return nil, err
+	}
+	r, err := newRouter(m, s.opt, s.metrics, s.epoch)
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", m.Name, err)
+	}
+	return r, nil
+}
 
-// Router returns the router of the model of that name, or nil.
-func (s *Server) Router(model string) *Router { return s.routers[model] }
+// Models returns the names of the models that are served, sorted. The caller
+// must not change them.
+func (s *Server) Models() []string { return s.serving.Load().names }
+
+// Router returns the router of the model of that name, or nil. Once the model
+// is replaced or unloaded, the router refuses requests with ErrDraining.
+func (s *Server) Router(model string) *Router { return s.serving.Load().routers[model] }
 
 // Registry holds the server's metrics. Other packages may register theirs.
 func (s *Server) Registry() *prometheus.Registry { return s.registry }
 
-// Ready reports whether every model is ready. It turns false as soon as
-// Shutdown is called.
+// Ready reports whether every model that is served is ready. It turns false as
+// soon as Shutdown is called.
 func (s *Server) Ready() bool {
-	for _, r := range s.routers {
+	if s.Draining() {
+		return false
+	}
+	for _, r := range s.serving.Load().routers {
 		if !r.Ready() {
 			return false
 		}
@@ -126,16 +161,32 @@ func (s *Server) Ready() bool {
 	return true
 }
 
+// Draining reports whether Shutdown has been called.
+func (s *Server) Draining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
+}
+
 // Shutdown refuses new requests, answers those that wait or run, and ends the
 // workers. When ctx ends first it answers the waiting ones with ErrDraining and
-// returns an error; batches that still run end on their own.
+// returns an error; batches that still run end on their own. It may be called
+// several times.
 func (s *Server) Shutdown(ctx context.Context) error {
-	for _, r := range s.routers {
+	s.mu.Lock()
+	s.draining = true
+	c := s.serving.Load()
+	routers := slices.Clone(s.retired)
+	s.mu.Unlock()
+	for _, name := range c.names {
+		routers = append(routers, c.routers[name])
+	}
+	for _, r := range routers {
 		r.drain()
 	}
 	var errs []error
-	for _, name := range s.names {
-		errs = append(errs, s.routers[name].awaitDrain(ctx))
+	for _, r := range routers {
+		errs = append(errs, r.awaitDrain(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -50,18 +50,26 @@ func (w *worker) loop() {
 	}
 	r.mu.Lock()
 	r.up++
+	if r.up == len(r.workers) {
+		close(r.started)
+	}
 	r.stepLocked(sched.Event{Kind: sched.WorkerUp, Worker: w.index})
 	r.mu.Unlock()
 	for range w.wake {
 		w.run()
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.up--
 	r.alive--
-	if r.alive == 0 {
-		close(r.stopped)
+	last := r.alive == 0
+	r.mu.Unlock()
+	if !last {
+		return
 	}
+	if r.model.Close != nil {
+		r.model.Close()
+	}
+	close(r.stopped)
 }
 
 // run takes one batch through the executor and answers its calls.

@@ -53,11 +53,8 @@ func (s *Supernet) timeWays(times map[way]time.Duration, m int, pool *kernel.Poo
 	var tuning Tuning
 	left := 2 * bytes
 	if m > 0 {
-		for layer, q := range s.squares() {
+		for layer := range s.squares() {
 			l := &s.W.Layers[layer]
-			if !q.takes(m) {
-				continue
-			}
 			if u := 4 * kernel.WinogradLen(m, l.Out, l.In); u <= min(left, bytes) {
 				left -= u
 				tuning.Layers = append(tuning.Layers, LayerTuning{l.Name, m, 1})

@@ -243,7 +243,7 @@ func (j *demoJob) measure(ctx context.Context, policy, trace string, test data.S
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	server := exec.CommandContext(ctx, self, "serve", j.bundlePath(), "--http", "127.0.0.1:0", "--policy", policy,
+	server := exec.CommandContext(ctx, self, "serve", j.bundlePath(), "--http", "127.0.0.1:0", "--grpc", "", "--policy", policy,
 		"--slo", j.slo.String(), "--margin", demoMargin.String(), "--workers", "1", "--threads", "1", "--quiet")
 	server.Cancel = func() error { return server.Process.Signal(syscall.SIGTERM) }
 	server.WaitDelay = 15 * time.Second

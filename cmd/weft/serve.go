@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"os"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,9 +23,12 @@ const computeNice = 5
 
 // serveJob says how to serve.
 type serveJob struct {
-	http, policy     string
+	http, grpc       string // addresses; grpc "": none
+	policy           string
 	slo, margin      time.Duration
 	workers, threads int
+	fixed            bool // models are neither loaded nor unloaded
+	simple           bool // the models of Triton's examples are served too
 	quiet            bool
 }
 
@@ -39,7 +38,7 @@ func newServeCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve [model.weft ...]",
 		Short: "Serve every subnet of a bundle over the Open Inference Protocol",
-		Long: `Serve bundles over HTTP: each request names its deadline and gets the most accurate subnet that meets it. Without a
+		Long: `Serve bundles over HTTP and gRPC: each request names its deadline and gets the most accurate subnet that meets it. Without a
 bundle the one built in is served as model "fashion". Latencies are measured first where there are none for this
 machine yet. SIGTERM and Ctrl-C drain: requests that are in get their answers, new ones are refused.`,
 		Example: "  weft serve\n  weft serve fashion.weft --http :8080 --slo 30ms --policy slackfit",
@@ -52,11 +51,14 @@ machine yet. SIGTERM and Ctrl-C drain: requests that are in get their answers, n
 	}
 	f := cmd.Flags()
 	f.StringVar(&job.http, "http", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
+	f.StringVar(&job.grpc, "grpc", "127.0.0.1:8081", `address to listen on for gRPC; "" for none`)
 	f.StringVar(&job.policy, "policy", sched.DefaultPolicy, fmt.Sprintf("how to choose subnet and batch: %v", sched.Policies()))
 	f.DurationVar(&job.slo, "slo", serve.DefaultSLO, "deadline of requests that name none")
 	f.DurationVar(&job.margin, "margin", time.Millisecond, "time kept free before each deadline for what is not computing")
 	f.IntVar(&job.workers, "workers", max(runtime.NumCPU()-1, 1), "workers of each model")
 	f.IntVar(&job.threads, "threads", 1, "compute threads of a worker")
+	f.BoolVar(&job.fixed, "fixed", false, "refuse to load, reload and unload models at the wish of clients")
+	f.BoolVar(&job.simple, "simple", false, "serve the models simple and simple_string too, which the examples of Triton's clients call")
 	f.BoolVar(&job.quiet, "quiet", false, "show no progress")
 	return cmd
 }
@@ -80,60 +82,63 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 	if err := j.validate(); err != nil {
 		return err
 	}
-	ln, err := listen(ctx, j.http)
+	on, err := j.listen(ctx)
 	if err != nil {
 		return err
 	}
-	defer ln.Close()
-	var (
-		models  []serve.Model
-		closers []func()
-	)
-	bars := newProgress(errw, j.quiet, time.Now)
-	for _, path := range paths {
-		m, closeModel, err := j.load(ctx, path, bars, errw)
-		if err != nil {
-			bars.Close()
-			return err
-		}
-		closers = append(closers, closeModel)
-		models = append(models, m)
+	defer on.close()
+	models, from, err := j.loadAll(ctx, paths, errw)
+	if err != nil {
+		return err
 	}
-	bars.Close()
 	runtime.GOMAXPROCS(runtime.NumCPU() + j.workers*j.threads*len(models))
 	log := newLogger(errw)
 	s, err := serve.New(models, serve.Options{
 		Policy: j.policy, SLO: j.slo, Sched: sched.Options{Margin: j.margin}, Log: log,
-		Prepare: func() { lowerPriority(log) },
+		Prepare: func() { lowerPriority(log) }, Repository: from,
 	})
 	if err != nil {
 		return err
 	}
-	h := oip.NewHandler(s, oip.Options{Version: thisBuild().Version, Log: log})
+	opt := oip.Options{Version: thisBuild().Version, Log: log, FixedModels: j.fixed}
+	if j.simple {
+		opt.Models = oip.Simple()
+	}
 	for _, m := range models {
 		p := m.Profile.Subnets
 		fmt.Fprintf(out, "Serving %s on http://%s: %d subnets of %.2f to %.2f %%, policy %s, %s of %s\n",
-			m.Name, ln.Addr(), len(p), 100*p[0].Accuracy, 100*p[len(p)-1].Accuracy, s.Router(m.Name).Policy(),
+			m.Name, on.http.Addr(), len(p), 100*p[0].Accuracy, 100*p[len(p)-1].Accuracy, s.Router(m.Name).Policy(),
 			count(j.workers, "worker"), count(j.threads, "thread"))
 	}
-	if err := h.Serve(ctx, ln, h); err != nil {
-		return err // a batch may still run on the pools
+	return on.serve(ctx, oip.NewHandler(s, opt), out)
+}
+
+// loadAll loads the bundles at the paths, and returns where to load them from again.
+func (j *serveJob) loadAll(ctx context.Context, paths []string, errw io.Writer) ([]serve.Model, *bundles, error) {
+	bars := newProgress(errw, j.quiet, time.Now)
+	defer bars.Close()
+	from := &bundles{job: j, errw: errw, paths: make(map[string]string, len(paths))}
+	var models []serve.Model
+	for _, path := range paths {
+		m, err := j.load(ctx, path, bars, errw)
+		if err != nil {
+			return nil, nil, err
+		}
+		models = append(models, m)
+		from.paths[m.Name] = path
 	}
-	for _, c := range closers {
-		c()
-	}
-	return nil
+	return models, from, nil
 }
 
 // load reads a bundle, measures it where needed and warns where its latencies are not what the policies rely on.
-func (j *serveJob) load(ctx context.Context, path string, bars *progress, errw io.Writer) (serve.Model, func(), error) {
+func (j *serveJob) load(ctx context.Context, path string, bars *progress, errw io.Writer) (serve.Model, error) {
 	m, err := openModel(path)
 	if err != nil {
-		return serve.Model{}, nil, err
+		return serve.Model{}, err
 	}
 	p, err := m.profile(ctx, j.threads, false, bars)
 	if p == nil {
-		return serve.Model{}, nil, err
+		return serve.Model{}, err
 	}
 	if err != nil {
 		newLogger(errw).Warn("the latencies are not kept and will be measured again next time", slog.Any("error", err))
@@ -150,34 +155,20 @@ func (j *serveJob) load(ctx context.Context, path string, bars *progress, errw i
 	model, err := serve.Local(m.Name, m.Bundle, p, pools)
 	if err != nil {
 		closeAll()
-		return model, nil, err
+		return model, err
 	}
+	model.Close = closeAll
 	if w := model.Profile.Check(); len(w) > 0 {
 		newLogger(errw).Warn("latencies are out of order, which costs the policies accuracy; run weft profile on an idle machine",
 			slog.String("model", m.Name), slog.Int("places", len(w)), slog.String("first", w[0]))
 	}
-	return model, closeAll, nil
+	return model, nil
 }
 
 func lowerPriority(log *slog.Logger) {
 	if err := kernel.LowerPriority(computeNice); err != nil {
 		log.Warn("compute threads keep their priority", slog.Any("error", err))
 	}
-}
-
-// listen opens the address, with a sentence on what to do when it is taken.
-func listen(ctx context.Context, addr string) (net.Listener, error) {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", addr)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("the address %s is in use; stop what listens there or choose another one with --http", addr)
-	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("no permission to listen on %s; choose a port above 1023 with --http", addr)
-	case err != nil:
-		return nil, fmt.Errorf("listen on %s: %w", addr, err)
-	}
-	return ln, nil
 }
 
 // count says how many there are of something.

@@ -1,0 +1,230 @@
+package oip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+
+	pb "weft/oip/inference"
+	"weft/serve"
+)
+
+// Limits of a connection of gRPC.
+const (
+	maxMessage = openBody + 1<<20
+	window     = 1 << 20 // of a stream: an image or several arrive without waiting for the window
+	maxStreams = 1024    // requests at a time on a connection
+)
+
+// GRPC returns a server of the protocol's gRPC service, of the standard health
+// service and of reflection, with the models of h.
+func (h *Handler) GRPC() *grpc.Server {
+	srv := grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.InitialWindowSize(window),
+		grpc.InitialConnWindowSize(4*window),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.ConnectionTimeout(headerTimeout),
+		grpc.WaitForHandlers(true),
+	)
+	s := &grpcService{h: h}
+	pb.RegisterGRPCInferenceServiceServer(srv, s)
+	grpc_health_v1.RegisterHealthServer(srv, &healthService{h: h})
+	reflection.Register(srv)
+	return srv
+}
+
+// ServeGRPC answers the gRPC connections of ln until ctx ends, and then drains
+// as Serve does.
+func (h *Handler) ServeGRPC(ctx context.Context, ln net.Listener) error {
+	srv := h.GRPC()
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(ln) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve gRPC on %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), h.opt.Grace)
+	defer stop()
+	drained := h.server.Shutdown(grace)
+	ended := make(chan struct{})
+	go func() {
+		srv.GracefulStop()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-grace.Done():
+		srv.Stop()
+		<-ended
+	}
+	return errors.Join(drained, <-failed)
+}
+
+// grpcService implements the protocol's service on the models of a Handler.
+type grpcService struct {
+	pb.UnimplementedGRPCInferenceServiceServer
+	h        *Handler
+	requests sync.Pool // of *grpcRequest
+}
+
+// grpcError returns an error as gRPC shows it.
+func grpcError(err error) error {
+	_, code := statusOf(err)
+	if errors.Is(err, context.DeadlineExceeded) {
+		code = codes.DeadlineExceeded
+	}
+	return status.Error(code, err.Error())
+}
+
+// ServerLive implements the protocol's service.
+func (s *grpcService) ServerLive(context.Context, *pb.ServerLiveRequest) (*pb.ServerLiveResponse, error) {
+	return &pb.ServerLiveResponse{Live: true}, nil
+}
+
+// ServerReady implements the protocol's service.
+func (s *grpcService) ServerReady(context.Context, *pb.ServerReadyRequest) (*pb.ServerReadyResponse, error) {
+	return &pb.ServerReadyResponse{Ready: s.h.server.Ready()}, nil
+}
+
+// ModelReady implements the protocol's service.
+func (s *grpcService) ModelReady(_ context.Context, in *pb.ModelReadyRequest) (*pb.ModelReadyResponse, error) {
+	e, err := s.h.endpoint(in.Name, in.Version)
+	if httpStatus, _ := statusOf(err); err != nil && httpStatus != http.StatusServiceUnavailable {
+		return nil, grpcError(err)
+	}
+	return &pb.ModelReadyResponse{Ready: err == nil && e.Ready()}, nil
+}
+
+// ServerMetadata implements the protocol's service.
+func (s *grpcService) ServerMetadata(context.Context, *pb.ServerMetadataRequest) (*pb.ServerMetadataResponse, error) {
+	return &pb.ServerMetadataResponse{Name: serverName, Version: s.h.opt.Version, Extensions: extensions}, nil
+}
+
+// ModelMetadata implements the protocol's service.
+func (s *grpcService) ModelMetadata(_ context.Context, in *pb.ModelMetadataRequest) (*pb.ModelMetadataResponse, error) {
+	e, err := s.h.endpoint(in.Name, in.Version)
+	if err != nil {
+		return nil, grpcError(err)
+	}
+	tensors := func(list []TensorMetadata) (out []*pb.ModelMetadataResponse_TensorMetadata) {
+		for _, t := range list {
+			out = append(out, &pb.ModelMetadataResponse_TensorMetadata{Name: t.Name, Datatype: t.Datatype.String(), Shape: t.Shape})
+		}
+		return out
+	}
+	return &pb.ModelMetadataResponse{
+		Name: e.md.Name, Versions: e.md.Versions, Platform: e.md.Platform,
+		Inputs: tensors(e.md.Inputs), Outputs: tensors(e.md.Outputs), Properties: e.md.Properties,
+	}, nil
+}
+
+// ModelInfer implements the protocol's service.
+func (s *grpcService) ModelInfer(ctx context.Context, in *pb.ModelInferRequest) (*pb.ModelInferResponse, error) {
+	out, err := s.infer(ctx, in, time.Now())
+	if err != nil {
+		return nil, grpcError(err)
+	}
+	return out, nil
+}
+
+func (s *grpcService) infer(ctx context.Context, in *pb.ModelInferRequest, start time.Time) (*pb.ModelInferResponse, error) {
+	e, err := s.h.endpoint(in.ModelName, in.ModelVersion)
+	if err != nil {
+		return nil, err
+	}
+	q, _ := s.requests.Get().(*grpcRequest)
+	if q == nil {
+		q = new(grpcRequest)
+	}
+	defer s.requests.Put(q)
+	if err := q.decode(in, e.md); err != nil {
+		return nil, err
+	}
+	q.Start = start
+	if deadline, ok := ctx.Deadline(); ok {
+		q.limit(deadline)
+	}
+	var resp Response // becomes part of the message
+	if err := s.h.answer(ctx, e, &q.Request, &resp); err != nil {
+		return nil, err
+	}
+	return e.encodeGRPC(&q.Request, in.Id, &resp)
+}
+
+// limit makes the deadline that of the request unless its own is earlier.
+func (q *Request) limit(deadline time.Time) {
+	left := max(deadline.Sub(q.Start), time.Microsecond)
+	if q.Timeout == 0 || left < q.Timeout {
+		q.Timeout = min(left, serve.MaxTimeout)
+	}
+}
+
+// streamDepth bounds the requests of a stream that are under way.
+const streamDepth = 64
+
+// ModelStreamInfer answers the requests of a stream in their order, many at a time.
+func (s *grpcService) ModelStreamInfer(stream grpc.BidiStreamingServer[pb.ModelInferRequest, pb.ModelStreamInferResponse]) error {
+	ctx, stop := context.WithCancel(stream.Context())
+	answers := make(chan chan *pb.ModelStreamInferResponse, streamDepth)
+	sent := make(chan error, 1)
+	go func() { sent <- sendAll(stream, answers, stop) }()
+	var received error
+	for ctx.Err() == nil {
+		in, err := stream.Recv()
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				received = err
+			}
+			break
+		}
+		answer := make(chan *pb.ModelStreamInferResponse, 1)
+		start := time.Now()
+		answers <- answer
+		go func() { answer <- s.streamed(ctx, in, start) }()
+	}
+	if received != nil {
+		stop() // nobody reads the answers
+	}
+	close(answers)
+	err := <-sent
+	stop()
+	return errors.Join(received, err)
+}
+
+// sendAll sends the answers in their order. It calls stop when they can not be sent.
+func sendAll(stream grpc.ServerStream, answers <-chan chan *pb.ModelStreamInferResponse, stop func()) (err error) {
+	for answer := range answers {
+		out := <-answer
+		if err == nil {
+			if err = stream.SendMsg(out); err != nil {
+				stop()
+			}
+		}
+	}
+	return err
+}
+
+func (s *grpcService) streamed(ctx context.Context, in *pb.ModelInferRequest, start time.Time) *pb.ModelStreamInferResponse {
+	out, err := s.infer(ctx, in, start)
+	if err != nil {
+		failed := &pb.ModelInferResponse{ModelName: in.ModelName, ModelVersion: in.ModelVersion, Id: in.Id}
+		return &pb.ModelStreamInferResponse{ErrorMessage: err.Error(), InferResponse: failed}
+	}
+	return &pb.ModelStreamInferResponse{InferResponse: out}
+}
