@@ -70,9 +70,18 @@ func (c *crowd) gains(worth func(*sched.Subnet) float64) (gains []frontier, slop
 	cost := make([]float64, len(c.Requests))
 	for subnet, s := range c.Profile.Subnets {
 		clear(cost)
-		for _, images := range c.cheapLast(subnet) {
+		left := len(cost)
+		for _, images := range c.cheapestFirst(subnet) {
+			if left == 0 {
+				break
+			}
 			share := float64(s.Latency[images-1]) / float64(images)
-			c.each(subnet, images, func(i int32) { cost[i] = share * float64(c.Requests[i].Size) })
+			c.each(subnet, images, func(i int32) {
+				if cost[i] == 0 {
+					cost[i] = share * float64(c.Requests[i].Size)
+					left--
+				}
+			})
 		}
 		next := map[step]int32{}
 		for i, k := range kinds {
@@ -102,13 +111,13 @@ func (c *crowd) gains(worth func(*sched.Subnet) float64) (gains []frontier, slop
 	return gains, falling(slopes)
 }
 
-// cheapLast returns the batch sizes, those with the least time an image last.
-func (c *crowd) cheapLast(subnet int) []int {
+// cheapestFirst returns the batch sizes, those with the least time an image first.
+func (c *crowd) cheapestFirst(subnet int) []int {
 	sizes := make([]int, c.Profile.MaxBatch)
 	for i := range sizes {
 		sizes[i] = i + 1
 	}
 	share := func(images int) float64 { return float64(c.Profile.Latency(subnet, images)) / float64(images) }
-	slices.SortStableFunc(sizes, func(a, b int) int { return cmp.Compare(share(b), share(a)) })
+	slices.SortStableFunc(sizes, func(a, b int) int { return cmp.Compare(share(a), share(b)) })
 	return sizes
 }
