@@ -45,6 +45,9 @@ func convAVX512(c *Conv, lo, hi int) {
 	case g.In == nil && g.Out == nil && g.InPix == g.OutPix:
 		c.linear(lo, hi)
 		return
+	case c.byRuns():
+		c.runs(lo, hi)
+		return
 	case !g.fits(c.Cin):
 		convGeneric(c, lo, hi)
 		return
@@ -155,7 +158,7 @@ func (c *Conv) blocks(t *table, s *segment, co, outputs int) {
 	for from := 0; from < s.rows; {
 		n := share(s.rows-from, size)
 		m, tiles, less := even(n, blockRows)
-		convBlocks(&t.pixels[s.pixel+from*taps], &t.offsets[s.row+from], nil, 8*taps, 0, m, tiles, less,
+		convBlocks(&t.pixels[s.pixel+from*taps], &t.offsets[s.row+from], nil, 8*taps, 0, 0, m, tiles, less,
 			outputs, first(s.g.Taps, 0), taps, 4*(c.Cin&^3), 4*c.Cin,
 			&c.W[PackedIndex(c.Taps, c.InMax, co, 0, 0)], 4*Panel*c.InMax, 4*Panel*c.InMax*c.Taps,
 			&c.Y[co], first(c.Res, co), first(c.Scale, co), first(c.Shift, co), int(c.Act), c.next(co, outputs, s.g.Taps))
@@ -190,7 +193,7 @@ func (c *Conv) linear(lo, hi int) {
 		for co := 0; co < c.Cout; {
 			outputs := nextOutputs(c.Cout - co)
 			y := lo*c.YPitch + co
-			convBlocks(nil, nil, &c.X[lo*c.XPitch], 4*c.XPitch, 4*c.YPitch, m, tiles, less,
+			convBlocks(nil, nil, &c.X[lo*c.XPitch], 4*c.XPitch, 0, 4*c.YPitch, m, tiles, less,
 				outputs, &c.G.Taps[0], 1, 4*(c.Cin&^3), 4*c.Cin,
 				&c.W[PackedIndex(c.Taps, c.InMax, co, 0, 0)], 4*Panel*c.InMax, 4*Panel*c.InMax*c.Taps,
 				&c.Y[y], first(c.Res, y), first(c.Scale, co), first(c.Shift, co), int(c.Act), c.next(co, outputs, c.G.Taps))

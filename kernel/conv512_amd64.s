@@ -34,13 +34,13 @@ DATA splat2<>+24(SB)/4, $(0.5)
 DATA splat2<>+28(SB)/4, $(0.5)
 GLOBL splat2<>(SB), RODATA|NOPTR, $32
 
-// func convBlocks(pixels **float32, offsets *int, x *float32, row int, ypitch int, m int, tiles int, less int, outputs int, taps *int32, ntaps int, cinMain int, cinAll int, w *float32, wtap int, wpanel int, y *float32, res *float32, scale *float32, shift *float32, act int, next int)
+// func convBlocks(pixels **float32, offsets *int, x *float32, row int, line int, ypitch int, m int, tiles int, less int, outputs int, taps *int32, ntaps int, cinMain int, cinAll int, w *float32, wtap int, wpanel int, y *float32, res *float32, scale *float32, shift *float32, act int, next int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, FMA3, MMX+
-TEXT ·convBlocks(SB), NOSPLIT, $16-176
+TEXT ·convBlocks(SB), NOSPLIT, $16-184
 	MOVQ $+0, 8(SP)
-	CMPQ outputs+64(FP), $+32
+	CMPQ outputs+72(FP), $+32
 	JNE  skip2
-	MOVQ m+40(FP), AX
+	MOVQ m+48(FP), AX
 	CMPQ AX, $+1
 	JEQ  rows4
 	CMPQ AX, $+2
@@ -79,26 +79,26 @@ rows13:
 linear14:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 	MOVQ R10, R11
-	ADDQ ypitch+32(FP), R11
+	ADDQ ypitch+40(FP), R11
 
 outputs15:
-	MOVQ       y+128(FP), R12
+	MOVQ       y+136(FP), R12
 	PREFETCHT0 (R12)(AX*1)
 	PREFETCHT0 64(R12)(AX*1)
 	PREFETCHT0 (R12)(CX*1)
@@ -119,7 +119,7 @@ outputs15:
 	PREFETCHT0 64(R12)(R10*1)
 	PREFETCHT0 (R12)(R11*1)
 	PREFETCHT0 64(R12)(R11*1)
-	MOVQ       res+136(FP), R12
+	MOVQ       res+144(FP), R12
 	TESTQ      R12, R12
 	JZ         nores16
 	PREFETCHT0 (R12)(AX*1)
@@ -165,7 +165,7 @@ nores16:
 	VXORPS Z18, Z18, Z18
 	VXORPS Z19, Z19, Z19
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps18
 
 tap17:
@@ -196,49 +196,51 @@ tap17:
 	JMP   inputs20
 
 linear19:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
-	MOVQ R8, R9
-	ADDQ row+24(FP), R9
-	MOVQ R9, R10
-	ADDQ row+24(FP), R10
-	MOVQ R10, R11
-	ADDQ row+24(FP), R11
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
+	MOVQ  R8, R9
+	ADDQ  row+24(FP), R9
+	MOVQ  R9, R10
+	ADDQ  row+24(FP), R10
+	MOVQ  R10, R11
+	ADDQ  row+24(FP), R11
 
 inputs20:
-	MOVQ    taps+72(FP), R12
+	MOVQ    taps+80(FP), R12
 	MOVQ    (SP), R13
 	MOVLQSX (R12)(R13*4), R12
-	IMULQ   wtap+112(FP), R12
-	ADDQ    w+104(FP), R12
-	MOVQ    wpanel+120(FP), R14
-	MOVQ    next+168(FP), R15
+	IMULQ   wtap+120(FP), R12
+	ADDQ    w+112(FP), R12
+	MOVQ    wpanel+128(FP), R14
+	MOVQ    next+176(FP), R15
 	TESTQ   R15, R15
 	JZ      distance21
 	MOVQ    (SP), R13
 	INCQ    R13
-	CMPQ    R13, ntaps+80(FP)
+	CMPQ    R13, ntaps+88(FP)
 	JGE     distance21
-	MOVQ    taps+72(FP), BP
+	MOVQ    taps+80(FP), BP
 	MOVLQSX (BP)(R13*4), R15
 	MOVLQSX -4(BP)(R13*4), R13
 	SUBQ    R13, R15
-	IMULQ   wtap+112(FP), R15
+	IMULQ   wtap+120(FP), R15
 
 distance21:
 	XORQ  R13, R13
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest24
 	TESTQ R15, R15
 	JZ    plain23
@@ -343,7 +345,7 @@ main22:
 	PREFETCHT1       192(BP)(R15*1)
 	ADDQ             $+256, R12
 	ADDQ             $+16, R13
-	CMPQ             R13, cinMain+88(FP)
+	CMPQ             R13, cinMain+96(FP)
 	JLT              main22
 	JMP              rest24
 
@@ -438,11 +440,11 @@ plain23:
 	VFMADD231PS.BCST 12(R11)(R13*1), Z21, Z19
 	ADDQ             $+256, R12
 	ADDQ             $+16, R13
-	CMPQ             R13, cinMain+88(FP)
+	CMPQ             R13, cinMain+96(FP)
 	JLT              plain23
 
 rest24:
-	CMPQ R13, cinAll+96(FP)
+	CMPQ R13, cinAll+104(FP)
 	JGE  inputs26
 
 one25:
@@ -470,18 +472,18 @@ one25:
 	VFMADD231PS.BCST (R11)(R13*1), Z21, Z19
 	ADDQ             $+64, R12
 	ADDQ             $+4, R13
-	CMPQ             R13, cinAll+96(FP)
+	CMPQ             R13, cinAll+104(FP)
 	JLT              one25
 
 inputs26:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap17
 
 taps18:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), R11
 	TESTQ R11, R11
 	JZ    linear27
@@ -500,29 +502,29 @@ taps18:
 linear27:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 	MOVQ R10, R11
-	ADDQ ypitch+32(FP), R11
+	ADDQ ypitch+40(FP), R11
 
 outputs28:
-	MOVQ        scale+144(FP), R12
+	MOVQ        scale+152(FP), R12
 	TESTQ       R12, R12
 	JZ          noscale29
-	MOVQ        shift+152(FP), R13
+	MOVQ        shift+160(FP), R13
 	TESTQ       R13, R13
 	JZ          noshift30
 	VMOVUPS     (R12), Z20
@@ -577,7 +579,7 @@ noshift30:
 	JMP     scaled31
 
 noscale29:
-	MOVQ    shift+152(FP), R12
+	MOVQ    shift+160(FP), R12
 	TESTQ   R12, R12
 	JZ      scaled31
 	VMOVUPS (R12), Z20
@@ -604,7 +606,7 @@ noscale29:
 	VADDPS  Z20, Z19, Z19
 
 scaled31:
-	MOVQ   res+136(FP), R12
+	MOVQ   res+144(FP), R12
 	TESTQ  R12, R12
 	JZ     nores32
 	VADDPS (R12)(AX*1), Z0, Z0
@@ -629,7 +631,7 @@ scaled31:
 	VADDPS 64(R12)(R11*1), Z19, Z19
 
 nores32:
-	MOVQ act+160(FP), R12
+	MOVQ act+168(FP), R12
 	CMPQ R12, $+1
 	JEQ  act35
 	CMPQ R12, $+2
@@ -836,7 +838,7 @@ act37:
 	VMINPS       Z19, Z21, Z19
 
 acted33:
-	MOVQ    y+128(FP), R12
+	MOVQ    y+136(FP), R12
 	VMOVUPS Z0, (R12)(AX*1)
 	VMOVUPS Z1, 64(R12)(AX*1)
 	VMOVUPS Z2, (R12)(CX*1)
@@ -870,18 +872,18 @@ linear38:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+10, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+10, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced39:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows13
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows12:
 	MOVQ  offsets+8(FP), R10
@@ -901,24 +903,24 @@ rows12:
 linear40:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 
 outputs41:
-	MOVQ       y+128(FP), R11
+	MOVQ       y+136(FP), R11
 	PREFETCHT0 (R11)(AX*1)
 	PREFETCHT0 64(R11)(AX*1)
 	PREFETCHT0 (R11)(CX*1)
@@ -937,7 +939,7 @@ outputs41:
 	PREFETCHT0 64(R11)(R9*1)
 	PREFETCHT0 (R11)(R10*1)
 	PREFETCHT0 64(R11)(R10*1)
-	MOVQ       res+136(FP), R11
+	MOVQ       res+144(FP), R11
 	TESTQ      R11, R11
 	JZ         nores42
 	PREFETCHT0 (R11)(AX*1)
@@ -979,7 +981,7 @@ nores42:
 	VXORPS Z16, Z16, Z16
 	VXORPS Z17, Z17, Z17
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps44
 
 tap43:
@@ -1008,47 +1010,49 @@ tap43:
 	JMP   inputs46
 
 linear45:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
-	MOVQ R8, R9
-	ADDQ row+24(FP), R9
-	MOVQ R9, R10
-	ADDQ row+24(FP), R10
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
+	MOVQ  R8, R9
+	ADDQ  row+24(FP), R9
+	MOVQ  R9, R10
+	ADDQ  row+24(FP), R10
 
 inputs46:
-	MOVQ    taps+72(FP), R11
+	MOVQ    taps+80(FP), R11
 	MOVQ    (SP), R12
 	MOVLQSX (R11)(R12*4), R11
-	IMULQ   wtap+112(FP), R11
-	ADDQ    w+104(FP), R11
-	MOVQ    wpanel+120(FP), R13
-	MOVQ    next+168(FP), R14
+	IMULQ   wtap+120(FP), R11
+	ADDQ    w+112(FP), R11
+	MOVQ    wpanel+128(FP), R13
+	MOVQ    next+176(FP), R14
 	TESTQ   R14, R14
 	JZ      distance47
 	MOVQ    (SP), R12
 	INCQ    R12
-	CMPQ    R12, ntaps+80(FP)
+	CMPQ    R12, ntaps+88(FP)
 	JGE     distance47
-	MOVQ    taps+72(FP), R15
+	MOVQ    taps+80(FP), R15
 	MOVLQSX (R15)(R12*4), R14
 	MOVLQSX -4(R15)(R12*4), R12
 	SUBQ    R12, R14
-	IMULQ   wtap+112(FP), R14
+	IMULQ   wtap+120(FP), R14
 
 distance47:
 	XORQ  R12, R12
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest50
 	TESTQ R14, R14
 	JZ    plain49
@@ -1145,7 +1149,7 @@ main48:
 	PREFETCHT1       192(R15)(R14*1)
 	ADDQ             $+256, R11
 	ADDQ             $+16, R12
-	CMPQ             R12, cinMain+88(FP)
+	CMPQ             R12, cinMain+96(FP)
 	JLT              main48
 	JMP              rest50
 
@@ -1232,11 +1236,11 @@ plain49:
 	VFMADD231PS.BCST 12(R10)(R12*1), Z19, Z17
 	ADDQ             $+256, R11
 	ADDQ             $+16, R12
-	CMPQ             R12, cinMain+88(FP)
+	CMPQ             R12, cinMain+96(FP)
 	JLT              plain49
 
 rest50:
-	CMPQ R12, cinAll+96(FP)
+	CMPQ R12, cinAll+104(FP)
 	JGE  inputs52
 
 one51:
@@ -1262,18 +1266,18 @@ one51:
 	VFMADD231PS.BCST (R10)(R12*1), Z19, Z17
 	ADDQ             $+64, R11
 	ADDQ             $+4, R12
-	CMPQ             R12, cinAll+96(FP)
+	CMPQ             R12, cinAll+104(FP)
 	JLT              one51
 
 inputs52:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap43
 
 taps44:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), R10
 	TESTQ R10, R10
 	JZ    linear53
@@ -1291,27 +1295,27 @@ taps44:
 linear53:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 
 outputs54:
-	MOVQ        scale+144(FP), R11
+	MOVQ        scale+152(FP), R11
 	TESTQ       R11, R11
 	JZ          noscale55
-	MOVQ        shift+152(FP), R12
+	MOVQ        shift+160(FP), R12
 	TESTQ       R12, R12
 	JZ          noshift56
 	VMOVUPS     (R11), Z18
@@ -1362,7 +1366,7 @@ noshift56:
 	JMP     scaled57
 
 noscale55:
-	MOVQ    shift+152(FP), R11
+	MOVQ    shift+160(FP), R11
 	TESTQ   R11, R11
 	JZ      scaled57
 	VMOVUPS (R11), Z18
@@ -1387,7 +1391,7 @@ noscale55:
 	VADDPS  Z18, Z17, Z17
 
 scaled57:
-	MOVQ   res+136(FP), R11
+	MOVQ   res+144(FP), R11
 	TESTQ  R11, R11
 	JZ     nores58
 	VADDPS (R11)(AX*1), Z0, Z0
@@ -1410,7 +1414,7 @@ scaled57:
 	VADDPS 64(R11)(R10*1), Z17, Z17
 
 nores58:
-	MOVQ act+160(FP), R11
+	MOVQ act+168(FP), R11
 	CMPQ R11, $+1
 	JEQ  act61
 	CMPQ R11, $+2
@@ -1599,7 +1603,7 @@ act63:
 	VMINPS       Z17, Z19, Z17
 
 acted59:
-	MOVQ    y+128(FP), R11
+	MOVQ    y+136(FP), R11
 	VMOVUPS Z0, (R11)(AX*1)
 	VMOVUPS Z1, 64(R11)(AX*1)
 	VMOVUPS Z2, (R11)(CX*1)
@@ -1631,18 +1635,18 @@ linear64:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+9, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+9, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced65:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows12
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows11:
 	MOVQ  offsets+8(FP), R9
@@ -1661,22 +1665,22 @@ rows11:
 linear66:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 
 outputs67:
-	MOVQ       y+128(FP), R10
+	MOVQ       y+136(FP), R10
 	PREFETCHT0 (R10)(AX*1)
 	PREFETCHT0 64(R10)(AX*1)
 	PREFETCHT0 (R10)(CX*1)
@@ -1693,7 +1697,7 @@ outputs67:
 	PREFETCHT0 64(R10)(R8*1)
 	PREFETCHT0 (R10)(R9*1)
 	PREFETCHT0 64(R10)(R9*1)
-	MOVQ       res+136(FP), R10
+	MOVQ       res+144(FP), R10
 	TESTQ      R10, R10
 	JZ         nores68
 	PREFETCHT0 (R10)(AX*1)
@@ -1731,7 +1735,7 @@ nores68:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps70
 
 tap69:
@@ -1758,45 +1762,47 @@ tap69:
 	JMP   inputs72
 
 linear71:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
-	MOVQ R8, R9
-	ADDQ row+24(FP), R9
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
+	MOVQ  R8, R9
+	ADDQ  row+24(FP), R9
 
 inputs72:
-	MOVQ    taps+72(FP), R10
+	MOVQ    taps+80(FP), R10
 	MOVQ    (SP), R11
 	MOVLQSX (R10)(R11*4), R10
-	IMULQ   wtap+112(FP), R10
-	ADDQ    w+104(FP), R10
-	MOVQ    wpanel+120(FP), R12
-	MOVQ    next+168(FP), R13
+	IMULQ   wtap+120(FP), R10
+	ADDQ    w+112(FP), R10
+	MOVQ    wpanel+128(FP), R12
+	MOVQ    next+176(FP), R13
 	TESTQ   R13, R13
 	JZ      distance73
 	MOVQ    (SP), R11
 	INCQ    R11
-	CMPQ    R11, ntaps+80(FP)
+	CMPQ    R11, ntaps+88(FP)
 	JGE     distance73
-	MOVQ    taps+72(FP), R14
+	MOVQ    taps+80(FP), R14
 	MOVLQSX (R14)(R11*4), R13
 	MOVLQSX -4(R14)(R11*4), R11
 	SUBQ    R11, R13
-	IMULQ   wtap+112(FP), R13
+	IMULQ   wtap+120(FP), R13
 
 distance73:
 	XORQ  R11, R11
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest76
 	TESTQ R13, R13
 	JZ    plain75
@@ -1885,7 +1891,7 @@ main74:
 	PREFETCHT1       192(R14)(R13*1)
 	ADDQ             $+256, R10
 	ADDQ             $+16, R11
-	CMPQ             R11, cinMain+88(FP)
+	CMPQ             R11, cinMain+96(FP)
 	JLT              main74
 	JMP              rest76
 
@@ -1964,11 +1970,11 @@ plain75:
 	VFMADD231PS.BCST 12(R9)(R11*1), Z17, Z15
 	ADDQ             $+256, R10
 	ADDQ             $+16, R11
-	CMPQ             R11, cinMain+88(FP)
+	CMPQ             R11, cinMain+96(FP)
 	JLT              plain75
 
 rest76:
-	CMPQ R11, cinAll+96(FP)
+	CMPQ R11, cinAll+104(FP)
 	JGE  inputs78
 
 one77:
@@ -1992,18 +1998,18 @@ one77:
 	VFMADD231PS.BCST (R9)(R11*1), Z17, Z15
 	ADDQ             $+64, R10
 	ADDQ             $+4, R11
-	CMPQ             R11, cinAll+96(FP)
+	CMPQ             R11, cinAll+104(FP)
 	JLT              one77
 
 inputs78:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap69
 
 taps70:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), R9
 	TESTQ R9, R9
 	JZ    linear79
@@ -2020,25 +2026,25 @@ taps70:
 linear79:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 
 outputs80:
-	MOVQ        scale+144(FP), R10
+	MOVQ        scale+152(FP), R10
 	TESTQ       R10, R10
 	JZ          noscale81
-	MOVQ        shift+152(FP), R11
+	MOVQ        shift+160(FP), R11
 	TESTQ       R11, R11
 	JZ          noshift82
 	VMOVUPS     (R10), Z16
@@ -2085,7 +2091,7 @@ noshift82:
 	JMP     scaled83
 
 noscale81:
-	MOVQ    shift+152(FP), R10
+	MOVQ    shift+160(FP), R10
 	TESTQ   R10, R10
 	JZ      scaled83
 	VMOVUPS (R10), Z16
@@ -2108,7 +2114,7 @@ noscale81:
 	VADDPS  Z16, Z15, Z15
 
 scaled83:
-	MOVQ   res+136(FP), R10
+	MOVQ   res+144(FP), R10
 	TESTQ  R10, R10
 	JZ     nores84
 	VADDPS (R10)(AX*1), Z0, Z0
@@ -2129,7 +2135,7 @@ scaled83:
 	VADDPS 64(R10)(R9*1), Z15, Z15
 
 nores84:
-	MOVQ act+160(FP), R10
+	MOVQ act+168(FP), R10
 	CMPQ R10, $+1
 	JEQ  act87
 	CMPQ R10, $+2
@@ -2300,7 +2306,7 @@ act89:
 	VMINPS       Z15, Z17, Z15
 
 acted85:
-	MOVQ    y+128(FP), R10
+	MOVQ    y+136(FP), R10
 	VMOVUPS Z0, (R10)(AX*1)
 	VMOVUPS Z1, 64(R10)(AX*1)
 	VMOVUPS Z2, (R10)(CX*1)
@@ -2330,18 +2336,18 @@ linear90:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+8, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+8, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced91:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows11
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows10:
 	MOVQ  offsets+8(FP), R8
@@ -2359,20 +2365,20 @@ rows10:
 linear92:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 
 outputs93:
-	MOVQ       y+128(FP), R9
+	MOVQ       y+136(FP), R9
 	PREFETCHT0 (R9)(AX*1)
 	PREFETCHT0 64(R9)(AX*1)
 	PREFETCHT0 (R9)(CX*1)
@@ -2387,7 +2393,7 @@ outputs93:
 	PREFETCHT0 64(R9)(DI*1)
 	PREFETCHT0 (R9)(R8*1)
 	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       res+136(FP), R9
+	MOVQ       res+144(FP), R9
 	TESTQ      R9, R9
 	JZ         nores94
 	PREFETCHT0 (R9)(AX*1)
@@ -2421,7 +2427,7 @@ nores94:
 	VXORPS Z12, Z12, Z12
 	VXORPS Z13, Z13, Z13
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps96
 
 tap95:
@@ -2446,43 +2452,45 @@ tap95:
 	JMP   inputs98
 
 linear97:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
 
 inputs98:
-	MOVQ    taps+72(FP), R9
+	MOVQ    taps+80(FP), R9
 	MOVQ    (SP), R10
 	MOVLQSX (R9)(R10*4), R9
-	IMULQ   wtap+112(FP), R9
-	ADDQ    w+104(FP), R9
-	MOVQ    wpanel+120(FP), R11
-	MOVQ    next+168(FP), R12
+	IMULQ   wtap+120(FP), R9
+	ADDQ    w+112(FP), R9
+	MOVQ    wpanel+128(FP), R11
+	MOVQ    next+176(FP), R12
 	TESTQ   R12, R12
 	JZ      distance99
 	MOVQ    (SP), R10
 	INCQ    R10
-	CMPQ    R10, ntaps+80(FP)
+	CMPQ    R10, ntaps+88(FP)
 	JGE     distance99
-	MOVQ    taps+72(FP), R13
+	MOVQ    taps+80(FP), R13
 	MOVLQSX (R13)(R10*4), R12
 	MOVLQSX -4(R13)(R10*4), R10
 	SUBQ    R10, R12
-	IMULQ   wtap+112(FP), R12
+	IMULQ   wtap+120(FP), R12
 
 distance99:
 	XORQ  R10, R10
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest102
 	TESTQ R12, R12
 	JZ    plain101
@@ -2563,7 +2571,7 @@ main100:
 	PREFETCHT1       192(R13)(R12*1)
 	ADDQ             $+256, R9
 	ADDQ             $+16, R10
-	CMPQ             R10, cinMain+88(FP)
+	CMPQ             R10, cinMain+96(FP)
 	JLT              main100
 	JMP              rest102
 
@@ -2634,11 +2642,11 @@ plain101:
 	VFMADD231PS.BCST 12(R8)(R10*1), Z15, Z13
 	ADDQ             $+256, R9
 	ADDQ             $+16, R10
-	CMPQ             R10, cinMain+88(FP)
+	CMPQ             R10, cinMain+96(FP)
 	JLT              plain101
 
 rest102:
-	CMPQ R10, cinAll+96(FP)
+	CMPQ R10, cinAll+104(FP)
 	JGE  inputs104
 
 one103:
@@ -2660,18 +2668,18 @@ one103:
 	VFMADD231PS.BCST (R8)(R10*1), Z15, Z13
 	ADDQ             $+64, R9
 	ADDQ             $+4, R10
-	CMPQ             R10, cinAll+96(FP)
+	CMPQ             R10, cinAll+104(FP)
 	JLT              one103
 
 inputs104:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap95
 
 taps96:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), R8
 	TESTQ R8, R8
 	JZ    linear105
@@ -2687,23 +2695,23 @@ taps96:
 linear105:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 
 outputs106:
-	MOVQ        scale+144(FP), R9
+	MOVQ        scale+152(FP), R9
 	TESTQ       R9, R9
 	JZ          noscale107
-	MOVQ        shift+152(FP), R10
+	MOVQ        shift+160(FP), R10
 	TESTQ       R10, R10
 	JZ          noshift108
 	VMOVUPS     (R9), Z14
@@ -2746,7 +2754,7 @@ noshift108:
 	JMP     scaled109
 
 noscale107:
-	MOVQ    shift+152(FP), R9
+	MOVQ    shift+160(FP), R9
 	TESTQ   R9, R9
 	JZ      scaled109
 	VMOVUPS (R9), Z14
@@ -2767,7 +2775,7 @@ noscale107:
 	VADDPS  Z14, Z13, Z13
 
 scaled109:
-	MOVQ   res+136(FP), R9
+	MOVQ   res+144(FP), R9
 	TESTQ  R9, R9
 	JZ     nores110
 	VADDPS (R9)(AX*1), Z0, Z0
@@ -2786,7 +2794,7 @@ scaled109:
 	VADDPS 64(R9)(R8*1), Z13, Z13
 
 nores110:
-	MOVQ act+160(FP), R9
+	MOVQ act+168(FP), R9
 	CMPQ R9, $+1
 	JEQ  act113
 	CMPQ R9, $+2
@@ -2939,7 +2947,7 @@ act115:
 	VMINPS       Z13, Z15, Z13
 
 acted111:
-	MOVQ    y+128(FP), R9
+	MOVQ    y+136(FP), R9
 	VMOVUPS Z0, (R9)(AX*1)
 	VMOVUPS Z1, 64(R9)(AX*1)
 	VMOVUPS Z2, (R9)(CX*1)
@@ -2967,18 +2975,18 @@ linear116:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+7, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+7, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced117:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows10
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows9:
 	MOVQ  offsets+8(FP), DI
@@ -2995,18 +3003,18 @@ rows9:
 linear118:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 
 outputs119:
-	MOVQ       y+128(FP), R8
+	MOVQ       y+136(FP), R8
 	PREFETCHT0 (R8)(AX*1)
 	PREFETCHT0 64(R8)(AX*1)
 	PREFETCHT0 (R8)(CX*1)
@@ -3019,7 +3027,7 @@ outputs119:
 	PREFETCHT0 64(R8)(SI*1)
 	PREFETCHT0 (R8)(DI*1)
 	PREFETCHT0 64(R8)(DI*1)
-	MOVQ       res+136(FP), R8
+	MOVQ       res+144(FP), R8
 	TESTQ      R8, R8
 	JZ         nores120
 	PREFETCHT0 (R8)(AX*1)
@@ -3049,7 +3057,7 @@ nores120:
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps122
 
 tap121:
@@ -3072,41 +3080,43 @@ tap121:
 	JMP   inputs124
 
 linear123:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
 
 inputs124:
-	MOVQ    taps+72(FP), R8
+	MOVQ    taps+80(FP), R8
 	MOVQ    (SP), R9
 	MOVLQSX (R8)(R9*4), R8
-	IMULQ   wtap+112(FP), R8
-	ADDQ    w+104(FP), R8
-	MOVQ    wpanel+120(FP), R10
-	MOVQ    next+168(FP), R11
+	IMULQ   wtap+120(FP), R8
+	ADDQ    w+112(FP), R8
+	MOVQ    wpanel+128(FP), R10
+	MOVQ    next+176(FP), R11
 	TESTQ   R11, R11
 	JZ      distance125
 	MOVQ    (SP), R9
 	INCQ    R9
-	CMPQ    R9, ntaps+80(FP)
+	CMPQ    R9, ntaps+88(FP)
 	JGE     distance125
-	MOVQ    taps+72(FP), R12
+	MOVQ    taps+80(FP), R12
 	MOVLQSX (R12)(R9*4), R11
 	MOVLQSX -4(R12)(R9*4), R9
 	SUBQ    R9, R11
-	IMULQ   wtap+112(FP), R11
+	IMULQ   wtap+120(FP), R11
 
 distance125:
 	XORQ  R9, R9
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest128
 	TESTQ R11, R11
 	JZ    plain127
@@ -3179,7 +3189,7 @@ main126:
 	PREFETCHT1       192(R12)(R11*1)
 	ADDQ             $+256, R8
 	ADDQ             $+16, R9
-	CMPQ             R9, cinMain+88(FP)
+	CMPQ             R9, cinMain+96(FP)
 	JLT              main126
 	JMP              rest128
 
@@ -3242,11 +3252,11 @@ plain127:
 	VFMADD231PS.BCST 12(DI)(R9*1), Z13, Z11
 	ADDQ             $+256, R8
 	ADDQ             $+16, R9
-	CMPQ             R9, cinMain+88(FP)
+	CMPQ             R9, cinMain+96(FP)
 	JLT              plain127
 
 rest128:
-	CMPQ R9, cinAll+96(FP)
+	CMPQ R9, cinAll+104(FP)
 	JGE  inputs130
 
 one129:
@@ -3266,18 +3276,18 @@ one129:
 	VFMADD231PS.BCST (DI)(R9*1), Z13, Z11
 	ADDQ             $+64, R8
 	ADDQ             $+4, R9
-	CMPQ             R9, cinAll+96(FP)
+	CMPQ             R9, cinAll+104(FP)
 	JLT              one129
 
 inputs130:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap121
 
 taps122:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), DI
 	TESTQ DI, DI
 	JZ    linear131
@@ -3292,21 +3302,21 @@ taps122:
 linear131:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 
 outputs132:
-	MOVQ        scale+144(FP), R8
+	MOVQ        scale+152(FP), R8
 	TESTQ       R8, R8
 	JZ          noscale133
-	MOVQ        shift+152(FP), R9
+	MOVQ        shift+160(FP), R9
 	TESTQ       R9, R9
 	JZ          noshift134
 	VMOVUPS     (R8), Z12
@@ -3345,7 +3355,7 @@ noshift134:
 	JMP     scaled135
 
 noscale133:
-	MOVQ    shift+152(FP), R8
+	MOVQ    shift+160(FP), R8
 	TESTQ   R8, R8
 	JZ      scaled135
 	VMOVUPS (R8), Z12
@@ -3364,7 +3374,7 @@ noscale133:
 	VADDPS  Z12, Z11, Z11
 
 scaled135:
-	MOVQ   res+136(FP), R8
+	MOVQ   res+144(FP), R8
 	TESTQ  R8, R8
 	JZ     nores136
 	VADDPS (R8)(AX*1), Z0, Z0
@@ -3381,7 +3391,7 @@ scaled135:
 	VADDPS 64(R8)(DI*1), Z11, Z11
 
 nores136:
-	MOVQ act+160(FP), R8
+	MOVQ act+168(FP), R8
 	CMPQ R8, $+1
 	JEQ  act139
 	CMPQ R8, $+2
@@ -3516,7 +3526,7 @@ act141:
 	VMINPS       Z11, Z13, Z11
 
 acted137:
-	MOVQ    y+128(FP), R8
+	MOVQ    y+136(FP), R8
 	VMOVUPS Z0, (R8)(AX*1)
 	VMOVUPS Z1, 64(R8)(AX*1)
 	VMOVUPS Z2, (R8)(CX*1)
@@ -3542,18 +3552,18 @@ linear142:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+6, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+6, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced143:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows9
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows8:
 	MOVQ  offsets+8(FP), SI
@@ -3569,16 +3579,16 @@ rows8:
 linear144:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 
 outputs145:
-	MOVQ       y+128(FP), DI
+	MOVQ       y+136(FP), DI
 	PREFETCHT0 (DI)(AX*1)
 	PREFETCHT0 64(DI)(AX*1)
 	PREFETCHT0 (DI)(CX*1)
@@ -3589,7 +3599,7 @@ outputs145:
 	PREFETCHT0 64(DI)(BX*1)
 	PREFETCHT0 (DI)(SI*1)
 	PREFETCHT0 64(DI)(SI*1)
-	MOVQ       res+136(FP), DI
+	MOVQ       res+144(FP), DI
 	TESTQ      DI, DI
 	JZ         nores146
 	PREFETCHT0 (DI)(AX*1)
@@ -3615,7 +3625,7 @@ nores146:
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps148
 
 tap147:
@@ -3636,39 +3646,41 @@ tap147:
 	JMP   inputs150
 
 linear149:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
 
 inputs150:
-	MOVQ    taps+72(FP), DI
+	MOVQ    taps+80(FP), DI
 	MOVQ    (SP), R8
 	MOVLQSX (DI)(R8*4), DI
-	IMULQ   wtap+112(FP), DI
-	ADDQ    w+104(FP), DI
-	MOVQ    wpanel+120(FP), R9
-	MOVQ    next+168(FP), R10
+	IMULQ   wtap+120(FP), DI
+	ADDQ    w+112(FP), DI
+	MOVQ    wpanel+128(FP), R9
+	MOVQ    next+176(FP), R10
 	TESTQ   R10, R10
 	JZ      distance151
 	MOVQ    (SP), R8
 	INCQ    R8
-	CMPQ    R8, ntaps+80(FP)
+	CMPQ    R8, ntaps+88(FP)
 	JGE     distance151
-	MOVQ    taps+72(FP), R11
+	MOVQ    taps+80(FP), R11
 	MOVLQSX (R11)(R8*4), R10
 	MOVLQSX -4(R11)(R8*4), R8
 	SUBQ    R8, R10
-	IMULQ   wtap+112(FP), R10
+	IMULQ   wtap+120(FP), R10
 
 distance151:
 	XORQ  R8, R8
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest154
 	TESTQ R10, R10
 	JZ    plain153
@@ -3733,7 +3745,7 @@ main152:
 	PREFETCHT1       192(R11)(R10*1)
 	ADDQ             $+256, DI
 	ADDQ             $+16, R8
-	CMPQ             R8, cinMain+88(FP)
+	CMPQ             R8, cinMain+96(FP)
 	JLT              main152
 	JMP              rest154
 
@@ -3788,11 +3800,11 @@ plain153:
 	VFMADD231PS.BCST 12(SI)(R8*1), Z11, Z9
 	ADDQ             $+256, DI
 	ADDQ             $+16, R8
-	CMPQ             R8, cinMain+88(FP)
+	CMPQ             R8, cinMain+96(FP)
 	JLT              plain153
 
 rest154:
-	CMPQ R8, cinAll+96(FP)
+	CMPQ R8, cinAll+104(FP)
 	JGE  inputs156
 
 one155:
@@ -3810,18 +3822,18 @@ one155:
 	VFMADD231PS.BCST (SI)(R8*1), Z11, Z9
 	ADDQ             $+64, DI
 	ADDQ             $+4, R8
-	CMPQ             R8, cinAll+96(FP)
+	CMPQ             R8, cinAll+104(FP)
 	JLT              one155
 
 inputs156:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap147
 
 taps148:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), SI
 	TESTQ SI, SI
 	JZ    linear157
@@ -3835,19 +3847,19 @@ taps148:
 linear157:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 
 outputs158:
-	MOVQ        scale+144(FP), DI
+	MOVQ        scale+152(FP), DI
 	TESTQ       DI, DI
 	JZ          noscale159
-	MOVQ        shift+152(FP), R8
+	MOVQ        shift+160(FP), R8
 	TESTQ       R8, R8
 	JZ          noshift160
 	VMOVUPS     (DI), Z10
@@ -3882,7 +3894,7 @@ noshift160:
 	JMP     scaled161
 
 noscale159:
-	MOVQ    shift+152(FP), DI
+	MOVQ    shift+160(FP), DI
 	TESTQ   DI, DI
 	JZ      scaled161
 	VMOVUPS (DI), Z10
@@ -3899,7 +3911,7 @@ noscale159:
 	VADDPS  Z10, Z9, Z9
 
 scaled161:
-	MOVQ   res+136(FP), DI
+	MOVQ   res+144(FP), DI
 	TESTQ  DI, DI
 	JZ     nores162
 	VADDPS (DI)(AX*1), Z0, Z0
@@ -3914,7 +3926,7 @@ scaled161:
 	VADDPS 64(DI)(SI*1), Z9, Z9
 
 nores162:
-	MOVQ act+160(FP), DI
+	MOVQ act+168(FP), DI
 	CMPQ DI, $+1
 	JEQ  act165
 	CMPQ DI, $+2
@@ -4031,7 +4043,7 @@ act167:
 	VMINPS       Z9, Z11, Z9
 
 acted163:
-	MOVQ    y+128(FP), DI
+	MOVQ    y+136(FP), DI
 	VMOVUPS Z0, (DI)(AX*1)
 	VMOVUPS Z1, 64(DI)(AX*1)
 	VMOVUPS Z2, (DI)(CX*1)
@@ -4055,18 +4067,18 @@ linear168:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+5, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+5, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced169:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows8
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows7:
 	MOVQ  offsets+8(FP), BX
@@ -4081,14 +4093,14 @@ rows7:
 linear170:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 
 outputs171:
-	MOVQ       y+128(FP), SI
+	MOVQ       y+136(FP), SI
 	PREFETCHT0 (SI)(AX*1)
 	PREFETCHT0 64(SI)(AX*1)
 	PREFETCHT0 (SI)(CX*1)
@@ -4097,7 +4109,7 @@ outputs171:
 	PREFETCHT0 64(SI)(DX*1)
 	PREFETCHT0 (SI)(BX*1)
 	PREFETCHT0 64(SI)(BX*1)
-	MOVQ       res+136(FP), SI
+	MOVQ       res+144(FP), SI
 	TESTQ      SI, SI
 	JZ         nores172
 	PREFETCHT0 (SI)(AX*1)
@@ -4127,7 +4139,7 @@ nores172:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps174
 
 tap173:
@@ -4146,37 +4158,39 @@ tap173:
 	JMP   inputs176
 
 linear175:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
 
 inputs176:
-	MOVQ    taps+72(FP), SI
+	MOVQ    taps+80(FP), SI
 	MOVQ    (SP), DI
 	MOVLQSX (SI)(DI*4), SI
-	IMULQ   wtap+112(FP), SI
-	ADDQ    w+104(FP), SI
-	MOVQ    wpanel+120(FP), R8
-	MOVQ    next+168(FP), R9
+	IMULQ   wtap+120(FP), SI
+	ADDQ    w+112(FP), SI
+	MOVQ    wpanel+128(FP), R8
+	MOVQ    next+176(FP), R9
 	TESTQ   R9, R9
 	JZ      distance177
 	MOVQ    (SP), DI
 	INCQ    DI
-	CMPQ    DI, ntaps+80(FP)
+	CMPQ    DI, ntaps+88(FP)
 	JGE     distance177
-	MOVQ    taps+72(FP), R10
+	MOVQ    taps+80(FP), R10
 	MOVLQSX (R10)(DI*4), R9
 	MOVLQSX -4(R10)(DI*4), DI
 	SUBQ    DI, R9
-	IMULQ   wtap+112(FP), R9
+	IMULQ   wtap+120(FP), R9
 
 distance177:
 	XORQ  DI, DI
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest180
 	TESTQ R9, R9
 	JZ    plain179
@@ -4233,7 +4247,7 @@ main178:
 	PREFETCHT1       192(R10)(R9*1)
 	ADDQ             $+256, SI
 	ADDQ             $+16, DI
-	CMPQ             DI, cinMain+88(FP)
+	CMPQ             DI, cinMain+96(FP)
 	JLT              main178
 	JMP              rest180
 
@@ -4280,11 +4294,11 @@ plain179:
 	VFMADD231PS.BCST 12(BX)(DI*1), Z17, Z15
 	ADDQ             $+256, SI
 	ADDQ             $+16, DI
-	CMPQ             DI, cinMain+88(FP)
+	CMPQ             DI, cinMain+96(FP)
 	JLT              plain179
 
 rest180:
-	CMPQ DI, cinAll+96(FP)
+	CMPQ DI, cinAll+104(FP)
 	JGE  inputs182
 
 one181:
@@ -4300,14 +4314,14 @@ one181:
 	VFMADD231PS.BCST (BX)(DI*1), Z17, Z7
 	ADDQ             $+64, SI
 	ADDQ             $+4, DI
-	CMPQ             DI, cinAll+96(FP)
+	CMPQ             DI, cinAll+104(FP)
 	JLT              one181
 
 inputs182:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap173
 
 taps174:
@@ -4319,7 +4333,7 @@ taps174:
 	VADDPS Z13, Z5, Z5
 	VADDPS Z14, Z6, Z6
 	VADDPS Z15, Z7, Z7
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), BX
 	TESTQ  BX, BX
 	JZ     linear183
@@ -4332,17 +4346,17 @@ taps174:
 linear183:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 
 outputs184:
-	MOVQ        scale+144(FP), SI
+	MOVQ        scale+152(FP), SI
 	TESTQ       SI, SI
 	JZ          noscale185
-	MOVQ        shift+152(FP), DI
+	MOVQ        shift+160(FP), DI
 	TESTQ       DI, DI
 	JZ          noshift186
 	VMOVUPS     (SI), Z8
@@ -4373,7 +4387,7 @@ noshift186:
 	JMP     scaled187
 
 noscale185:
-	MOVQ    shift+152(FP), SI
+	MOVQ    shift+160(FP), SI
 	TESTQ   SI, SI
 	JZ      scaled187
 	VMOVUPS (SI), Z8
@@ -4388,7 +4402,7 @@ noscale185:
 	VADDPS  Z8, Z7, Z7
 
 scaled187:
-	MOVQ   res+136(FP), SI
+	MOVQ   res+144(FP), SI
 	TESTQ  SI, SI
 	JZ     nores188
 	VADDPS (SI)(AX*1), Z0, Z0
@@ -4401,7 +4415,7 @@ scaled187:
 	VADDPS 64(SI)(BX*1), Z7, Z7
 
 nores188:
-	MOVQ act+160(FP), SI
+	MOVQ act+168(FP), SI
 	CMPQ SI, $+1
 	JEQ  act191
 	CMPQ SI, $+2
@@ -4500,7 +4514,7 @@ act193:
 	VMINPS       Z7, Z9, Z7
 
 acted189:
-	MOVQ    y+128(FP), SI
+	MOVQ    y+136(FP), SI
 	VMOVUPS Z0, (SI)(AX*1)
 	VMOVUPS Z1, 64(SI)(AX*1)
 	VMOVUPS Z2, (SI)(CX*1)
@@ -4522,18 +4536,18 @@ linear194:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+4, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+4, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced195:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows7
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows6:
 	MOVQ  offsets+8(FP), DX
@@ -4547,19 +4561,19 @@ rows6:
 linear196:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 
 outputs197:
-	MOVQ       y+128(FP), BX
+	MOVQ       y+136(FP), BX
 	PREFETCHT0 (BX)(AX*1)
 	PREFETCHT0 64(BX)(AX*1)
 	PREFETCHT0 (BX)(CX*1)
 	PREFETCHT0 64(BX)(CX*1)
 	PREFETCHT0 (BX)(DX*1)
 	PREFETCHT0 64(BX)(DX*1)
-	MOVQ       res+136(FP), BX
+	MOVQ       res+144(FP), BX
 	TESTQ      BX, BX
 	JZ         nores198
 	PREFETCHT0 (BX)(AX*1)
@@ -4583,7 +4597,7 @@ nores198:
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps200
 
 tap199:
@@ -4600,35 +4614,37 @@ tap199:
 	JMP   inputs202
 
 linear201:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
 
 inputs202:
-	MOVQ    taps+72(FP), BX
+	MOVQ    taps+80(FP), BX
 	MOVQ    (SP), SI
 	MOVLQSX (BX)(SI*4), BX
-	IMULQ   wtap+112(FP), BX
-	ADDQ    w+104(FP), BX
-	MOVQ    wpanel+120(FP), DI
-	MOVQ    next+168(FP), R8
+	IMULQ   wtap+120(FP), BX
+	ADDQ    w+112(FP), BX
+	MOVQ    wpanel+128(FP), DI
+	MOVQ    next+176(FP), R8
 	TESTQ   R8, R8
 	JZ      distance203
 	MOVQ    (SP), SI
 	INCQ    SI
-	CMPQ    SI, ntaps+80(FP)
+	CMPQ    SI, ntaps+88(FP)
 	JGE     distance203
-	MOVQ    taps+72(FP), R9
+	MOVQ    taps+80(FP), R9
 	MOVLQSX (R9)(SI*4), R8
 	MOVLQSX -4(R9)(SI*4), SI
 	SUBQ    SI, R8
-	IMULQ   wtap+112(FP), R8
+	IMULQ   wtap+120(FP), R8
 
 distance203:
 	XORQ  SI, SI
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest206
 	TESTQ R8, R8
 	JZ    plain205
@@ -4677,7 +4693,7 @@ main204:
 	PREFETCHT1       192(R9)(R8*1)
 	ADDQ             $+256, BX
 	ADDQ             $+16, SI
-	CMPQ             SI, cinMain+88(FP)
+	CMPQ             SI, cinMain+96(FP)
 	JLT              main204
 	JMP              rest206
 
@@ -4716,11 +4732,11 @@ plain205:
 	VFMADD231PS.BCST 12(DX)(SI*1), Z13, Z11
 	ADDQ             $+256, BX
 	ADDQ             $+16, SI
-	CMPQ             SI, cinMain+88(FP)
+	CMPQ             SI, cinMain+96(FP)
 	JLT              plain205
 
 rest206:
-	CMPQ SI, cinAll+96(FP)
+	CMPQ SI, cinAll+104(FP)
 	JGE  inputs208
 
 one207:
@@ -4734,14 +4750,14 @@ one207:
 	VFMADD231PS.BCST (DX)(SI*1), Z13, Z5
 	ADDQ             $+64, BX
 	ADDQ             $+4, SI
-	CMPQ             SI, cinAll+96(FP)
+	CMPQ             SI, cinAll+104(FP)
 	JLT              one207
 
 inputs208:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap199
 
 taps200:
@@ -4751,7 +4767,7 @@ taps200:
 	VADDPS Z9, Z3, Z3
 	VADDPS Z10, Z4, Z4
 	VADDPS Z11, Z5, Z5
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), DX
 	TESTQ  DX, DX
 	JZ     linear209
@@ -4763,15 +4779,15 @@ taps200:
 linear209:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 
 outputs210:
-	MOVQ        scale+144(FP), BX
+	MOVQ        scale+152(FP), BX
 	TESTQ       BX, BX
 	JZ          noscale211
-	MOVQ        shift+152(FP), SI
+	MOVQ        shift+160(FP), SI
 	TESTQ       SI, SI
 	JZ          noshift212
 	VMOVUPS     (BX), Z6
@@ -4798,7 +4814,7 @@ noshift212:
 	JMP     scaled213
 
 noscale211:
-	MOVQ    shift+152(FP), BX
+	MOVQ    shift+160(FP), BX
 	TESTQ   BX, BX
 	JZ      scaled213
 	VMOVUPS (BX), Z6
@@ -4811,7 +4827,7 @@ noscale211:
 	VADDPS  Z6, Z5, Z5
 
 scaled213:
-	MOVQ   res+136(FP), BX
+	MOVQ   res+144(FP), BX
 	TESTQ  BX, BX
 	JZ     nores214
 	VADDPS (BX)(AX*1), Z0, Z0
@@ -4822,7 +4838,7 @@ scaled213:
 	VADDPS 64(BX)(DX*1), Z5, Z5
 
 nores214:
-	MOVQ act+160(FP), BX
+	MOVQ act+168(FP), BX
 	CMPQ BX, $+1
 	JEQ  act217
 	CMPQ BX, $+2
@@ -4903,7 +4919,7 @@ act219:
 	VMINPS       Z5, Z7, Z5
 
 acted215:
-	MOVQ    y+128(FP), BX
+	MOVQ    y+136(FP), BX
 	VMOVUPS Z0, (BX)(AX*1)
 	VMOVUPS Z1, 64(BX)(AX*1)
 	VMOVUPS Z2, (BX)(CX*1)
@@ -4923,18 +4939,18 @@ linear220:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+3, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+3, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced221:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows6
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows5:
 	MOVQ  offsets+8(FP), CX
@@ -4947,15 +4963,15 @@ rows5:
 linear222:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 
 outputs223:
-	MOVQ       y+128(FP), DX
+	MOVQ       y+136(FP), DX
 	PREFETCHT0 (DX)(AX*1)
 	PREFETCHT0 64(DX)(AX*1)
 	PREFETCHT0 (DX)(CX*1)
 	PREFETCHT0 64(DX)(CX*1)
-	MOVQ       res+136(FP), DX
+	MOVQ       res+144(FP), DX
 	TESTQ      DX, DX
 	JZ         nores224
 	PREFETCHT0 (DX)(AX*1)
@@ -4981,7 +4997,7 @@ nores224:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps226
 
 tap225:
@@ -4996,33 +5012,35 @@ tap225:
 	JMP   inputs228
 
 linear227:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
 
 inputs228:
-	MOVQ    taps+72(FP), DX
+	MOVQ    taps+80(FP), DX
 	MOVQ    (SP), BX
 	MOVLQSX (DX)(BX*4), DX
-	IMULQ   wtap+112(FP), DX
-	ADDQ    w+104(FP), DX
-	MOVQ    wpanel+120(FP), SI
-	MOVQ    next+168(FP), DI
+	IMULQ   wtap+120(FP), DX
+	ADDQ    w+112(FP), DX
+	MOVQ    wpanel+128(FP), SI
+	MOVQ    next+176(FP), DI
 	TESTQ   DI, DI
 	JZ      distance229
 	MOVQ    (SP), BX
 	INCQ    BX
-	CMPQ    BX, ntaps+80(FP)
+	CMPQ    BX, ntaps+88(FP)
 	JGE     distance229
-	MOVQ    taps+72(FP), R8
+	MOVQ    taps+80(FP), R8
 	MOVLQSX (R8)(BX*4), DI
 	MOVLQSX -4(R8)(BX*4), BX
 	SUBQ    BX, DI
-	IMULQ   wtap+112(FP), DI
+	IMULQ   wtap+120(FP), DI
 
 distance229:
 	XORQ  BX, BX
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest232
 	TESTQ DI, DI
 	JZ    plain231
@@ -5063,7 +5081,7 @@ main230:
 	PREFETCHT1       192(R8)(DI*1)
 	ADDQ             $+256, DX
 	ADDQ             $+16, BX
-	CMPQ             BX, cinMain+88(FP)
+	CMPQ             BX, cinMain+96(FP)
 	JLT              main230
 	JMP              rest232
 
@@ -5094,11 +5112,11 @@ plain231:
 	VFMADD231PS.BCST 12(CX)(BX*1), Z17, Z15
 	ADDQ             $+256, DX
 	ADDQ             $+16, BX
-	CMPQ             BX, cinMain+88(FP)
+	CMPQ             BX, cinMain+96(FP)
 	JLT              plain231
 
 rest232:
-	CMPQ BX, cinAll+96(FP)
+	CMPQ BX, cinAll+104(FP)
 	JGE  inputs234
 
 one233:
@@ -5110,14 +5128,14 @@ one233:
 	VFMADD231PS.BCST (CX)(BX*1), Z17, Z3
 	ADDQ             $+64, DX
 	ADDQ             $+4, BX
-	CMPQ             BX, cinAll+96(FP)
+	CMPQ             BX, cinAll+104(FP)
 	JLT              one233
 
 inputs234:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap225
 
 taps226:
@@ -5133,7 +5151,7 @@ taps226:
 	VADDPS Z5, Z1, Z1
 	VADDPS Z6, Z2, Z2
 	VADDPS Z7, Z3, Z3
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), CX
 	TESTQ  CX, CX
 	JZ     linear235
@@ -5144,13 +5162,13 @@ taps226:
 linear235:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 
 outputs236:
-	MOVQ        scale+144(FP), DX
+	MOVQ        scale+152(FP), DX
 	TESTQ       DX, DX
 	JZ          noscale237
-	MOVQ        shift+152(FP), BX
+	MOVQ        shift+160(FP), BX
 	TESTQ       BX, BX
 	JZ          noshift238
 	VMOVUPS     (DX), Z4
@@ -5173,7 +5191,7 @@ noshift238:
 	JMP     scaled239
 
 noscale237:
-	MOVQ    shift+152(FP), DX
+	MOVQ    shift+160(FP), DX
 	TESTQ   DX, DX
 	JZ      scaled239
 	VMOVUPS (DX), Z4
@@ -5184,7 +5202,7 @@ noscale237:
 	VADDPS  Z4, Z3, Z3
 
 scaled239:
-	MOVQ   res+136(FP), DX
+	MOVQ   res+144(FP), DX
 	TESTQ  DX, DX
 	JZ     nores240
 	VADDPS (DX)(AX*1), Z0, Z0
@@ -5193,7 +5211,7 @@ scaled239:
 	VADDPS 64(DX)(CX*1), Z3, Z3
 
 nores240:
-	MOVQ act+160(FP), DX
+	MOVQ act+168(FP), DX
 	CMPQ DX, $+1
 	JEQ  act243
 	CMPQ DX, $+2
@@ -5256,7 +5274,7 @@ act245:
 	VMINPS       Z3, Z5, Z3
 
 acted241:
-	MOVQ    y+128(FP), DX
+	MOVQ    y+136(FP), DX
 	VMOVUPS Z0, (DX)(AX*1)
 	VMOVUPS Z1, 64(DX)(AX*1)
 	VMOVUPS Z2, (DX)(CX*1)
@@ -5274,18 +5292,18 @@ linear246:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+2, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+2, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced247:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows5
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows4:
 	MOVQ  offsets+8(FP), AX
@@ -5298,10 +5316,10 @@ linear248:
 	MOVQ 8(SP), AX
 
 outputs249:
-	MOVQ       y+128(FP), CX
+	MOVQ       y+136(FP), CX
 	PREFETCHT0 (CX)(AX*1)
 	PREFETCHT0 64(CX)(AX*1)
-	MOVQ       res+136(FP), CX
+	MOVQ       res+144(FP), CX
 	TESTQ      CX, CX
 	JZ         nores250
 	PREFETCHT0 (CX)(AX*1)
@@ -5317,7 +5335,7 @@ nores250:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps252
 
 tap251:
@@ -5330,31 +5348,33 @@ tap251:
 	JMP   inputs254
 
 linear253:
-	MOVQ x+16(FP), AX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
 
 inputs254:
-	MOVQ    taps+72(FP), CX
+	MOVQ    taps+80(FP), CX
 	MOVQ    (SP), DX
 	MOVLQSX (CX)(DX*4), CX
-	IMULQ   wtap+112(FP), CX
-	ADDQ    w+104(FP), CX
-	MOVQ    wpanel+120(FP), BX
-	MOVQ    next+168(FP), SI
+	IMULQ   wtap+120(FP), CX
+	ADDQ    w+112(FP), CX
+	MOVQ    wpanel+128(FP), BX
+	MOVQ    next+176(FP), SI
 	TESTQ   SI, SI
 	JZ      distance255
 	MOVQ    (SP), DX
 	INCQ    DX
-	CMPQ    DX, ntaps+80(FP)
+	CMPQ    DX, ntaps+88(FP)
 	JGE     distance255
-	MOVQ    taps+72(FP), DI
+	MOVQ    taps+80(FP), DI
 	MOVLQSX (DI)(DX*4), SI
 	MOVLQSX -4(DI)(DX*4), DX
 	SUBQ    DX, SI
-	IMULQ   wtap+112(FP), SI
+	IMULQ   wtap+120(FP), SI
 
 distance255:
 	XORQ  DX, DX
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest258
 	TESTQ SI, SI
 	JZ    plain257
@@ -5387,7 +5407,7 @@ main256:
 	PREFETCHT1       192(DI)(SI*1)
 	ADDQ             $+256, CX
 	ADDQ             $+16, DX
-	CMPQ             DX, cinMain+88(FP)
+	CMPQ             DX, cinMain+96(FP)
 	JLT              main256
 	JMP              rest258
 
@@ -5410,11 +5430,11 @@ plain257:
 	VFMADD231PS.BCST 12(AX)(DX*1), Z9, Z7
 	ADDQ             $+256, CX
 	ADDQ             $+16, DX
-	CMPQ             DX, cinMain+88(FP)
+	CMPQ             DX, cinMain+96(FP)
 	JLT              plain257
 
 rest258:
-	CMPQ DX, cinAll+96(FP)
+	CMPQ DX, cinAll+104(FP)
 	JGE  inputs260
 
 one259:
@@ -5424,14 +5444,14 @@ one259:
 	VFMADD231PS.BCST (AX)(DX*1), Z9, Z1
 	ADDQ             $+64, CX
 	ADDQ             $+4, DX
-	CMPQ             DX, cinAll+96(FP)
+	CMPQ             DX, cinAll+104(FP)
 	JLT              one259
 
 inputs260:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap251
 
 taps252:
@@ -5441,7 +5461,7 @@ taps252:
 	VADDPS Z7, Z3, Z3
 	VADDPS Z2, Z0, Z0
 	VADDPS Z3, Z1, Z1
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), AX
 	TESTQ  AX, AX
 	JZ     linear261
@@ -5452,10 +5472,10 @@ linear261:
 	MOVQ 8(SP), AX
 
 outputs262:
-	MOVQ        scale+144(FP), CX
+	MOVQ        scale+152(FP), CX
 	TESTQ       CX, CX
 	JZ          noscale263
-	MOVQ        shift+152(FP), DX
+	MOVQ        shift+160(FP), DX
 	TESTQ       DX, DX
 	JZ          noshift264
 	VMOVUPS     (CX), Z2
@@ -5474,7 +5494,7 @@ noshift264:
 	JMP     scaled265
 
 noscale263:
-	MOVQ    shift+152(FP), CX
+	MOVQ    shift+160(FP), CX
 	TESTQ   CX, CX
 	JZ      scaled265
 	VMOVUPS (CX), Z2
@@ -5483,14 +5503,14 @@ noscale263:
 	VADDPS  Z2, Z1, Z1
 
 scaled265:
-	MOVQ   res+136(FP), CX
+	MOVQ   res+144(FP), CX
 	TESTQ  CX, CX
 	JZ     nores266
 	VADDPS (CX)(AX*1), Z0, Z0
 	VADDPS 64(CX)(AX*1), Z1, Z1
 
 nores266:
-	MOVQ act+160(FP), CX
+	MOVQ act+168(FP), CX
 	CMPQ CX, $+1
 	JEQ  act269
 	CMPQ CX, $+2
@@ -5535,7 +5555,7 @@ act271:
 	VMINPS       Z1, Z3, Z1
 
 acted267:
-	MOVQ    y+128(FP), CX
+	MOVQ    y+136(FP), CX
 	VMOVUPS Z0, (CX)(AX*1)
 	VMOVUPS Z1, 64(CX)(AX*1)
 	MOVQ    offsets+8(FP), AX
@@ -5551,19 +5571,19 @@ linear272:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+1, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+1, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced273:
-	DECQ tiles+48(FP)
+	DECQ tiles+56(FP)
 	JNZ  rows4
 	JMP  done1
 
 skip2:
-	CMPQ outputs+64(FP), $+24
+	CMPQ outputs+72(FP), $+24
 	JNE  skip274
-	MOVQ m+40(FP), AX
+	MOVQ m+48(FP), AX
 	CMPQ AX, $+1
 	JEQ  rows276
 	CMPQ AX, $+2
@@ -5602,26 +5622,26 @@ rows285:
 linear286:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 	MOVQ R10, R11
-	ADDQ ypitch+32(FP), R11
+	ADDQ ypitch+40(FP), R11
 
 outputs287:
-	MOVQ       y+128(FP), R12
+	MOVQ       y+136(FP), R12
 	PREFETCHT0 (R12)(AX*1)
 	PREFETCHT0 64(R12)(AX*1)
 	PREFETCHT0 (R12)(CX*1)
@@ -5642,7 +5662,7 @@ outputs287:
 	PREFETCHT0 64(R12)(R10*1)
 	PREFETCHT0 (R12)(R11*1)
 	PREFETCHT0 64(R12)(R11*1)
-	MOVQ       res+136(FP), R12
+	MOVQ       res+144(FP), R12
 	TESTQ      R12, R12
 	JZ         nores288
 	PREFETCHT0 (R12)(AX*1)
@@ -5688,7 +5708,7 @@ nores288:
 	VXORPS Z18, Z18, Z18
 	VXORPS Y19, Y19, Y19
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps290
 
 tap289:
@@ -5719,49 +5739,51 @@ tap289:
 	JMP   inputs292
 
 linear291:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
-	MOVQ R8, R9
-	ADDQ row+24(FP), R9
-	MOVQ R9, R10
-	ADDQ row+24(FP), R10
-	MOVQ R10, R11
-	ADDQ row+24(FP), R11
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
+	MOVQ  R8, R9
+	ADDQ  row+24(FP), R9
+	MOVQ  R9, R10
+	ADDQ  row+24(FP), R10
+	MOVQ  R10, R11
+	ADDQ  row+24(FP), R11
 
 inputs292:
-	MOVQ    taps+72(FP), R12
+	MOVQ    taps+80(FP), R12
 	MOVQ    (SP), R13
 	MOVLQSX (R12)(R13*4), R12
-	IMULQ   wtap+112(FP), R12
-	ADDQ    w+104(FP), R12
-	MOVQ    wpanel+120(FP), R14
-	MOVQ    next+168(FP), R15
+	IMULQ   wtap+120(FP), R12
+	ADDQ    w+112(FP), R12
+	MOVQ    wpanel+128(FP), R14
+	MOVQ    next+176(FP), R15
 	TESTQ   R15, R15
 	JZ      distance293
 	MOVQ    (SP), R13
 	INCQ    R13
-	CMPQ    R13, ntaps+80(FP)
+	CMPQ    R13, ntaps+88(FP)
 	JGE     distance293
-	MOVQ    taps+72(FP), BP
+	MOVQ    taps+80(FP), BP
 	MOVLQSX (BP)(R13*4), R15
 	MOVLQSX -4(BP)(R13*4), R13
 	SUBQ    R13, R15
-	IMULQ   wtap+112(FP), R15
+	IMULQ   wtap+120(FP), R15
 
 distance293:
 	XORQ  R13, R13
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest296
 	TESTQ R15, R15
 	JZ    plain295
@@ -5866,7 +5888,7 @@ main294:
 	PREFETCHT1       192(BP)(R15*1)
 	ADDQ             $+256, R12
 	ADDQ             $+16, R13
-	CMPQ             R13, cinMain+88(FP)
+	CMPQ             R13, cinMain+96(FP)
 	JLT              main294
 	JMP              rest296
 
@@ -5961,11 +5983,11 @@ plain295:
 	VFMADD231PS.BCST 12(R11)(R13*1), Y21, Y19
 	ADDQ             $+256, R12
 	ADDQ             $+16, R13
-	CMPQ             R13, cinMain+88(FP)
+	CMPQ             R13, cinMain+96(FP)
 	JLT              plain295
 
 rest296:
-	CMPQ R13, cinAll+96(FP)
+	CMPQ R13, cinAll+104(FP)
 	JGE  inputs298
 
 one297:
@@ -5993,18 +6015,18 @@ one297:
 	VFMADD231PS.BCST (R11)(R13*1), Y21, Y19
 	ADDQ             $+64, R12
 	ADDQ             $+4, R13
-	CMPQ             R13, cinAll+96(FP)
+	CMPQ             R13, cinAll+104(FP)
 	JLT              one297
 
 inputs298:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap289
 
 taps290:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), R11
 	TESTQ R11, R11
 	JZ    linear299
@@ -6023,29 +6045,29 @@ taps290:
 linear299:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 	MOVQ R10, R11
-	ADDQ ypitch+32(FP), R11
+	ADDQ ypitch+40(FP), R11
 
 outputs300:
-	MOVQ        scale+144(FP), R12
+	MOVQ        scale+152(FP), R12
 	TESTQ       R12, R12
 	JZ          noscale301
-	MOVQ        shift+152(FP), R13
+	MOVQ        shift+160(FP), R13
 	TESTQ       R13, R13
 	JZ          noshift302
 	VMOVUPS     (R12), Z20
@@ -6100,7 +6122,7 @@ noshift302:
 	JMP     scaled303
 
 noscale301:
-	MOVQ    shift+152(FP), R12
+	MOVQ    shift+160(FP), R12
 	TESTQ   R12, R12
 	JZ      scaled303
 	VMOVUPS (R12), Z20
@@ -6127,7 +6149,7 @@ noscale301:
 	VADDPS  Y20, Y19, Y19
 
 scaled303:
-	MOVQ   res+136(FP), R12
+	MOVQ   res+144(FP), R12
 	TESTQ  R12, R12
 	JZ     nores304
 	VADDPS (R12)(AX*1), Z0, Z0
@@ -6152,7 +6174,7 @@ scaled303:
 	VADDPS 64(R12)(R11*1), Y19, Y19
 
 nores304:
-	MOVQ act+160(FP), R12
+	MOVQ act+168(FP), R12
 	CMPQ R12, $+1
 	JEQ  act307
 	CMPQ R12, $+2
@@ -6359,7 +6381,7 @@ act309:
 	VMINPS       Y19, Y21, Y19
 
 acted305:
-	MOVQ    y+128(FP), R12
+	MOVQ    y+136(FP), R12
 	VMOVUPS Z0, (R12)(AX*1)
 	VMOVUPS Y1, 64(R12)(AX*1)
 	VMOVUPS Z2, (R12)(CX*1)
@@ -6393,18 +6415,18 @@ linear310:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+10, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+10, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced311:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows285
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows284:
 	MOVQ  offsets+8(FP), R10
@@ -6424,24 +6446,24 @@ rows284:
 linear312:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 
 outputs313:
-	MOVQ       y+128(FP), R11
+	MOVQ       y+136(FP), R11
 	PREFETCHT0 (R11)(AX*1)
 	PREFETCHT0 64(R11)(AX*1)
 	PREFETCHT0 (R11)(CX*1)
@@ -6460,7 +6482,7 @@ outputs313:
 	PREFETCHT0 64(R11)(R9*1)
 	PREFETCHT0 (R11)(R10*1)
 	PREFETCHT0 64(R11)(R10*1)
-	MOVQ       res+136(FP), R11
+	MOVQ       res+144(FP), R11
 	TESTQ      R11, R11
 	JZ         nores314
 	PREFETCHT0 (R11)(AX*1)
@@ -6502,7 +6524,7 @@ nores314:
 	VXORPS Z16, Z16, Z16
 	VXORPS Y17, Y17, Y17
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps316
 
 tap315:
@@ -6531,47 +6553,49 @@ tap315:
 	JMP   inputs318
 
 linear317:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
-	MOVQ R8, R9
-	ADDQ row+24(FP), R9
-	MOVQ R9, R10
-	ADDQ row+24(FP), R10
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
+	MOVQ  R8, R9
+	ADDQ  row+24(FP), R9
+	MOVQ  R9, R10
+	ADDQ  row+24(FP), R10
 
 inputs318:
-	MOVQ    taps+72(FP), R11
+	MOVQ    taps+80(FP), R11
 	MOVQ    (SP), R12
 	MOVLQSX (R11)(R12*4), R11
-	IMULQ   wtap+112(FP), R11
-	ADDQ    w+104(FP), R11
-	MOVQ    wpanel+120(FP), R13
-	MOVQ    next+168(FP), R14
+	IMULQ   wtap+120(FP), R11
+	ADDQ    w+112(FP), R11
+	MOVQ    wpanel+128(FP), R13
+	MOVQ    next+176(FP), R14
 	TESTQ   R14, R14
 	JZ      distance319
 	MOVQ    (SP), R12
 	INCQ    R12
-	CMPQ    R12, ntaps+80(FP)
+	CMPQ    R12, ntaps+88(FP)
 	JGE     distance319
-	MOVQ    taps+72(FP), R15
+	MOVQ    taps+80(FP), R15
 	MOVLQSX (R15)(R12*4), R14
 	MOVLQSX -4(R15)(R12*4), R12
 	SUBQ    R12, R14
-	IMULQ   wtap+112(FP), R14
+	IMULQ   wtap+120(FP), R14
 
 distance319:
 	XORQ  R12, R12
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest322
 	TESTQ R14, R14
 	JZ    plain321
@@ -6668,7 +6692,7 @@ main320:
 	PREFETCHT1       192(R15)(R14*1)
 	ADDQ             $+256, R11
 	ADDQ             $+16, R12
-	CMPQ             R12, cinMain+88(FP)
+	CMPQ             R12, cinMain+96(FP)
 	JLT              main320
 	JMP              rest322
 
@@ -6755,11 +6779,11 @@ plain321:
 	VFMADD231PS.BCST 12(R10)(R12*1), Y19, Y17
 	ADDQ             $+256, R11
 	ADDQ             $+16, R12
-	CMPQ             R12, cinMain+88(FP)
+	CMPQ             R12, cinMain+96(FP)
 	JLT              plain321
 
 rest322:
-	CMPQ R12, cinAll+96(FP)
+	CMPQ R12, cinAll+104(FP)
 	JGE  inputs324
 
 one323:
@@ -6785,18 +6809,18 @@ one323:
 	VFMADD231PS.BCST (R10)(R12*1), Y19, Y17
 	ADDQ             $+64, R11
 	ADDQ             $+4, R12
-	CMPQ             R12, cinAll+96(FP)
+	CMPQ             R12, cinAll+104(FP)
 	JLT              one323
 
 inputs324:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap315
 
 taps316:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), R10
 	TESTQ R10, R10
 	JZ    linear325
@@ -6814,27 +6838,27 @@ taps316:
 linear325:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 
 outputs326:
-	MOVQ        scale+144(FP), R11
+	MOVQ        scale+152(FP), R11
 	TESTQ       R11, R11
 	JZ          noscale327
-	MOVQ        shift+152(FP), R12
+	MOVQ        shift+160(FP), R12
 	TESTQ       R12, R12
 	JZ          noshift328
 	VMOVUPS     (R11), Z18
@@ -6885,7 +6909,7 @@ noshift328:
 	JMP     scaled329
 
 noscale327:
-	MOVQ    shift+152(FP), R11
+	MOVQ    shift+160(FP), R11
 	TESTQ   R11, R11
 	JZ      scaled329
 	VMOVUPS (R11), Z18
@@ -6910,7 +6934,7 @@ noscale327:
 	VADDPS  Y18, Y17, Y17
 
 scaled329:
-	MOVQ   res+136(FP), R11
+	MOVQ   res+144(FP), R11
 	TESTQ  R11, R11
 	JZ     nores330
 	VADDPS (R11)(AX*1), Z0, Z0
@@ -6933,7 +6957,7 @@ scaled329:
 	VADDPS 64(R11)(R10*1), Y17, Y17
 
 nores330:
-	MOVQ act+160(FP), R11
+	MOVQ act+168(FP), R11
 	CMPQ R11, $+1
 	JEQ  act333
 	CMPQ R11, $+2
@@ -7122,7 +7146,7 @@ act335:
 	VMINPS       Y17, Y19, Y17
 
 acted331:
-	MOVQ    y+128(FP), R11
+	MOVQ    y+136(FP), R11
 	VMOVUPS Z0, (R11)(AX*1)
 	VMOVUPS Y1, 64(R11)(AX*1)
 	VMOVUPS Z2, (R11)(CX*1)
@@ -7154,18 +7178,18 @@ linear336:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+9, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+9, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced337:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows284
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows283:
 	MOVQ  offsets+8(FP), R9
@@ -7184,22 +7208,22 @@ rows283:
 linear338:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 
 outputs339:
-	MOVQ       y+128(FP), R10
+	MOVQ       y+136(FP), R10
 	PREFETCHT0 (R10)(AX*1)
 	PREFETCHT0 64(R10)(AX*1)
 	PREFETCHT0 (R10)(CX*1)
@@ -7216,7 +7240,7 @@ outputs339:
 	PREFETCHT0 64(R10)(R8*1)
 	PREFETCHT0 (R10)(R9*1)
 	PREFETCHT0 64(R10)(R9*1)
-	MOVQ       res+136(FP), R10
+	MOVQ       res+144(FP), R10
 	TESTQ      R10, R10
 	JZ         nores340
 	PREFETCHT0 (R10)(AX*1)
@@ -7254,7 +7278,7 @@ nores340:
 	VXORPS Z14, Z14, Z14
 	VXORPS Y15, Y15, Y15
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps342
 
 tap341:
@@ -7281,45 +7305,47 @@ tap341:
 	JMP   inputs344
 
 linear343:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
-	MOVQ R8, R9
-	ADDQ row+24(FP), R9
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
+	MOVQ  R8, R9
+	ADDQ  row+24(FP), R9
 
 inputs344:
-	MOVQ    taps+72(FP), R10
+	MOVQ    taps+80(FP), R10
 	MOVQ    (SP), R11
 	MOVLQSX (R10)(R11*4), R10
-	IMULQ   wtap+112(FP), R10
-	ADDQ    w+104(FP), R10
-	MOVQ    wpanel+120(FP), R12
-	MOVQ    next+168(FP), R13
+	IMULQ   wtap+120(FP), R10
+	ADDQ    w+112(FP), R10
+	MOVQ    wpanel+128(FP), R12
+	MOVQ    next+176(FP), R13
 	TESTQ   R13, R13
 	JZ      distance345
 	MOVQ    (SP), R11
 	INCQ    R11
-	CMPQ    R11, ntaps+80(FP)
+	CMPQ    R11, ntaps+88(FP)
 	JGE     distance345
-	MOVQ    taps+72(FP), R14
+	MOVQ    taps+80(FP), R14
 	MOVLQSX (R14)(R11*4), R13
 	MOVLQSX -4(R14)(R11*4), R11
 	SUBQ    R11, R13
-	IMULQ   wtap+112(FP), R13
+	IMULQ   wtap+120(FP), R13
 
 distance345:
 	XORQ  R11, R11
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest348
 	TESTQ R13, R13
 	JZ    plain347
@@ -7408,7 +7434,7 @@ main346:
 	PREFETCHT1       192(R14)(R13*1)
 	ADDQ             $+256, R10
 	ADDQ             $+16, R11
-	CMPQ             R11, cinMain+88(FP)
+	CMPQ             R11, cinMain+96(FP)
 	JLT              main346
 	JMP              rest348
 
@@ -7487,11 +7513,11 @@ plain347:
 	VFMADD231PS.BCST 12(R9)(R11*1), Y17, Y15
 	ADDQ             $+256, R10
 	ADDQ             $+16, R11
-	CMPQ             R11, cinMain+88(FP)
+	CMPQ             R11, cinMain+96(FP)
 	JLT              plain347
 
 rest348:
-	CMPQ R11, cinAll+96(FP)
+	CMPQ R11, cinAll+104(FP)
 	JGE  inputs350
 
 one349:
@@ -7515,18 +7541,18 @@ one349:
 	VFMADD231PS.BCST (R9)(R11*1), Y17, Y15
 	ADDQ             $+64, R10
 	ADDQ             $+4, R11
-	CMPQ             R11, cinAll+96(FP)
+	CMPQ             R11, cinAll+104(FP)
 	JLT              one349
 
 inputs350:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap341
 
 taps342:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), R9
 	TESTQ R9, R9
 	JZ    linear351
@@ -7543,25 +7569,25 @@ taps342:
 linear351:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 
 outputs352:
-	MOVQ        scale+144(FP), R10
+	MOVQ        scale+152(FP), R10
 	TESTQ       R10, R10
 	JZ          noscale353
-	MOVQ        shift+152(FP), R11
+	MOVQ        shift+160(FP), R11
 	TESTQ       R11, R11
 	JZ          noshift354
 	VMOVUPS     (R10), Z16
@@ -7608,7 +7634,7 @@ noshift354:
 	JMP     scaled355
 
 noscale353:
-	MOVQ    shift+152(FP), R10
+	MOVQ    shift+160(FP), R10
 	TESTQ   R10, R10
 	JZ      scaled355
 	VMOVUPS (R10), Z16
@@ -7631,7 +7657,7 @@ noscale353:
 	VADDPS  Y16, Y15, Y15
 
 scaled355:
-	MOVQ   res+136(FP), R10
+	MOVQ   res+144(FP), R10
 	TESTQ  R10, R10
 	JZ     nores356
 	VADDPS (R10)(AX*1), Z0, Z0
@@ -7652,7 +7678,7 @@ scaled355:
 	VADDPS 64(R10)(R9*1), Y15, Y15
 
 nores356:
-	MOVQ act+160(FP), R10
+	MOVQ act+168(FP), R10
 	CMPQ R10, $+1
 	JEQ  act359
 	CMPQ R10, $+2
@@ -7823,7 +7849,7 @@ act361:
 	VMINPS       Y15, Y17, Y15
 
 acted357:
-	MOVQ    y+128(FP), R10
+	MOVQ    y+136(FP), R10
 	VMOVUPS Z0, (R10)(AX*1)
 	VMOVUPS Y1, 64(R10)(AX*1)
 	VMOVUPS Z2, (R10)(CX*1)
@@ -7853,18 +7879,18 @@ linear362:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+8, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+8, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced363:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows283
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows282:
 	MOVQ  offsets+8(FP), R8
@@ -7882,20 +7908,20 @@ rows282:
 linear364:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 
 outputs365:
-	MOVQ       y+128(FP), R9
+	MOVQ       y+136(FP), R9
 	PREFETCHT0 (R9)(AX*1)
 	PREFETCHT0 64(R9)(AX*1)
 	PREFETCHT0 (R9)(CX*1)
@@ -7910,7 +7936,7 @@ outputs365:
 	PREFETCHT0 64(R9)(DI*1)
 	PREFETCHT0 (R9)(R8*1)
 	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       res+136(FP), R9
+	MOVQ       res+144(FP), R9
 	TESTQ      R9, R9
 	JZ         nores366
 	PREFETCHT0 (R9)(AX*1)
@@ -7944,7 +7970,7 @@ nores366:
 	VXORPS Z12, Z12, Z12
 	VXORPS Y13, Y13, Y13
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps368
 
 tap367:
@@ -7969,43 +7995,45 @@ tap367:
 	JMP   inputs370
 
 linear369:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
 
 inputs370:
-	MOVQ    taps+72(FP), R9
+	MOVQ    taps+80(FP), R9
 	MOVQ    (SP), R10
 	MOVLQSX (R9)(R10*4), R9
-	IMULQ   wtap+112(FP), R9
-	ADDQ    w+104(FP), R9
-	MOVQ    wpanel+120(FP), R11
-	MOVQ    next+168(FP), R12
+	IMULQ   wtap+120(FP), R9
+	ADDQ    w+112(FP), R9
+	MOVQ    wpanel+128(FP), R11
+	MOVQ    next+176(FP), R12
 	TESTQ   R12, R12
 	JZ      distance371
 	MOVQ    (SP), R10
 	INCQ    R10
-	CMPQ    R10, ntaps+80(FP)
+	CMPQ    R10, ntaps+88(FP)
 	JGE     distance371
-	MOVQ    taps+72(FP), R13
+	MOVQ    taps+80(FP), R13
 	MOVLQSX (R13)(R10*4), R12
 	MOVLQSX -4(R13)(R10*4), R10
 	SUBQ    R10, R12
-	IMULQ   wtap+112(FP), R12
+	IMULQ   wtap+120(FP), R12
 
 distance371:
 	XORQ  R10, R10
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest374
 	TESTQ R12, R12
 	JZ    plain373
@@ -8086,7 +8114,7 @@ main372:
 	PREFETCHT1       192(R13)(R12*1)
 	ADDQ             $+256, R9
 	ADDQ             $+16, R10
-	CMPQ             R10, cinMain+88(FP)
+	CMPQ             R10, cinMain+96(FP)
 	JLT              main372
 	JMP              rest374
 
@@ -8157,11 +8185,11 @@ plain373:
 	VFMADD231PS.BCST 12(R8)(R10*1), Y15, Y13
 	ADDQ             $+256, R9
 	ADDQ             $+16, R10
-	CMPQ             R10, cinMain+88(FP)
+	CMPQ             R10, cinMain+96(FP)
 	JLT              plain373
 
 rest374:
-	CMPQ R10, cinAll+96(FP)
+	CMPQ R10, cinAll+104(FP)
 	JGE  inputs376
 
 one375:
@@ -8183,18 +8211,18 @@ one375:
 	VFMADD231PS.BCST (R8)(R10*1), Y15, Y13
 	ADDQ             $+64, R9
 	ADDQ             $+4, R10
-	CMPQ             R10, cinAll+96(FP)
+	CMPQ             R10, cinAll+104(FP)
 	JLT              one375
 
 inputs376:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap367
 
 taps368:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), R8
 	TESTQ R8, R8
 	JZ    linear377
@@ -8210,23 +8238,23 @@ taps368:
 linear377:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 
 outputs378:
-	MOVQ        scale+144(FP), R9
+	MOVQ        scale+152(FP), R9
 	TESTQ       R9, R9
 	JZ          noscale379
-	MOVQ        shift+152(FP), R10
+	MOVQ        shift+160(FP), R10
 	TESTQ       R10, R10
 	JZ          noshift380
 	VMOVUPS     (R9), Z14
@@ -8269,7 +8297,7 @@ noshift380:
 	JMP     scaled381
 
 noscale379:
-	MOVQ    shift+152(FP), R9
+	MOVQ    shift+160(FP), R9
 	TESTQ   R9, R9
 	JZ      scaled381
 	VMOVUPS (R9), Z14
@@ -8290,7 +8318,7 @@ noscale379:
 	VADDPS  Y14, Y13, Y13
 
 scaled381:
-	MOVQ   res+136(FP), R9
+	MOVQ   res+144(FP), R9
 	TESTQ  R9, R9
 	JZ     nores382
 	VADDPS (R9)(AX*1), Z0, Z0
@@ -8309,7 +8337,7 @@ scaled381:
 	VADDPS 64(R9)(R8*1), Y13, Y13
 
 nores382:
-	MOVQ act+160(FP), R9
+	MOVQ act+168(FP), R9
 	CMPQ R9, $+1
 	JEQ  act385
 	CMPQ R9, $+2
@@ -8462,7 +8490,7 @@ act387:
 	VMINPS       Y13, Y15, Y13
 
 acted383:
-	MOVQ    y+128(FP), R9
+	MOVQ    y+136(FP), R9
 	VMOVUPS Z0, (R9)(AX*1)
 	VMOVUPS Y1, 64(R9)(AX*1)
 	VMOVUPS Z2, (R9)(CX*1)
@@ -8490,18 +8518,18 @@ linear388:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+7, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+7, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced389:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows282
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows281:
 	MOVQ  offsets+8(FP), DI
@@ -8518,18 +8546,18 @@ rows281:
 linear390:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 
 outputs391:
-	MOVQ       y+128(FP), R8
+	MOVQ       y+136(FP), R8
 	PREFETCHT0 (R8)(AX*1)
 	PREFETCHT0 64(R8)(AX*1)
 	PREFETCHT0 (R8)(CX*1)
@@ -8542,7 +8570,7 @@ outputs391:
 	PREFETCHT0 64(R8)(SI*1)
 	PREFETCHT0 (R8)(DI*1)
 	PREFETCHT0 64(R8)(DI*1)
-	MOVQ       res+136(FP), R8
+	MOVQ       res+144(FP), R8
 	TESTQ      R8, R8
 	JZ         nores392
 	PREFETCHT0 (R8)(AX*1)
@@ -8572,7 +8600,7 @@ nores392:
 	VXORPS Z10, Z10, Z10
 	VXORPS Y11, Y11, Y11
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps394
 
 tap393:
@@ -8595,41 +8623,43 @@ tap393:
 	JMP   inputs396
 
 linear395:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
 
 inputs396:
-	MOVQ    taps+72(FP), R8
+	MOVQ    taps+80(FP), R8
 	MOVQ    (SP), R9
 	MOVLQSX (R8)(R9*4), R8
-	IMULQ   wtap+112(FP), R8
-	ADDQ    w+104(FP), R8
-	MOVQ    wpanel+120(FP), R10
-	MOVQ    next+168(FP), R11
+	IMULQ   wtap+120(FP), R8
+	ADDQ    w+112(FP), R8
+	MOVQ    wpanel+128(FP), R10
+	MOVQ    next+176(FP), R11
 	TESTQ   R11, R11
 	JZ      distance397
 	MOVQ    (SP), R9
 	INCQ    R9
-	CMPQ    R9, ntaps+80(FP)
+	CMPQ    R9, ntaps+88(FP)
 	JGE     distance397
-	MOVQ    taps+72(FP), R12
+	MOVQ    taps+80(FP), R12
 	MOVLQSX (R12)(R9*4), R11
 	MOVLQSX -4(R12)(R9*4), R9
 	SUBQ    R9, R11
-	IMULQ   wtap+112(FP), R11
+	IMULQ   wtap+120(FP), R11
 
 distance397:
 	XORQ  R9, R9
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest400
 	TESTQ R11, R11
 	JZ    plain399
@@ -8702,7 +8732,7 @@ main398:
 	PREFETCHT1       192(R12)(R11*1)
 	ADDQ             $+256, R8
 	ADDQ             $+16, R9
-	CMPQ             R9, cinMain+88(FP)
+	CMPQ             R9, cinMain+96(FP)
 	JLT              main398
 	JMP              rest400
 
@@ -8765,11 +8795,11 @@ plain399:
 	VFMADD231PS.BCST 12(DI)(R9*1), Y13, Y11
 	ADDQ             $+256, R8
 	ADDQ             $+16, R9
-	CMPQ             R9, cinMain+88(FP)
+	CMPQ             R9, cinMain+96(FP)
 	JLT              plain399
 
 rest400:
-	CMPQ R9, cinAll+96(FP)
+	CMPQ R9, cinAll+104(FP)
 	JGE  inputs402
 
 one401:
@@ -8789,18 +8819,18 @@ one401:
 	VFMADD231PS.BCST (DI)(R9*1), Y13, Y11
 	ADDQ             $+64, R8
 	ADDQ             $+4, R9
-	CMPQ             R9, cinAll+96(FP)
+	CMPQ             R9, cinAll+104(FP)
 	JLT              one401
 
 inputs402:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap393
 
 taps394:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), DI
 	TESTQ DI, DI
 	JZ    linear403
@@ -8815,21 +8845,21 @@ taps394:
 linear403:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 
 outputs404:
-	MOVQ        scale+144(FP), R8
+	MOVQ        scale+152(FP), R8
 	TESTQ       R8, R8
 	JZ          noscale405
-	MOVQ        shift+152(FP), R9
+	MOVQ        shift+160(FP), R9
 	TESTQ       R9, R9
 	JZ          noshift406
 	VMOVUPS     (R8), Z12
@@ -8868,7 +8898,7 @@ noshift406:
 	JMP     scaled407
 
 noscale405:
-	MOVQ    shift+152(FP), R8
+	MOVQ    shift+160(FP), R8
 	TESTQ   R8, R8
 	JZ      scaled407
 	VMOVUPS (R8), Z12
@@ -8887,7 +8917,7 @@ noscale405:
 	VADDPS  Y12, Y11, Y11
 
 scaled407:
-	MOVQ   res+136(FP), R8
+	MOVQ   res+144(FP), R8
 	TESTQ  R8, R8
 	JZ     nores408
 	VADDPS (R8)(AX*1), Z0, Z0
@@ -8904,7 +8934,7 @@ scaled407:
 	VADDPS 64(R8)(DI*1), Y11, Y11
 
 nores408:
-	MOVQ act+160(FP), R8
+	MOVQ act+168(FP), R8
 	CMPQ R8, $+1
 	JEQ  act411
 	CMPQ R8, $+2
@@ -9039,7 +9069,7 @@ act413:
 	VMINPS       Y11, Y13, Y11
 
 acted409:
-	MOVQ    y+128(FP), R8
+	MOVQ    y+136(FP), R8
 	VMOVUPS Z0, (R8)(AX*1)
 	VMOVUPS Y1, 64(R8)(AX*1)
 	VMOVUPS Z2, (R8)(CX*1)
@@ -9065,18 +9095,18 @@ linear414:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+6, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+6, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced415:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows281
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows280:
 	MOVQ  offsets+8(FP), SI
@@ -9092,16 +9122,16 @@ rows280:
 linear416:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 
 outputs417:
-	MOVQ       y+128(FP), DI
+	MOVQ       y+136(FP), DI
 	PREFETCHT0 (DI)(AX*1)
 	PREFETCHT0 64(DI)(AX*1)
 	PREFETCHT0 (DI)(CX*1)
@@ -9112,7 +9142,7 @@ outputs417:
 	PREFETCHT0 64(DI)(BX*1)
 	PREFETCHT0 (DI)(SI*1)
 	PREFETCHT0 64(DI)(SI*1)
-	MOVQ       res+136(FP), DI
+	MOVQ       res+144(FP), DI
 	TESTQ      DI, DI
 	JZ         nores418
 	PREFETCHT0 (DI)(AX*1)
@@ -9138,7 +9168,7 @@ nores418:
 	VXORPS Z8, Z8, Z8
 	VXORPS Y9, Y9, Y9
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps420
 
 tap419:
@@ -9159,39 +9189,41 @@ tap419:
 	JMP   inputs422
 
 linear421:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
 
 inputs422:
-	MOVQ    taps+72(FP), DI
+	MOVQ    taps+80(FP), DI
 	MOVQ    (SP), R8
 	MOVLQSX (DI)(R8*4), DI
-	IMULQ   wtap+112(FP), DI
-	ADDQ    w+104(FP), DI
-	MOVQ    wpanel+120(FP), R9
-	MOVQ    next+168(FP), R10
+	IMULQ   wtap+120(FP), DI
+	ADDQ    w+112(FP), DI
+	MOVQ    wpanel+128(FP), R9
+	MOVQ    next+176(FP), R10
 	TESTQ   R10, R10
 	JZ      distance423
 	MOVQ    (SP), R8
 	INCQ    R8
-	CMPQ    R8, ntaps+80(FP)
+	CMPQ    R8, ntaps+88(FP)
 	JGE     distance423
-	MOVQ    taps+72(FP), R11
+	MOVQ    taps+80(FP), R11
 	MOVLQSX (R11)(R8*4), R10
 	MOVLQSX -4(R11)(R8*4), R8
 	SUBQ    R8, R10
-	IMULQ   wtap+112(FP), R10
+	IMULQ   wtap+120(FP), R10
 
 distance423:
 	XORQ  R8, R8
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest426
 	TESTQ R10, R10
 	JZ    plain425
@@ -9256,7 +9288,7 @@ main424:
 	PREFETCHT1       192(R11)(R10*1)
 	ADDQ             $+256, DI
 	ADDQ             $+16, R8
-	CMPQ             R8, cinMain+88(FP)
+	CMPQ             R8, cinMain+96(FP)
 	JLT              main424
 	JMP              rest426
 
@@ -9311,11 +9343,11 @@ plain425:
 	VFMADD231PS.BCST 12(SI)(R8*1), Y11, Y9
 	ADDQ             $+256, DI
 	ADDQ             $+16, R8
-	CMPQ             R8, cinMain+88(FP)
+	CMPQ             R8, cinMain+96(FP)
 	JLT              plain425
 
 rest426:
-	CMPQ R8, cinAll+96(FP)
+	CMPQ R8, cinAll+104(FP)
 	JGE  inputs428
 
 one427:
@@ -9333,18 +9365,18 @@ one427:
 	VFMADD231PS.BCST (SI)(R8*1), Y11, Y9
 	ADDQ             $+64, DI
 	ADDQ             $+4, R8
-	CMPQ             R8, cinAll+96(FP)
+	CMPQ             R8, cinAll+104(FP)
 	JLT              one427
 
 inputs428:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap419
 
 taps420:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), SI
 	TESTQ SI, SI
 	JZ    linear429
@@ -9358,19 +9390,19 @@ taps420:
 linear429:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 
 outputs430:
-	MOVQ        scale+144(FP), DI
+	MOVQ        scale+152(FP), DI
 	TESTQ       DI, DI
 	JZ          noscale431
-	MOVQ        shift+152(FP), R8
+	MOVQ        shift+160(FP), R8
 	TESTQ       R8, R8
 	JZ          noshift432
 	VMOVUPS     (DI), Z10
@@ -9405,7 +9437,7 @@ noshift432:
 	JMP     scaled433
 
 noscale431:
-	MOVQ    shift+152(FP), DI
+	MOVQ    shift+160(FP), DI
 	TESTQ   DI, DI
 	JZ      scaled433
 	VMOVUPS (DI), Z10
@@ -9422,7 +9454,7 @@ noscale431:
 	VADDPS  Y10, Y9, Y9
 
 scaled433:
-	MOVQ   res+136(FP), DI
+	MOVQ   res+144(FP), DI
 	TESTQ  DI, DI
 	JZ     nores434
 	VADDPS (DI)(AX*1), Z0, Z0
@@ -9437,7 +9469,7 @@ scaled433:
 	VADDPS 64(DI)(SI*1), Y9, Y9
 
 nores434:
-	MOVQ act+160(FP), DI
+	MOVQ act+168(FP), DI
 	CMPQ DI, $+1
 	JEQ  act437
 	CMPQ DI, $+2
@@ -9554,7 +9586,7 @@ act439:
 	VMINPS       Y9, Y11, Y9
 
 acted435:
-	MOVQ    y+128(FP), DI
+	MOVQ    y+136(FP), DI
 	VMOVUPS Z0, (DI)(AX*1)
 	VMOVUPS Y1, 64(DI)(AX*1)
 	VMOVUPS Z2, (DI)(CX*1)
@@ -9578,18 +9610,18 @@ linear440:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+5, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+5, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced441:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows280
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows279:
 	MOVQ  offsets+8(FP), BX
@@ -9604,14 +9636,14 @@ rows279:
 linear442:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 
 outputs443:
-	MOVQ       y+128(FP), SI
+	MOVQ       y+136(FP), SI
 	PREFETCHT0 (SI)(AX*1)
 	PREFETCHT0 64(SI)(AX*1)
 	PREFETCHT0 (SI)(CX*1)
@@ -9620,7 +9652,7 @@ outputs443:
 	PREFETCHT0 64(SI)(DX*1)
 	PREFETCHT0 (SI)(BX*1)
 	PREFETCHT0 64(SI)(BX*1)
-	MOVQ       res+136(FP), SI
+	MOVQ       res+144(FP), SI
 	TESTQ      SI, SI
 	JZ         nores444
 	PREFETCHT0 (SI)(AX*1)
@@ -9650,7 +9682,7 @@ nores444:
 	VXORPS Z14, Z14, Z14
 	VXORPS Y15, Y15, Y15
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps446
 
 tap445:
@@ -9669,37 +9701,39 @@ tap445:
 	JMP   inputs448
 
 linear447:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
 
 inputs448:
-	MOVQ    taps+72(FP), SI
+	MOVQ    taps+80(FP), SI
 	MOVQ    (SP), DI
 	MOVLQSX (SI)(DI*4), SI
-	IMULQ   wtap+112(FP), SI
-	ADDQ    w+104(FP), SI
-	MOVQ    wpanel+120(FP), R8
-	MOVQ    next+168(FP), R9
+	IMULQ   wtap+120(FP), SI
+	ADDQ    w+112(FP), SI
+	MOVQ    wpanel+128(FP), R8
+	MOVQ    next+176(FP), R9
 	TESTQ   R9, R9
 	JZ      distance449
 	MOVQ    (SP), DI
 	INCQ    DI
-	CMPQ    DI, ntaps+80(FP)
+	CMPQ    DI, ntaps+88(FP)
 	JGE     distance449
-	MOVQ    taps+72(FP), R10
+	MOVQ    taps+80(FP), R10
 	MOVLQSX (R10)(DI*4), R9
 	MOVLQSX -4(R10)(DI*4), DI
 	SUBQ    DI, R9
-	IMULQ   wtap+112(FP), R9
+	IMULQ   wtap+120(FP), R9
 
 distance449:
 	XORQ  DI, DI
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest452
 	TESTQ R9, R9
 	JZ    plain451
@@ -9756,7 +9790,7 @@ main450:
 	PREFETCHT1       192(R10)(R9*1)
 	ADDQ             $+256, SI
 	ADDQ             $+16, DI
-	CMPQ             DI, cinMain+88(FP)
+	CMPQ             DI, cinMain+96(FP)
 	JLT              main450
 	JMP              rest452
 
@@ -9803,11 +9837,11 @@ plain451:
 	VFMADD231PS.BCST 12(BX)(DI*1), Y17, Y15
 	ADDQ             $+256, SI
 	ADDQ             $+16, DI
-	CMPQ             DI, cinMain+88(FP)
+	CMPQ             DI, cinMain+96(FP)
 	JLT              plain451
 
 rest452:
-	CMPQ DI, cinAll+96(FP)
+	CMPQ DI, cinAll+104(FP)
 	JGE  inputs454
 
 one453:
@@ -9823,14 +9857,14 @@ one453:
 	VFMADD231PS.BCST (BX)(DI*1), Y17, Y7
 	ADDQ             $+64, SI
 	ADDQ             $+4, DI
-	CMPQ             DI, cinAll+96(FP)
+	CMPQ             DI, cinAll+104(FP)
 	JLT              one453
 
 inputs454:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap445
 
 taps446:
@@ -9842,7 +9876,7 @@ taps446:
 	VADDPS Y13, Y5, Y5
 	VADDPS Z14, Z6, Z6
 	VADDPS Y15, Y7, Y7
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), BX
 	TESTQ  BX, BX
 	JZ     linear455
@@ -9855,17 +9889,17 @@ taps446:
 linear455:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 
 outputs456:
-	MOVQ        scale+144(FP), SI
+	MOVQ        scale+152(FP), SI
 	TESTQ       SI, SI
 	JZ          noscale457
-	MOVQ        shift+152(FP), DI
+	MOVQ        shift+160(FP), DI
 	TESTQ       DI, DI
 	JZ          noshift458
 	VMOVUPS     (SI), Z8
@@ -9896,7 +9930,7 @@ noshift458:
 	JMP     scaled459
 
 noscale457:
-	MOVQ    shift+152(FP), SI
+	MOVQ    shift+160(FP), SI
 	TESTQ   SI, SI
 	JZ      scaled459
 	VMOVUPS (SI), Z8
@@ -9911,7 +9945,7 @@ noscale457:
 	VADDPS  Y8, Y7, Y7
 
 scaled459:
-	MOVQ   res+136(FP), SI
+	MOVQ   res+144(FP), SI
 	TESTQ  SI, SI
 	JZ     nores460
 	VADDPS (SI)(AX*1), Z0, Z0
@@ -9924,7 +9958,7 @@ scaled459:
 	VADDPS 64(SI)(BX*1), Y7, Y7
 
 nores460:
-	MOVQ act+160(FP), SI
+	MOVQ act+168(FP), SI
 	CMPQ SI, $+1
 	JEQ  act463
 	CMPQ SI, $+2
@@ -10023,7 +10057,7 @@ act465:
 	VMINPS       Y7, Y9, Y7
 
 acted461:
-	MOVQ    y+128(FP), SI
+	MOVQ    y+136(FP), SI
 	VMOVUPS Z0, (SI)(AX*1)
 	VMOVUPS Y1, 64(SI)(AX*1)
 	VMOVUPS Z2, (SI)(CX*1)
@@ -10045,18 +10079,18 @@ linear466:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+4, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+4, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced467:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows279
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows278:
 	MOVQ  offsets+8(FP), DX
@@ -10070,19 +10104,19 @@ rows278:
 linear468:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 
 outputs469:
-	MOVQ       y+128(FP), BX
+	MOVQ       y+136(FP), BX
 	PREFETCHT0 (BX)(AX*1)
 	PREFETCHT0 64(BX)(AX*1)
 	PREFETCHT0 (BX)(CX*1)
 	PREFETCHT0 64(BX)(CX*1)
 	PREFETCHT0 (BX)(DX*1)
 	PREFETCHT0 64(BX)(DX*1)
-	MOVQ       res+136(FP), BX
+	MOVQ       res+144(FP), BX
 	TESTQ      BX, BX
 	JZ         nores470
 	PREFETCHT0 (BX)(AX*1)
@@ -10106,7 +10140,7 @@ nores470:
 	VXORPS Z10, Z10, Z10
 	VXORPS Y11, Y11, Y11
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps472
 
 tap471:
@@ -10123,35 +10157,37 @@ tap471:
 	JMP   inputs474
 
 linear473:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
 
 inputs474:
-	MOVQ    taps+72(FP), BX
+	MOVQ    taps+80(FP), BX
 	MOVQ    (SP), SI
 	MOVLQSX (BX)(SI*4), BX
-	IMULQ   wtap+112(FP), BX
-	ADDQ    w+104(FP), BX
-	MOVQ    wpanel+120(FP), DI
-	MOVQ    next+168(FP), R8
+	IMULQ   wtap+120(FP), BX
+	ADDQ    w+112(FP), BX
+	MOVQ    wpanel+128(FP), DI
+	MOVQ    next+176(FP), R8
 	TESTQ   R8, R8
 	JZ      distance475
 	MOVQ    (SP), SI
 	INCQ    SI
-	CMPQ    SI, ntaps+80(FP)
+	CMPQ    SI, ntaps+88(FP)
 	JGE     distance475
-	MOVQ    taps+72(FP), R9
+	MOVQ    taps+80(FP), R9
 	MOVLQSX (R9)(SI*4), R8
 	MOVLQSX -4(R9)(SI*4), SI
 	SUBQ    SI, R8
-	IMULQ   wtap+112(FP), R8
+	IMULQ   wtap+120(FP), R8
 
 distance475:
 	XORQ  SI, SI
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest478
 	TESTQ R8, R8
 	JZ    plain477
@@ -10200,7 +10236,7 @@ main476:
 	PREFETCHT1       192(R9)(R8*1)
 	ADDQ             $+256, BX
 	ADDQ             $+16, SI
-	CMPQ             SI, cinMain+88(FP)
+	CMPQ             SI, cinMain+96(FP)
 	JLT              main476
 	JMP              rest478
 
@@ -10239,11 +10275,11 @@ plain477:
 	VFMADD231PS.BCST 12(DX)(SI*1), Y13, Y11
 	ADDQ             $+256, BX
 	ADDQ             $+16, SI
-	CMPQ             SI, cinMain+88(FP)
+	CMPQ             SI, cinMain+96(FP)
 	JLT              plain477
 
 rest478:
-	CMPQ SI, cinAll+96(FP)
+	CMPQ SI, cinAll+104(FP)
 	JGE  inputs480
 
 one479:
@@ -10257,14 +10293,14 @@ one479:
 	VFMADD231PS.BCST (DX)(SI*1), Y13, Y5
 	ADDQ             $+64, BX
 	ADDQ             $+4, SI
-	CMPQ             SI, cinAll+96(FP)
+	CMPQ             SI, cinAll+104(FP)
 	JLT              one479
 
 inputs480:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap471
 
 taps472:
@@ -10274,7 +10310,7 @@ taps472:
 	VADDPS Y9, Y3, Y3
 	VADDPS Z10, Z4, Z4
 	VADDPS Y11, Y5, Y5
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), DX
 	TESTQ  DX, DX
 	JZ     linear481
@@ -10286,15 +10322,15 @@ taps472:
 linear481:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 
 outputs482:
-	MOVQ        scale+144(FP), BX
+	MOVQ        scale+152(FP), BX
 	TESTQ       BX, BX
 	JZ          noscale483
-	MOVQ        shift+152(FP), SI
+	MOVQ        shift+160(FP), SI
 	TESTQ       SI, SI
 	JZ          noshift484
 	VMOVUPS     (BX), Z6
@@ -10321,7 +10357,7 @@ noshift484:
 	JMP     scaled485
 
 noscale483:
-	MOVQ    shift+152(FP), BX
+	MOVQ    shift+160(FP), BX
 	TESTQ   BX, BX
 	JZ      scaled485
 	VMOVUPS (BX), Z6
@@ -10334,7 +10370,7 @@ noscale483:
 	VADDPS  Y6, Y5, Y5
 
 scaled485:
-	MOVQ   res+136(FP), BX
+	MOVQ   res+144(FP), BX
 	TESTQ  BX, BX
 	JZ     nores486
 	VADDPS (BX)(AX*1), Z0, Z0
@@ -10345,7 +10381,7 @@ scaled485:
 	VADDPS 64(BX)(DX*1), Y5, Y5
 
 nores486:
-	MOVQ act+160(FP), BX
+	MOVQ act+168(FP), BX
 	CMPQ BX, $+1
 	JEQ  act489
 	CMPQ BX, $+2
@@ -10426,7 +10462,7 @@ act491:
 	VMINPS       Y5, Y7, Y5
 
 acted487:
-	MOVQ    y+128(FP), BX
+	MOVQ    y+136(FP), BX
 	VMOVUPS Z0, (BX)(AX*1)
 	VMOVUPS Y1, 64(BX)(AX*1)
 	VMOVUPS Z2, (BX)(CX*1)
@@ -10446,18 +10482,18 @@ linear492:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+3, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+3, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced493:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows278
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows277:
 	MOVQ  offsets+8(FP), CX
@@ -10470,15 +10506,15 @@ rows277:
 linear494:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 
 outputs495:
-	MOVQ       y+128(FP), DX
+	MOVQ       y+136(FP), DX
 	PREFETCHT0 (DX)(AX*1)
 	PREFETCHT0 64(DX)(AX*1)
 	PREFETCHT0 (DX)(CX*1)
 	PREFETCHT0 64(DX)(CX*1)
-	MOVQ       res+136(FP), DX
+	MOVQ       res+144(FP), DX
 	TESTQ      DX, DX
 	JZ         nores496
 	PREFETCHT0 (DX)(AX*1)
@@ -10504,7 +10540,7 @@ nores496:
 	VXORPS Z14, Z14, Z14
 	VXORPS Y15, Y15, Y15
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps498
 
 tap497:
@@ -10519,33 +10555,35 @@ tap497:
 	JMP   inputs500
 
 linear499:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
 
 inputs500:
-	MOVQ    taps+72(FP), DX
+	MOVQ    taps+80(FP), DX
 	MOVQ    (SP), BX
 	MOVLQSX (DX)(BX*4), DX
-	IMULQ   wtap+112(FP), DX
-	ADDQ    w+104(FP), DX
-	MOVQ    wpanel+120(FP), SI
-	MOVQ    next+168(FP), DI
+	IMULQ   wtap+120(FP), DX
+	ADDQ    w+112(FP), DX
+	MOVQ    wpanel+128(FP), SI
+	MOVQ    next+176(FP), DI
 	TESTQ   DI, DI
 	JZ      distance501
 	MOVQ    (SP), BX
 	INCQ    BX
-	CMPQ    BX, ntaps+80(FP)
+	CMPQ    BX, ntaps+88(FP)
 	JGE     distance501
-	MOVQ    taps+72(FP), R8
+	MOVQ    taps+80(FP), R8
 	MOVLQSX (R8)(BX*4), DI
 	MOVLQSX -4(R8)(BX*4), BX
 	SUBQ    BX, DI
-	IMULQ   wtap+112(FP), DI
+	IMULQ   wtap+120(FP), DI
 
 distance501:
 	XORQ  BX, BX
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest504
 	TESTQ DI, DI
 	JZ    plain503
@@ -10586,7 +10624,7 @@ main502:
 	PREFETCHT1       192(R8)(DI*1)
 	ADDQ             $+256, DX
 	ADDQ             $+16, BX
-	CMPQ             BX, cinMain+88(FP)
+	CMPQ             BX, cinMain+96(FP)
 	JLT              main502
 	JMP              rest504
 
@@ -10617,11 +10655,11 @@ plain503:
 	VFMADD231PS.BCST 12(CX)(BX*1), Y17, Y15
 	ADDQ             $+256, DX
 	ADDQ             $+16, BX
-	CMPQ             BX, cinMain+88(FP)
+	CMPQ             BX, cinMain+96(FP)
 	JLT              plain503
 
 rest504:
-	CMPQ BX, cinAll+96(FP)
+	CMPQ BX, cinAll+104(FP)
 	JGE  inputs506
 
 one505:
@@ -10633,14 +10671,14 @@ one505:
 	VFMADD231PS.BCST (CX)(BX*1), Y17, Y3
 	ADDQ             $+64, DX
 	ADDQ             $+4, BX
-	CMPQ             BX, cinAll+96(FP)
+	CMPQ             BX, cinAll+104(FP)
 	JLT              one505
 
 inputs506:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap497
 
 taps498:
@@ -10656,7 +10694,7 @@ taps498:
 	VADDPS Y5, Y1, Y1
 	VADDPS Z6, Z2, Z2
 	VADDPS Y7, Y3, Y3
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), CX
 	TESTQ  CX, CX
 	JZ     linear507
@@ -10667,13 +10705,13 @@ taps498:
 linear507:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 
 outputs508:
-	MOVQ        scale+144(FP), DX
+	MOVQ        scale+152(FP), DX
 	TESTQ       DX, DX
 	JZ          noscale509
-	MOVQ        shift+152(FP), BX
+	MOVQ        shift+160(FP), BX
 	TESTQ       BX, BX
 	JZ          noshift510
 	VMOVUPS     (DX), Z4
@@ -10696,7 +10734,7 @@ noshift510:
 	JMP     scaled511
 
 noscale509:
-	MOVQ    shift+152(FP), DX
+	MOVQ    shift+160(FP), DX
 	TESTQ   DX, DX
 	JZ      scaled511
 	VMOVUPS (DX), Z4
@@ -10707,7 +10745,7 @@ noscale509:
 	VADDPS  Y4, Y3, Y3
 
 scaled511:
-	MOVQ   res+136(FP), DX
+	MOVQ   res+144(FP), DX
 	TESTQ  DX, DX
 	JZ     nores512
 	VADDPS (DX)(AX*1), Z0, Z0
@@ -10716,7 +10754,7 @@ scaled511:
 	VADDPS 64(DX)(CX*1), Y3, Y3
 
 nores512:
-	MOVQ act+160(FP), DX
+	MOVQ act+168(FP), DX
 	CMPQ DX, $+1
 	JEQ  act515
 	CMPQ DX, $+2
@@ -10779,7 +10817,7 @@ act517:
 	VMINPS       Y3, Y5, Y3
 
 acted513:
-	MOVQ    y+128(FP), DX
+	MOVQ    y+136(FP), DX
 	VMOVUPS Z0, (DX)(AX*1)
 	VMOVUPS Y1, 64(DX)(AX*1)
 	VMOVUPS Z2, (DX)(CX*1)
@@ -10797,18 +10835,18 @@ linear518:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+2, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+2, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced519:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows277
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows276:
 	MOVQ  offsets+8(FP), AX
@@ -10821,10 +10859,10 @@ linear520:
 	MOVQ 8(SP), AX
 
 outputs521:
-	MOVQ       y+128(FP), CX
+	MOVQ       y+136(FP), CX
 	PREFETCHT0 (CX)(AX*1)
 	PREFETCHT0 64(CX)(AX*1)
-	MOVQ       res+136(FP), CX
+	MOVQ       res+144(FP), CX
 	TESTQ      CX, CX
 	JZ         nores522
 	PREFETCHT0 (CX)(AX*1)
@@ -10840,7 +10878,7 @@ nores522:
 	VXORPS Z6, Z6, Z6
 	VXORPS Y7, Y7, Y7
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps524
 
 tap523:
@@ -10853,31 +10891,33 @@ tap523:
 	JMP   inputs526
 
 linear525:
-	MOVQ x+16(FP), AX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
 
 inputs526:
-	MOVQ    taps+72(FP), CX
+	MOVQ    taps+80(FP), CX
 	MOVQ    (SP), DX
 	MOVLQSX (CX)(DX*4), CX
-	IMULQ   wtap+112(FP), CX
-	ADDQ    w+104(FP), CX
-	MOVQ    wpanel+120(FP), BX
-	MOVQ    next+168(FP), SI
+	IMULQ   wtap+120(FP), CX
+	ADDQ    w+112(FP), CX
+	MOVQ    wpanel+128(FP), BX
+	MOVQ    next+176(FP), SI
 	TESTQ   SI, SI
 	JZ      distance527
 	MOVQ    (SP), DX
 	INCQ    DX
-	CMPQ    DX, ntaps+80(FP)
+	CMPQ    DX, ntaps+88(FP)
 	JGE     distance527
-	MOVQ    taps+72(FP), DI
+	MOVQ    taps+80(FP), DI
 	MOVLQSX (DI)(DX*4), SI
 	MOVLQSX -4(DI)(DX*4), DX
 	SUBQ    DX, SI
-	IMULQ   wtap+112(FP), SI
+	IMULQ   wtap+120(FP), SI
 
 distance527:
 	XORQ  DX, DX
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest530
 	TESTQ SI, SI
 	JZ    plain529
@@ -10910,7 +10950,7 @@ main528:
 	PREFETCHT1       192(DI)(SI*1)
 	ADDQ             $+256, CX
 	ADDQ             $+16, DX
-	CMPQ             DX, cinMain+88(FP)
+	CMPQ             DX, cinMain+96(FP)
 	JLT              main528
 	JMP              rest530
 
@@ -10933,11 +10973,11 @@ plain529:
 	VFMADD231PS.BCST 12(AX)(DX*1), Y9, Y7
 	ADDQ             $+256, CX
 	ADDQ             $+16, DX
-	CMPQ             DX, cinMain+88(FP)
+	CMPQ             DX, cinMain+96(FP)
 	JLT              plain529
 
 rest530:
-	CMPQ DX, cinAll+96(FP)
+	CMPQ DX, cinAll+104(FP)
 	JGE  inputs532
 
 one531:
@@ -10947,14 +10987,14 @@ one531:
 	VFMADD231PS.BCST (AX)(DX*1), Y9, Y1
 	ADDQ             $+64, CX
 	ADDQ             $+4, DX
-	CMPQ             DX, cinAll+96(FP)
+	CMPQ             DX, cinAll+104(FP)
 	JLT              one531
 
 inputs532:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap523
 
 taps524:
@@ -10964,7 +11004,7 @@ taps524:
 	VADDPS Y7, Y3, Y3
 	VADDPS Z2, Z0, Z0
 	VADDPS Y3, Y1, Y1
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), AX
 	TESTQ  AX, AX
 	JZ     linear533
@@ -10975,10 +11015,10 @@ linear533:
 	MOVQ 8(SP), AX
 
 outputs534:
-	MOVQ        scale+144(FP), CX
+	MOVQ        scale+152(FP), CX
 	TESTQ       CX, CX
 	JZ          noscale535
-	MOVQ        shift+152(FP), DX
+	MOVQ        shift+160(FP), DX
 	TESTQ       DX, DX
 	JZ          noshift536
 	VMOVUPS     (CX), Z2
@@ -10997,7 +11037,7 @@ noshift536:
 	JMP     scaled537
 
 noscale535:
-	MOVQ    shift+152(FP), CX
+	MOVQ    shift+160(FP), CX
 	TESTQ   CX, CX
 	JZ      scaled537
 	VMOVUPS (CX), Z2
@@ -11006,14 +11046,14 @@ noscale535:
 	VADDPS  Y2, Y1, Y1
 
 scaled537:
-	MOVQ   res+136(FP), CX
+	MOVQ   res+144(FP), CX
 	TESTQ  CX, CX
 	JZ     nores538
 	VADDPS (CX)(AX*1), Z0, Z0
 	VADDPS 64(CX)(AX*1), Y1, Y1
 
 nores538:
-	MOVQ act+160(FP), CX
+	MOVQ act+168(FP), CX
 	CMPQ CX, $+1
 	JEQ  act541
 	CMPQ CX, $+2
@@ -11058,7 +11098,7 @@ act543:
 	VMINPS       Y1, Y3, Y1
 
 acted539:
-	MOVQ    y+128(FP), CX
+	MOVQ    y+136(FP), CX
 	VMOVUPS Z0, (CX)(AX*1)
 	VMOVUPS Y1, 64(CX)(AX*1)
 	MOVQ    offsets+8(FP), AX
@@ -11074,19 +11114,19 @@ linear544:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+1, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+1, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced545:
-	DECQ tiles+48(FP)
+	DECQ tiles+56(FP)
 	JNZ  rows276
 	JMP  done1
 
 skip274:
-	CMPQ outputs+64(FP), $+16
+	CMPQ outputs+72(FP), $+16
 	JNE  skip546
-	MOVQ m+40(FP), AX
+	MOVQ m+48(FP), AX
 	CMPQ AX, $+1
 	JEQ  rows548
 	CMPQ AX, $+2
@@ -11125,26 +11165,26 @@ rows557:
 linear558:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 	MOVQ R10, R11
-	ADDQ ypitch+32(FP), R11
+	ADDQ ypitch+40(FP), R11
 
 outputs559:
-	MOVQ       y+128(FP), R12
+	MOVQ       y+136(FP), R12
 	PREFETCHT0 (R12)(AX*1)
 	PREFETCHT0 (R12)(CX*1)
 	PREFETCHT0 (R12)(DX*1)
@@ -11155,7 +11195,7 @@ outputs559:
 	PREFETCHT0 (R12)(R9*1)
 	PREFETCHT0 (R12)(R10*1)
 	PREFETCHT0 (R12)(R11*1)
-	MOVQ       res+136(FP), R12
+	MOVQ       res+144(FP), R12
 	TESTQ      R12, R12
 	JZ         nores560
 	PREFETCHT0 (R12)(AX*1)
@@ -11181,7 +11221,7 @@ nores560:
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps562
 
 tap561:
@@ -11212,48 +11252,50 @@ tap561:
 	JMP   inputs564
 
 linear563:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
-	MOVQ R8, R9
-	ADDQ row+24(FP), R9
-	MOVQ R9, R10
-	ADDQ row+24(FP), R10
-	MOVQ R10, R11
-	ADDQ row+24(FP), R11
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
+	MOVQ  R8, R9
+	ADDQ  row+24(FP), R9
+	MOVQ  R9, R10
+	ADDQ  row+24(FP), R10
+	MOVQ  R10, R11
+	ADDQ  row+24(FP), R11
 
 inputs564:
-	MOVQ    taps+72(FP), R12
+	MOVQ    taps+80(FP), R12
 	MOVQ    (SP), R13
 	MOVLQSX (R12)(R13*4), R12
-	IMULQ   wtap+112(FP), R12
-	ADDQ    w+104(FP), R12
-	MOVQ    next+168(FP), R14
+	IMULQ   wtap+120(FP), R12
+	ADDQ    w+112(FP), R12
+	MOVQ    next+176(FP), R14
 	TESTQ   R14, R14
 	JZ      distance565
 	MOVQ    (SP), R13
 	INCQ    R13
-	CMPQ    R13, ntaps+80(FP)
+	CMPQ    R13, ntaps+88(FP)
 	JGE     distance565
-	MOVQ    taps+72(FP), R15
+	MOVQ    taps+80(FP), R15
 	MOVLQSX (R15)(R13*4), R14
 	MOVLQSX -4(R15)(R13*4), R13
 	SUBQ    R13, R14
-	IMULQ   wtap+112(FP), R14
+	IMULQ   wtap+120(FP), R14
 
 distance565:
 	XORQ  R13, R13
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest568
 	TESTQ R14, R14
 	JZ    plain567
@@ -11309,7 +11351,7 @@ main566:
 	PREFETCHT1       192(R12)(R14*1)
 	ADDQ             $+256, R12
 	ADDQ             $+16, R13
-	CMPQ             R13, cinMain+88(FP)
+	CMPQ             R13, cinMain+96(FP)
 	JLT              main566
 	JMP              rest568
 
@@ -11360,11 +11402,11 @@ plain567:
 	VFMADD231PS.BCST 12(R11)(R13*1), Z10, Z9
 	ADDQ             $+256, R12
 	ADDQ             $+16, R13
-	CMPQ             R13, cinMain+88(FP)
+	CMPQ             R13, cinMain+96(FP)
 	JLT              plain567
 
 rest568:
-	CMPQ R13, cinAll+96(FP)
+	CMPQ R13, cinAll+104(FP)
 	JGE  inputs570
 
 one569:
@@ -11381,18 +11423,18 @@ one569:
 	VFMADD231PS.BCST (R11)(R13*1), Z10, Z9
 	ADDQ             $+64, R12
 	ADDQ             $+4, R13
-	CMPQ             R13, cinAll+96(FP)
+	CMPQ             R13, cinAll+104(FP)
 	JLT              one569
 
 inputs570:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap561
 
 taps562:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), R11
 	TESTQ R11, R11
 	JZ    linear571
@@ -11411,29 +11453,29 @@ taps562:
 linear571:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 	MOVQ R10, R11
-	ADDQ ypitch+32(FP), R11
+	ADDQ ypitch+40(FP), R11
 
 outputs572:
-	MOVQ        scale+144(FP), R12
+	MOVQ        scale+152(FP), R12
 	TESTQ       R12, R12
 	JZ          noscale573
-	MOVQ        shift+152(FP), R13
+	MOVQ        shift+160(FP), R13
 	TESTQ       R13, R13
 	JZ          noshift574
 	VMOVUPS     (R12), Z10
@@ -11465,7 +11507,7 @@ noshift574:
 	JMP     scaled575
 
 noscale573:
-	MOVQ    shift+152(FP), R12
+	MOVQ    shift+160(FP), R12
 	TESTQ   R12, R12
 	JZ      scaled575
 	VMOVUPS (R12), Z10
@@ -11481,7 +11523,7 @@ noscale573:
 	VADDPS  Z10, Z9, Z9
 
 scaled575:
-	MOVQ   res+136(FP), R12
+	MOVQ   res+144(FP), R12
 	TESTQ  R12, R12
 	JZ     nores576
 	VADDPS (R12)(AX*1), Z0, Z0
@@ -11496,7 +11538,7 @@ scaled575:
 	VADDPS (R12)(R11*1), Z9, Z9
 
 nores576:
-	MOVQ act+160(FP), R12
+	MOVQ act+168(FP), R12
 	CMPQ R12, $+1
 	JEQ  act579
 	CMPQ R12, $+2
@@ -11613,7 +11655,7 @@ act581:
 	VMINPS       Z9, Z11, Z9
 
 acted577:
-	MOVQ    y+128(FP), R12
+	MOVQ    y+136(FP), R12
 	VMOVUPS Z0, (R12)(AX*1)
 	VMOVUPS Z1, (R12)(CX*1)
 	VMOVUPS Z2, (R12)(DX*1)
@@ -11637,18 +11679,18 @@ linear582:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+10, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+10, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced583:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows557
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows556:
 	MOVQ  offsets+8(FP), R10
@@ -11668,24 +11710,24 @@ rows556:
 linear584:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 
 outputs585:
-	MOVQ       y+128(FP), R11
+	MOVQ       y+136(FP), R11
 	PREFETCHT0 (R11)(AX*1)
 	PREFETCHT0 (R11)(CX*1)
 	PREFETCHT0 (R11)(DX*1)
@@ -11695,7 +11737,7 @@ outputs585:
 	PREFETCHT0 (R11)(R8*1)
 	PREFETCHT0 (R11)(R9*1)
 	PREFETCHT0 (R11)(R10*1)
-	MOVQ       res+136(FP), R11
+	MOVQ       res+144(FP), R11
 	TESTQ      R11, R11
 	JZ         nores586
 	PREFETCHT0 (R11)(AX*1)
@@ -11719,7 +11761,7 @@ nores586:
 	VXORPS Z7, Z7, Z7
 	VXORPS Z8, Z8, Z8
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps588
 
 tap587:
@@ -11748,46 +11790,48 @@ tap587:
 	JMP   inputs590
 
 linear589:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
-	MOVQ R8, R9
-	ADDQ row+24(FP), R9
-	MOVQ R9, R10
-	ADDQ row+24(FP), R10
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
+	MOVQ  R8, R9
+	ADDQ  row+24(FP), R9
+	MOVQ  R9, R10
+	ADDQ  row+24(FP), R10
 
 inputs590:
-	MOVQ    taps+72(FP), R11
+	MOVQ    taps+80(FP), R11
 	MOVQ    (SP), R12
 	MOVLQSX (R11)(R12*4), R11
-	IMULQ   wtap+112(FP), R11
-	ADDQ    w+104(FP), R11
-	MOVQ    next+168(FP), R13
+	IMULQ   wtap+120(FP), R11
+	ADDQ    w+112(FP), R11
+	MOVQ    next+176(FP), R13
 	TESTQ   R13, R13
 	JZ      distance591
 	MOVQ    (SP), R12
 	INCQ    R12
-	CMPQ    R12, ntaps+80(FP)
+	CMPQ    R12, ntaps+88(FP)
 	JGE     distance591
-	MOVQ    taps+72(FP), R14
+	MOVQ    taps+80(FP), R14
 	MOVLQSX (R14)(R12*4), R13
 	MOVLQSX -4(R14)(R12*4), R12
 	SUBQ    R12, R13
-	IMULQ   wtap+112(FP), R13
+	IMULQ   wtap+120(FP), R13
 
 distance591:
 	XORQ  R12, R12
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest594
 	TESTQ R13, R13
 	JZ    plain593
@@ -11839,7 +11883,7 @@ main592:
 	PREFETCHT1       192(R11)(R13*1)
 	ADDQ             $+256, R11
 	ADDQ             $+16, R12
-	CMPQ             R12, cinMain+88(FP)
+	CMPQ             R12, cinMain+96(FP)
 	JLT              main592
 	JMP              rest594
 
@@ -11886,11 +11930,11 @@ plain593:
 	VFMADD231PS.BCST 12(R10)(R12*1), Z9, Z8
 	ADDQ             $+256, R11
 	ADDQ             $+16, R12
-	CMPQ             R12, cinMain+88(FP)
+	CMPQ             R12, cinMain+96(FP)
 	JLT              plain593
 
 rest594:
-	CMPQ R12, cinAll+96(FP)
+	CMPQ R12, cinAll+104(FP)
 	JGE  inputs596
 
 one595:
@@ -11906,18 +11950,18 @@ one595:
 	VFMADD231PS.BCST (R10)(R12*1), Z9, Z8
 	ADDQ             $+64, R11
 	ADDQ             $+4, R12
-	CMPQ             R12, cinAll+96(FP)
+	CMPQ             R12, cinAll+104(FP)
 	JLT              one595
 
 inputs596:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap587
 
 taps588:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), R10
 	TESTQ R10, R10
 	JZ    linear597
@@ -11935,27 +11979,27 @@ taps588:
 linear597:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 
 outputs598:
-	MOVQ        scale+144(FP), R11
+	MOVQ        scale+152(FP), R11
 	TESTQ       R11, R11
 	JZ          noscale599
-	MOVQ        shift+152(FP), R12
+	MOVQ        shift+160(FP), R12
 	TESTQ       R12, R12
 	JZ          noshift600
 	VMOVUPS     (R11), Z9
@@ -11985,7 +12029,7 @@ noshift600:
 	JMP     scaled601
 
 noscale599:
-	MOVQ    shift+152(FP), R11
+	MOVQ    shift+160(FP), R11
 	TESTQ   R11, R11
 	JZ      scaled601
 	VMOVUPS (R11), Z9
@@ -12000,7 +12044,7 @@ noscale599:
 	VADDPS  Z9, Z8, Z8
 
 scaled601:
-	MOVQ   res+136(FP), R11
+	MOVQ   res+144(FP), R11
 	TESTQ  R11, R11
 	JZ     nores602
 	VADDPS (R11)(AX*1), Z0, Z0
@@ -12014,7 +12058,7 @@ scaled601:
 	VADDPS (R11)(R10*1), Z8, Z8
 
 nores602:
-	MOVQ act+160(FP), R11
+	MOVQ act+168(FP), R11
 	CMPQ R11, $+1
 	JEQ  act605
 	CMPQ R11, $+2
@@ -12122,7 +12166,7 @@ act607:
 	VMINPS       Z8, Z10, Z8
 
 acted603:
-	MOVQ    y+128(FP), R11
+	MOVQ    y+136(FP), R11
 	VMOVUPS Z0, (R11)(AX*1)
 	VMOVUPS Z1, (R11)(CX*1)
 	VMOVUPS Z2, (R11)(DX*1)
@@ -12145,18 +12189,18 @@ linear608:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+9, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+9, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced609:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows556
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows555:
 	MOVQ  offsets+8(FP), R9
@@ -12175,22 +12219,22 @@ rows555:
 linear610:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 
 outputs611:
-	MOVQ       y+128(FP), R10
+	MOVQ       y+136(FP), R10
 	PREFETCHT0 (R10)(AX*1)
 	PREFETCHT0 (R10)(CX*1)
 	PREFETCHT0 (R10)(DX*1)
@@ -12199,7 +12243,7 @@ outputs611:
 	PREFETCHT0 (R10)(DI*1)
 	PREFETCHT0 (R10)(R8*1)
 	PREFETCHT0 (R10)(R9*1)
-	MOVQ       res+136(FP), R10
+	MOVQ       res+144(FP), R10
 	TESTQ      R10, R10
 	JZ         nores612
 	PREFETCHT0 (R10)(AX*1)
@@ -12229,7 +12273,7 @@ nores612:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps614
 
 tap613:
@@ -12256,44 +12300,46 @@ tap613:
 	JMP   inputs616
 
 linear615:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
-	MOVQ R8, R9
-	ADDQ row+24(FP), R9
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
+	MOVQ  R8, R9
+	ADDQ  row+24(FP), R9
 
 inputs616:
-	MOVQ    taps+72(FP), R10
+	MOVQ    taps+80(FP), R10
 	MOVQ    (SP), R11
 	MOVLQSX (R10)(R11*4), R10
-	IMULQ   wtap+112(FP), R10
-	ADDQ    w+104(FP), R10
-	MOVQ    next+168(FP), R12
+	IMULQ   wtap+120(FP), R10
+	ADDQ    w+112(FP), R10
+	MOVQ    next+176(FP), R12
 	TESTQ   R12, R12
 	JZ      distance617
 	MOVQ    (SP), R11
 	INCQ    R11
-	CMPQ    R11, ntaps+80(FP)
+	CMPQ    R11, ntaps+88(FP)
 	JGE     distance617
-	MOVQ    taps+72(FP), R13
+	MOVQ    taps+80(FP), R13
 	MOVLQSX (R13)(R11*4), R12
 	MOVLQSX -4(R13)(R11*4), R11
 	SUBQ    R11, R12
-	IMULQ   wtap+112(FP), R12
+	IMULQ   wtap+120(FP), R12
 
 distance617:
 	XORQ  R11, R11
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest620
 	TESTQ R12, R12
 	JZ    plain619
@@ -12341,7 +12387,7 @@ main618:
 	PREFETCHT1       192(R10)(R12*1)
 	ADDQ             $+256, R10
 	ADDQ             $+16, R11
-	CMPQ             R11, cinMain+88(FP)
+	CMPQ             R11, cinMain+96(FP)
 	JLT              main618
 	JMP              rest620
 
@@ -12384,11 +12430,11 @@ plain619:
 	VFMADD231PS.BCST 12(R9)(R11*1), Z16, Z15
 	ADDQ             $+256, R10
 	ADDQ             $+16, R11
-	CMPQ             R11, cinMain+88(FP)
+	CMPQ             R11, cinMain+96(FP)
 	JLT              plain619
 
 rest620:
-	CMPQ R11, cinAll+96(FP)
+	CMPQ R11, cinAll+104(FP)
 	JGE  inputs622
 
 one621:
@@ -12403,14 +12449,14 @@ one621:
 	VFMADD231PS.BCST (R9)(R11*1), Z16, Z7
 	ADDQ             $+64, R10
 	ADDQ             $+4, R11
-	CMPQ             R11, cinAll+96(FP)
+	CMPQ             R11, cinAll+104(FP)
 	JLT              one621
 
 inputs622:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap613
 
 taps614:
@@ -12422,7 +12468,7 @@ taps614:
 	VADDPS Z13, Z5, Z5
 	VADDPS Z14, Z6, Z6
 	VADDPS Z15, Z7, Z7
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), R9
 	TESTQ  R9, R9
 	JZ     linear623
@@ -12439,25 +12485,25 @@ taps614:
 linear623:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 
 outputs624:
-	MOVQ        scale+144(FP), R10
+	MOVQ        scale+152(FP), R10
 	TESTQ       R10, R10
 	JZ          noscale625
-	MOVQ        shift+152(FP), R11
+	MOVQ        shift+160(FP), R11
 	TESTQ       R11, R11
 	JZ          noshift626
 	VMOVUPS     (R10), Z8
@@ -12485,7 +12531,7 @@ noshift626:
 	JMP     scaled627
 
 noscale625:
-	MOVQ    shift+152(FP), R10
+	MOVQ    shift+160(FP), R10
 	TESTQ   R10, R10
 	JZ      scaled627
 	VMOVUPS (R10), Z8
@@ -12499,7 +12545,7 @@ noscale625:
 	VADDPS  Z8, Z7, Z7
 
 scaled627:
-	MOVQ   res+136(FP), R10
+	MOVQ   res+144(FP), R10
 	TESTQ  R10, R10
 	JZ     nores628
 	VADDPS (R10)(AX*1), Z0, Z0
@@ -12512,7 +12558,7 @@ scaled627:
 	VADDPS (R10)(R9*1), Z7, Z7
 
 nores628:
-	MOVQ act+160(FP), R10
+	MOVQ act+168(FP), R10
 	CMPQ R10, $+1
 	JEQ  act631
 	CMPQ R10, $+2
@@ -12611,7 +12657,7 @@ act633:
 	VMINPS       Z7, Z9, Z7
 
 acted629:
-	MOVQ    y+128(FP), R10
+	MOVQ    y+136(FP), R10
 	VMOVUPS Z0, (R10)(AX*1)
 	VMOVUPS Z1, (R10)(CX*1)
 	VMOVUPS Z2, (R10)(DX*1)
@@ -12633,18 +12679,18 @@ linear634:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+8, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+8, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced635:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows555
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows554:
 	MOVQ  offsets+8(FP), R8
@@ -12662,20 +12708,20 @@ rows554:
 linear636:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 
 outputs637:
-	MOVQ       y+128(FP), R9
+	MOVQ       y+136(FP), R9
 	PREFETCHT0 (R9)(AX*1)
 	PREFETCHT0 (R9)(CX*1)
 	PREFETCHT0 (R9)(DX*1)
@@ -12683,7 +12729,7 @@ outputs637:
 	PREFETCHT0 (R9)(SI*1)
 	PREFETCHT0 (R9)(DI*1)
 	PREFETCHT0 (R9)(R8*1)
-	MOVQ       res+136(FP), R9
+	MOVQ       res+144(FP), R9
 	TESTQ      R9, R9
 	JZ         nores638
 	PREFETCHT0 (R9)(AX*1)
@@ -12710,7 +12756,7 @@ nores638:
 	VXORPS Z12, Z12, Z12
 	VXORPS Z13, Z13, Z13
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps640
 
 tap639:
@@ -12735,42 +12781,44 @@ tap639:
 	JMP   inputs642
 
 linear641:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
 
 inputs642:
-	MOVQ    taps+72(FP), R9
+	MOVQ    taps+80(FP), R9
 	MOVQ    (SP), R10
 	MOVLQSX (R9)(R10*4), R9
-	IMULQ   wtap+112(FP), R9
-	ADDQ    w+104(FP), R9
-	MOVQ    next+168(FP), R11
+	IMULQ   wtap+120(FP), R9
+	ADDQ    w+112(FP), R9
+	MOVQ    next+176(FP), R11
 	TESTQ   R11, R11
 	JZ      distance643
 	MOVQ    (SP), R10
 	INCQ    R10
-	CMPQ    R10, ntaps+80(FP)
+	CMPQ    R10, ntaps+88(FP)
 	JGE     distance643
-	MOVQ    taps+72(FP), R12
+	MOVQ    taps+80(FP), R12
 	MOVLQSX (R12)(R10*4), R11
 	MOVLQSX -4(R12)(R10*4), R10
 	SUBQ    R10, R11
-	IMULQ   wtap+112(FP), R11
+	IMULQ   wtap+120(FP), R11
 
 distance643:
 	XORQ  R10, R10
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest646
 	TESTQ R11, R11
 	JZ    plain645
@@ -12814,7 +12862,7 @@ main644:
 	PREFETCHT1       192(R9)(R11*1)
 	ADDQ             $+256, R9
 	ADDQ             $+16, R10
-	CMPQ             R10, cinMain+88(FP)
+	CMPQ             R10, cinMain+96(FP)
 	JLT              main644
 	JMP              rest646
 
@@ -12853,11 +12901,11 @@ plain645:
 	VFMADD231PS.BCST 12(R8)(R10*1), Z14, Z13
 	ADDQ             $+256, R9
 	ADDQ             $+16, R10
-	CMPQ             R10, cinMain+88(FP)
+	CMPQ             R10, cinMain+96(FP)
 	JLT              plain645
 
 rest646:
-	CMPQ R10, cinAll+96(FP)
+	CMPQ R10, cinAll+104(FP)
 	JGE  inputs648
 
 one647:
@@ -12871,14 +12919,14 @@ one647:
 	VFMADD231PS.BCST (R8)(R10*1), Z14, Z6
 	ADDQ             $+64, R9
 	ADDQ             $+4, R10
-	CMPQ             R10, cinAll+96(FP)
+	CMPQ             R10, cinAll+104(FP)
 	JLT              one647
 
 inputs648:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap639
 
 taps640:
@@ -12889,7 +12937,7 @@ taps640:
 	VADDPS Z11, Z4, Z4
 	VADDPS Z12, Z5, Z5
 	VADDPS Z13, Z6, Z6
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), R8
 	TESTQ  R8, R8
 	JZ     linear649
@@ -12905,23 +12953,23 @@ taps640:
 linear649:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 
 outputs650:
-	MOVQ        scale+144(FP), R9
+	MOVQ        scale+152(FP), R9
 	TESTQ       R9, R9
 	JZ          noscale651
-	MOVQ        shift+152(FP), R10
+	MOVQ        shift+160(FP), R10
 	TESTQ       R10, R10
 	JZ          noshift652
 	VMOVUPS     (R9), Z7
@@ -12947,7 +12995,7 @@ noshift652:
 	JMP     scaled653
 
 noscale651:
-	MOVQ    shift+152(FP), R9
+	MOVQ    shift+160(FP), R9
 	TESTQ   R9, R9
 	JZ      scaled653
 	VMOVUPS (R9), Z7
@@ -12960,7 +13008,7 @@ noscale651:
 	VADDPS  Z7, Z6, Z6
 
 scaled653:
-	MOVQ   res+136(FP), R9
+	MOVQ   res+144(FP), R9
 	TESTQ  R9, R9
 	JZ     nores654
 	VADDPS (R9)(AX*1), Z0, Z0
@@ -12972,7 +13020,7 @@ scaled653:
 	VADDPS (R9)(R8*1), Z6, Z6
 
 nores654:
-	MOVQ act+160(FP), R9
+	MOVQ act+168(FP), R9
 	CMPQ R9, $+1
 	JEQ  act657
 	CMPQ R9, $+2
@@ -13062,7 +13110,7 @@ act659:
 	VMINPS       Z6, Z8, Z6
 
 acted655:
-	MOVQ    y+128(FP), R9
+	MOVQ    y+136(FP), R9
 	VMOVUPS Z0, (R9)(AX*1)
 	VMOVUPS Z1, (R9)(CX*1)
 	VMOVUPS Z2, (R9)(DX*1)
@@ -13083,18 +13131,18 @@ linear660:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+7, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+7, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced661:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows554
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows553:
 	MOVQ  offsets+8(FP), DI
@@ -13111,25 +13159,25 @@ rows553:
 linear662:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 
 outputs663:
-	MOVQ       y+128(FP), R8
+	MOVQ       y+136(FP), R8
 	PREFETCHT0 (R8)(AX*1)
 	PREFETCHT0 (R8)(CX*1)
 	PREFETCHT0 (R8)(DX*1)
 	PREFETCHT0 (R8)(BX*1)
 	PREFETCHT0 (R8)(SI*1)
 	PREFETCHT0 (R8)(DI*1)
-	MOVQ       res+136(FP), R8
+	MOVQ       res+144(FP), R8
 	TESTQ      R8, R8
 	JZ         nores664
 	PREFETCHT0 (R8)(AX*1)
@@ -13153,7 +13201,7 @@ nores664:
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps666
 
 tap665:
@@ -13176,40 +13224,42 @@ tap665:
 	JMP   inputs668
 
 linear667:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
 
 inputs668:
-	MOVQ    taps+72(FP), R8
+	MOVQ    taps+80(FP), R8
 	MOVQ    (SP), R9
 	MOVLQSX (R8)(R9*4), R8
-	IMULQ   wtap+112(FP), R8
-	ADDQ    w+104(FP), R8
-	MOVQ    next+168(FP), R10
+	IMULQ   wtap+120(FP), R8
+	ADDQ    w+112(FP), R8
+	MOVQ    next+176(FP), R10
 	TESTQ   R10, R10
 	JZ      distance669
 	MOVQ    (SP), R9
 	INCQ    R9
-	CMPQ    R9, ntaps+80(FP)
+	CMPQ    R9, ntaps+88(FP)
 	JGE     distance669
-	MOVQ    taps+72(FP), R11
+	MOVQ    taps+80(FP), R11
 	MOVLQSX (R11)(R9*4), R10
 	MOVLQSX -4(R11)(R9*4), R9
 	SUBQ    R9, R10
-	IMULQ   wtap+112(FP), R10
+	IMULQ   wtap+120(FP), R10
 
 distance669:
 	XORQ  R9, R9
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest672
 	TESTQ R10, R10
 	JZ    plain671
@@ -13249,7 +13299,7 @@ main670:
 	PREFETCHT1       192(R8)(R10*1)
 	ADDQ             $+256, R8
 	ADDQ             $+16, R9
-	CMPQ             R9, cinMain+88(FP)
+	CMPQ             R9, cinMain+96(FP)
 	JLT              main670
 	JMP              rest672
 
@@ -13284,11 +13334,11 @@ plain671:
 	VFMADD231PS.BCST 12(DI)(R9*1), Z12, Z11
 	ADDQ             $+256, R8
 	ADDQ             $+16, R9
-	CMPQ             R9, cinMain+88(FP)
+	CMPQ             R9, cinMain+96(FP)
 	JLT              plain671
 
 rest672:
-	CMPQ R9, cinAll+96(FP)
+	CMPQ R9, cinAll+104(FP)
 	JGE  inputs674
 
 one673:
@@ -13301,14 +13351,14 @@ one673:
 	VFMADD231PS.BCST (DI)(R9*1), Z12, Z5
 	ADDQ             $+64, R8
 	ADDQ             $+4, R9
-	CMPQ             R9, cinAll+96(FP)
+	CMPQ             R9, cinAll+104(FP)
 	JLT              one673
 
 inputs674:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap665
 
 taps666:
@@ -13318,7 +13368,7 @@ taps666:
 	VADDPS Z9, Z3, Z3
 	VADDPS Z10, Z4, Z4
 	VADDPS Z11, Z5, Z5
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), DI
 	TESTQ  DI, DI
 	JZ     linear675
@@ -13333,21 +13383,21 @@ taps666:
 linear675:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 
 outputs676:
-	MOVQ        scale+144(FP), R8
+	MOVQ        scale+152(FP), R8
 	TESTQ       R8, R8
 	JZ          noscale677
-	MOVQ        shift+152(FP), R9
+	MOVQ        shift+160(FP), R9
 	TESTQ       R9, R9
 	JZ          noshift678
 	VMOVUPS     (R8), Z6
@@ -13371,7 +13421,7 @@ noshift678:
 	JMP     scaled679
 
 noscale677:
-	MOVQ    shift+152(FP), R8
+	MOVQ    shift+160(FP), R8
 	TESTQ   R8, R8
 	JZ      scaled679
 	VMOVUPS (R8), Z6
@@ -13383,7 +13433,7 @@ noscale677:
 	VADDPS  Z6, Z5, Z5
 
 scaled679:
-	MOVQ   res+136(FP), R8
+	MOVQ   res+144(FP), R8
 	TESTQ  R8, R8
 	JZ     nores680
 	VADDPS (R8)(AX*1), Z0, Z0
@@ -13394,7 +13444,7 @@ scaled679:
 	VADDPS (R8)(DI*1), Z5, Z5
 
 nores680:
-	MOVQ act+160(FP), R8
+	MOVQ act+168(FP), R8
 	CMPQ R8, $+1
 	JEQ  act683
 	CMPQ R8, $+2
@@ -13475,7 +13525,7 @@ act685:
 	VMINPS       Z5, Z7, Z5
 
 acted681:
-	MOVQ    y+128(FP), R8
+	MOVQ    y+136(FP), R8
 	VMOVUPS Z0, (R8)(AX*1)
 	VMOVUPS Z1, (R8)(CX*1)
 	VMOVUPS Z2, (R8)(DX*1)
@@ -13495,18 +13545,18 @@ linear686:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+6, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+6, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced687:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows553
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows552:
 	MOVQ  offsets+8(FP), SI
@@ -13522,22 +13572,22 @@ rows552:
 linear688:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 
 outputs689:
-	MOVQ       y+128(FP), DI
+	MOVQ       y+136(FP), DI
 	PREFETCHT0 (DI)(AX*1)
 	PREFETCHT0 (DI)(CX*1)
 	PREFETCHT0 (DI)(DX*1)
 	PREFETCHT0 (DI)(BX*1)
 	PREFETCHT0 (DI)(SI*1)
-	MOVQ       res+136(FP), DI
+	MOVQ       res+144(FP), DI
 	TESTQ      DI, DI
 	JZ         nores690
 	PREFETCHT0 (DI)(AX*1)
@@ -13558,7 +13608,7 @@ nores690:
 	VXORPS Z8, Z8, Z8
 	VXORPS Z9, Z9, Z9
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps692
 
 tap691:
@@ -13579,38 +13629,40 @@ tap691:
 	JMP   inputs694
 
 linear693:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
 
 inputs694:
-	MOVQ    taps+72(FP), DI
+	MOVQ    taps+80(FP), DI
 	MOVQ    (SP), R8
 	MOVLQSX (DI)(R8*4), DI
-	IMULQ   wtap+112(FP), DI
-	ADDQ    w+104(FP), DI
-	MOVQ    next+168(FP), R9
+	IMULQ   wtap+120(FP), DI
+	ADDQ    w+112(FP), DI
+	MOVQ    next+176(FP), R9
 	TESTQ   R9, R9
 	JZ      distance695
 	MOVQ    (SP), R8
 	INCQ    R8
-	CMPQ    R8, ntaps+80(FP)
+	CMPQ    R8, ntaps+88(FP)
 	JGE     distance695
-	MOVQ    taps+72(FP), R10
+	MOVQ    taps+80(FP), R10
 	MOVLQSX (R10)(R8*4), R9
 	MOVLQSX -4(R10)(R8*4), R8
 	SUBQ    R8, R9
-	IMULQ   wtap+112(FP), R9
+	IMULQ   wtap+120(FP), R9
 
 distance695:
 	XORQ  R8, R8
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest698
 	TESTQ R9, R9
 	JZ    plain697
@@ -13646,7 +13698,7 @@ main696:
 	PREFETCHT1       192(DI)(R9*1)
 	ADDQ             $+256, DI
 	ADDQ             $+16, R8
-	CMPQ             R8, cinMain+88(FP)
+	CMPQ             R8, cinMain+96(FP)
 	JLT              main696
 	JMP              rest698
 
@@ -13677,11 +13729,11 @@ plain697:
 	VFMADD231PS.BCST 12(SI)(R8*1), Z10, Z9
 	ADDQ             $+256, DI
 	ADDQ             $+16, R8
-	CMPQ             R8, cinMain+88(FP)
+	CMPQ             R8, cinMain+96(FP)
 	JLT              plain697
 
 rest698:
-	CMPQ R8, cinAll+96(FP)
+	CMPQ R8, cinAll+104(FP)
 	JGE  inputs700
 
 one699:
@@ -13693,14 +13745,14 @@ one699:
 	VFMADD231PS.BCST (SI)(R8*1), Z10, Z4
 	ADDQ             $+64, DI
 	ADDQ             $+4, R8
-	CMPQ             R8, cinAll+96(FP)
+	CMPQ             R8, cinAll+104(FP)
 	JLT              one699
 
 inputs700:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap691
 
 taps692:
@@ -13709,7 +13761,7 @@ taps692:
 	VADDPS Z7, Z2, Z2
 	VADDPS Z8, Z3, Z3
 	VADDPS Z9, Z4, Z4
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), SI
 	TESTQ  SI, SI
 	JZ     linear701
@@ -13723,19 +13775,19 @@ taps692:
 linear701:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 
 outputs702:
-	MOVQ        scale+144(FP), DI
+	MOVQ        scale+152(FP), DI
 	TESTQ       DI, DI
 	JZ          noscale703
-	MOVQ        shift+152(FP), R8
+	MOVQ        shift+160(FP), R8
 	TESTQ       R8, R8
 	JZ          noshift704
 	VMOVUPS     (DI), Z5
@@ -13757,7 +13809,7 @@ noshift704:
 	JMP     scaled705
 
 noscale703:
-	MOVQ    shift+152(FP), DI
+	MOVQ    shift+160(FP), DI
 	TESTQ   DI, DI
 	JZ      scaled705
 	VMOVUPS (DI), Z5
@@ -13768,7 +13820,7 @@ noscale703:
 	VADDPS  Z5, Z4, Z4
 
 scaled705:
-	MOVQ   res+136(FP), DI
+	MOVQ   res+144(FP), DI
 	TESTQ  DI, DI
 	JZ     nores706
 	VADDPS (DI)(AX*1), Z0, Z0
@@ -13778,7 +13830,7 @@ scaled705:
 	VADDPS (DI)(SI*1), Z4, Z4
 
 nores706:
-	MOVQ act+160(FP), DI
+	MOVQ act+168(FP), DI
 	CMPQ DI, $+1
 	JEQ  act709
 	CMPQ DI, $+2
@@ -13850,7 +13902,7 @@ act711:
 	VMINPS       Z4, Z6, Z4
 
 acted707:
-	MOVQ    y+128(FP), DI
+	MOVQ    y+136(FP), DI
 	VMOVUPS Z0, (DI)(AX*1)
 	VMOVUPS Z1, (DI)(CX*1)
 	VMOVUPS Z2, (DI)(DX*1)
@@ -13869,18 +13921,18 @@ linear712:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+5, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+5, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced713:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows552
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows551:
 	MOVQ  offsets+8(FP), BX
@@ -13895,19 +13947,19 @@ rows551:
 linear714:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 
 outputs715:
-	MOVQ       y+128(FP), SI
+	MOVQ       y+136(FP), SI
 	PREFETCHT0 (SI)(AX*1)
 	PREFETCHT0 (SI)(CX*1)
 	PREFETCHT0 (SI)(DX*1)
 	PREFETCHT0 (SI)(BX*1)
-	MOVQ       res+136(FP), SI
+	MOVQ       res+144(FP), SI
 	TESTQ      SI, SI
 	JZ         nores716
 	PREFETCHT0 (SI)(AX*1)
@@ -13933,7 +13985,7 @@ nores716:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps718
 
 tap717:
@@ -13952,36 +14004,38 @@ tap717:
 	JMP   inputs720
 
 linear719:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
 
 inputs720:
-	MOVQ    taps+72(FP), SI
+	MOVQ    taps+80(FP), SI
 	MOVQ    (SP), DI
 	MOVLQSX (SI)(DI*4), SI
-	IMULQ   wtap+112(FP), SI
-	ADDQ    w+104(FP), SI
-	MOVQ    next+168(FP), R8
+	IMULQ   wtap+120(FP), SI
+	ADDQ    w+112(FP), SI
+	MOVQ    next+176(FP), R8
 	TESTQ   R8, R8
 	JZ      distance721
 	MOVQ    (SP), DI
 	INCQ    DI
-	CMPQ    DI, ntaps+80(FP)
+	CMPQ    DI, ntaps+88(FP)
 	JGE     distance721
-	MOVQ    taps+72(FP), R9
+	MOVQ    taps+80(FP), R9
 	MOVLQSX (R9)(DI*4), R8
 	MOVLQSX -4(R9)(DI*4), DI
 	SUBQ    DI, R8
-	IMULQ   wtap+112(FP), R8
+	IMULQ   wtap+120(FP), R8
 
 distance721:
 	XORQ  DI, DI
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest724
 	TESTQ R8, R8
 	JZ    plain723
@@ -14013,7 +14067,7 @@ main722:
 	PREFETCHT1       192(SI)(R8*1)
 	ADDQ             $+256, SI
 	ADDQ             $+16, DI
-	CMPQ             DI, cinMain+88(FP)
+	CMPQ             DI, cinMain+96(FP)
 	JLT              main722
 	JMP              rest724
 
@@ -14040,11 +14094,11 @@ plain723:
 	VFMADD231PS.BCST 12(BX)(DI*1), Z16, Z15
 	ADDQ             $+256, SI
 	ADDQ             $+16, DI
-	CMPQ             DI, cinMain+88(FP)
+	CMPQ             DI, cinMain+96(FP)
 	JLT              plain723
 
 rest724:
-	CMPQ DI, cinAll+96(FP)
+	CMPQ DI, cinAll+104(FP)
 	JGE  inputs726
 
 one725:
@@ -14055,14 +14109,14 @@ one725:
 	VFMADD231PS.BCST (BX)(DI*1), Z16, Z3
 	ADDQ             $+64, SI
 	ADDQ             $+4, DI
-	CMPQ             DI, cinAll+96(FP)
+	CMPQ             DI, cinAll+104(FP)
 	JLT              one725
 
 inputs726:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap717
 
 taps718:
@@ -14078,7 +14132,7 @@ taps718:
 	VADDPS Z5, Z1, Z1
 	VADDPS Z6, Z2, Z2
 	VADDPS Z7, Z3, Z3
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), BX
 	TESTQ  BX, BX
 	JZ     linear727
@@ -14091,17 +14145,17 @@ taps718:
 linear727:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 
 outputs728:
-	MOVQ        scale+144(FP), SI
+	MOVQ        scale+152(FP), SI
 	TESTQ       SI, SI
 	JZ          noscale729
-	MOVQ        shift+152(FP), DI
+	MOVQ        shift+160(FP), DI
 	TESTQ       DI, DI
 	JZ          noshift730
 	VMOVUPS     (SI), Z4
@@ -14121,7 +14175,7 @@ noshift730:
 	JMP     scaled731
 
 noscale729:
-	MOVQ    shift+152(FP), SI
+	MOVQ    shift+160(FP), SI
 	TESTQ   SI, SI
 	JZ      scaled731
 	VMOVUPS (SI), Z4
@@ -14131,7 +14185,7 @@ noscale729:
 	VADDPS  Z4, Z3, Z3
 
 scaled731:
-	MOVQ   res+136(FP), SI
+	MOVQ   res+144(FP), SI
 	TESTQ  SI, SI
 	JZ     nores732
 	VADDPS (SI)(AX*1), Z0, Z0
@@ -14140,7 +14194,7 @@ scaled731:
 	VADDPS (SI)(BX*1), Z3, Z3
 
 nores732:
-	MOVQ act+160(FP), SI
+	MOVQ act+168(FP), SI
 	CMPQ SI, $+1
 	JEQ  act735
 	CMPQ SI, $+2
@@ -14203,7 +14257,7 @@ act737:
 	VMINPS       Z3, Z5, Z3
 
 acted733:
-	MOVQ    y+128(FP), SI
+	MOVQ    y+136(FP), SI
 	VMOVUPS Z0, (SI)(AX*1)
 	VMOVUPS Z1, (SI)(CX*1)
 	VMOVUPS Z2, (SI)(DX*1)
@@ -14221,18 +14275,18 @@ linear738:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+4, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+4, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced739:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows551
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows550:
 	MOVQ  offsets+8(FP), DX
@@ -14246,16 +14300,16 @@ rows550:
 linear740:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 
 outputs741:
-	MOVQ       y+128(FP), BX
+	MOVQ       y+136(FP), BX
 	PREFETCHT0 (BX)(AX*1)
 	PREFETCHT0 (BX)(CX*1)
 	PREFETCHT0 (BX)(DX*1)
-	MOVQ       res+136(FP), BX
+	MOVQ       res+144(FP), BX
 	TESTQ      BX, BX
 	JZ         nores742
 	PREFETCHT0 (BX)(AX*1)
@@ -14276,7 +14330,7 @@ nores742:
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps744
 
 tap743:
@@ -14293,34 +14347,36 @@ tap743:
 	JMP   inputs746
 
 linear745:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
 
 inputs746:
-	MOVQ    taps+72(FP), BX
+	MOVQ    taps+80(FP), BX
 	MOVQ    (SP), SI
 	MOVLQSX (BX)(SI*4), BX
-	IMULQ   wtap+112(FP), BX
-	ADDQ    w+104(FP), BX
-	MOVQ    next+168(FP), DI
+	IMULQ   wtap+120(FP), BX
+	ADDQ    w+112(FP), BX
+	MOVQ    next+176(FP), DI
 	TESTQ   DI, DI
 	JZ      distance747
 	MOVQ    (SP), SI
 	INCQ    SI
-	CMPQ    SI, ntaps+80(FP)
+	CMPQ    SI, ntaps+88(FP)
 	JGE     distance747
-	MOVQ    taps+72(FP), R8
+	MOVQ    taps+80(FP), R8
 	MOVLQSX (R8)(SI*4), DI
 	MOVLQSX -4(R8)(SI*4), SI
 	SUBQ    SI, DI
-	IMULQ   wtap+112(FP), DI
+	IMULQ   wtap+120(FP), DI
 
 distance747:
 	XORQ  SI, SI
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest750
 	TESTQ DI, DI
 	JZ    plain749
@@ -14348,7 +14404,7 @@ main748:
 	PREFETCHT1       192(BX)(DI*1)
 	ADDQ             $+256, BX
 	ADDQ             $+16, SI
-	CMPQ             SI, cinMain+88(FP)
+	CMPQ             SI, cinMain+96(FP)
 	JLT              main748
 	JMP              rest750
 
@@ -14371,11 +14427,11 @@ plain749:
 	VFMADD231PS.BCST 12(DX)(SI*1), Z12, Z11
 	ADDQ             $+256, BX
 	ADDQ             $+16, SI
-	CMPQ             SI, cinMain+88(FP)
+	CMPQ             SI, cinMain+96(FP)
 	JLT              plain749
 
 rest750:
-	CMPQ SI, cinAll+96(FP)
+	CMPQ SI, cinAll+104(FP)
 	JGE  inputs752
 
 one751:
@@ -14385,14 +14441,14 @@ one751:
 	VFMADD231PS.BCST (DX)(SI*1), Z12, Z2
 	ADDQ             $+64, BX
 	ADDQ             $+4, SI
-	CMPQ             SI, cinAll+96(FP)
+	CMPQ             SI, cinAll+104(FP)
 	JLT              one751
 
 inputs752:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap743
 
 taps744:
@@ -14405,7 +14461,7 @@ taps744:
 	VADDPS Z3, Z0, Z0
 	VADDPS Z4, Z1, Z1
 	VADDPS Z5, Z2, Z2
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), DX
 	TESTQ  DX, DX
 	JZ     linear753
@@ -14417,15 +14473,15 @@ taps744:
 linear753:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 
 outputs754:
-	MOVQ        scale+144(FP), BX
+	MOVQ        scale+152(FP), BX
 	TESTQ       BX, BX
 	JZ          noscale755
-	MOVQ        shift+152(FP), SI
+	MOVQ        shift+160(FP), SI
 	TESTQ       SI, SI
 	JZ          noshift756
 	VMOVUPS     (BX), Z3
@@ -14443,7 +14499,7 @@ noshift756:
 	JMP     scaled757
 
 noscale755:
-	MOVQ    shift+152(FP), BX
+	MOVQ    shift+160(FP), BX
 	TESTQ   BX, BX
 	JZ      scaled757
 	VMOVUPS (BX), Z3
@@ -14452,7 +14508,7 @@ noscale755:
 	VADDPS  Z3, Z2, Z2
 
 scaled757:
-	MOVQ   res+136(FP), BX
+	MOVQ   res+144(FP), BX
 	TESTQ  BX, BX
 	JZ     nores758
 	VADDPS (BX)(AX*1), Z0, Z0
@@ -14460,7 +14516,7 @@ scaled757:
 	VADDPS (BX)(DX*1), Z2, Z2
 
 nores758:
-	MOVQ act+160(FP), BX
+	MOVQ act+168(FP), BX
 	CMPQ BX, $+1
 	JEQ  act761
 	CMPQ BX, $+2
@@ -14514,7 +14570,7 @@ act763:
 	VMINPS       Z2, Z4, Z2
 
 acted759:
-	MOVQ    y+128(FP), BX
+	MOVQ    y+136(FP), BX
 	VMOVUPS Z0, (BX)(AX*1)
 	VMOVUPS Z1, (BX)(CX*1)
 	VMOVUPS Z2, (BX)(DX*1)
@@ -14531,18 +14587,18 @@ linear764:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+3, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+3, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced765:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows550
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows549:
 	MOVQ  offsets+8(FP), CX
@@ -14555,13 +14611,13 @@ rows549:
 linear766:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 
 outputs767:
-	MOVQ       y+128(FP), DX
+	MOVQ       y+136(FP), DX
 	PREFETCHT0 (DX)(AX*1)
 	PREFETCHT0 (DX)(CX*1)
-	MOVQ       res+136(FP), DX
+	MOVQ       res+144(FP), DX
 	TESTQ      DX, DX
 	JZ         nores768
 	PREFETCHT0 (DX)(AX*1)
@@ -14577,7 +14633,7 @@ nores768:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps770
 
 tap769:
@@ -14592,32 +14648,34 @@ tap769:
 	JMP   inputs772
 
 linear771:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
 
 inputs772:
-	MOVQ    taps+72(FP), DX
+	MOVQ    taps+80(FP), DX
 	MOVQ    (SP), BX
 	MOVLQSX (DX)(BX*4), DX
-	IMULQ   wtap+112(FP), DX
-	ADDQ    w+104(FP), DX
-	MOVQ    next+168(FP), SI
+	IMULQ   wtap+120(FP), DX
+	ADDQ    w+112(FP), DX
+	MOVQ    next+176(FP), SI
 	TESTQ   SI, SI
 	JZ      distance773
 	MOVQ    (SP), BX
 	INCQ    BX
-	CMPQ    BX, ntaps+80(FP)
+	CMPQ    BX, ntaps+88(FP)
 	JGE     distance773
-	MOVQ    taps+72(FP), DI
+	MOVQ    taps+80(FP), DI
 	MOVLQSX (DI)(BX*4), SI
 	MOVLQSX -4(DI)(BX*4), BX
 	SUBQ    BX, SI
-	IMULQ   wtap+112(FP), SI
+	IMULQ   wtap+120(FP), SI
 
 distance773:
 	XORQ  BX, BX
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest776
 	TESTQ SI, SI
 	JZ    plain775
@@ -14641,7 +14699,7 @@ main774:
 	PREFETCHT1       192(DX)(SI*1)
 	ADDQ             $+256, DX
 	ADDQ             $+16, BX
-	CMPQ             BX, cinMain+88(FP)
+	CMPQ             BX, cinMain+96(FP)
 	JLT              main774
 	JMP              rest776
 
@@ -14660,11 +14718,11 @@ plain775:
 	VFMADD231PS.BCST 12(CX)(BX*1), Z8, Z7
 	ADDQ             $+256, DX
 	ADDQ             $+16, BX
-	CMPQ             BX, cinMain+88(FP)
+	CMPQ             BX, cinMain+96(FP)
 	JLT              plain775
 
 rest776:
-	CMPQ BX, cinAll+96(FP)
+	CMPQ BX, cinAll+104(FP)
 	JGE  inputs778
 
 one777:
@@ -14673,14 +14731,14 @@ one777:
 	VFMADD231PS.BCST (CX)(BX*1), Z8, Z1
 	ADDQ             $+64, DX
 	ADDQ             $+4, BX
-	CMPQ             BX, cinAll+96(FP)
+	CMPQ             BX, cinAll+104(FP)
 	JLT              one777
 
 inputs778:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap769
 
 taps770:
@@ -14690,7 +14748,7 @@ taps770:
 	VADDPS Z7, Z3, Z3
 	VADDPS Z2, Z0, Z0
 	VADDPS Z3, Z1, Z1
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), CX
 	TESTQ  CX, CX
 	JZ     linear779
@@ -14701,13 +14759,13 @@ taps770:
 linear779:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 
 outputs780:
-	MOVQ        scale+144(FP), DX
+	MOVQ        scale+152(FP), DX
 	TESTQ       DX, DX
 	JZ          noscale781
-	MOVQ        shift+152(FP), BX
+	MOVQ        shift+160(FP), BX
 	TESTQ       BX, BX
 	JZ          noshift782
 	VMOVUPS     (DX), Z2
@@ -14723,7 +14781,7 @@ noshift782:
 	JMP     scaled783
 
 noscale781:
-	MOVQ    shift+152(FP), DX
+	MOVQ    shift+160(FP), DX
 	TESTQ   DX, DX
 	JZ      scaled783
 	VMOVUPS (DX), Z2
@@ -14731,14 +14789,14 @@ noscale781:
 	VADDPS  Z2, Z1, Z1
 
 scaled783:
-	MOVQ   res+136(FP), DX
+	MOVQ   res+144(FP), DX
 	TESTQ  DX, DX
 	JZ     nores784
 	VADDPS (DX)(AX*1), Z0, Z0
 	VADDPS (DX)(CX*1), Z1, Z1
 
 nores784:
-	MOVQ act+160(FP), DX
+	MOVQ act+168(FP), DX
 	CMPQ DX, $+1
 	JEQ  act787
 	CMPQ DX, $+2
@@ -14783,7 +14841,7 @@ act789:
 	VMINPS       Z1, Z3, Z1
 
 acted785:
-	MOVQ    y+128(FP), DX
+	MOVQ    y+136(FP), DX
 	VMOVUPS Z0, (DX)(AX*1)
 	VMOVUPS Z1, (DX)(CX*1)
 	MOVQ    offsets+8(FP), AX
@@ -14799,18 +14857,18 @@ linear790:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+2, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+2, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced791:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows549
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows548:
 	MOVQ  offsets+8(FP), AX
@@ -14823,9 +14881,9 @@ linear792:
 	MOVQ 8(SP), AX
 
 outputs793:
-	MOVQ       y+128(FP), CX
+	MOVQ       y+136(FP), CX
 	PREFETCHT0 (CX)(AX*1)
-	MOVQ       res+136(FP), CX
+	MOVQ       res+144(FP), CX
 	TESTQ      CX, CX
 	JZ         nores794
 	PREFETCHT0 (CX)(AX*1)
@@ -14836,7 +14894,7 @@ nores794:
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps796
 
 tap795:
@@ -14849,30 +14907,32 @@ tap795:
 	JMP   inputs798
 
 linear797:
-	MOVQ x+16(FP), AX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
 
 inputs798:
-	MOVQ    taps+72(FP), CX
+	MOVQ    taps+80(FP), CX
 	MOVQ    (SP), DX
 	MOVLQSX (CX)(DX*4), CX
-	IMULQ   wtap+112(FP), CX
-	ADDQ    w+104(FP), CX
-	MOVQ    next+168(FP), BX
+	IMULQ   wtap+120(FP), CX
+	ADDQ    w+112(FP), CX
+	MOVQ    next+176(FP), BX
 	TESTQ   BX, BX
 	JZ      distance799
 	MOVQ    (SP), DX
 	INCQ    DX
-	CMPQ    DX, ntaps+80(FP)
+	CMPQ    DX, ntaps+88(FP)
 	JGE     distance799
-	MOVQ    taps+72(FP), SI
+	MOVQ    taps+80(FP), SI
 	MOVLQSX (SI)(DX*4), BX
 	MOVLQSX -4(SI)(DX*4), DX
 	SUBQ    DX, BX
-	IMULQ   wtap+112(FP), BX
+	IMULQ   wtap+120(FP), BX
 
 distance799:
 	XORQ  DX, DX
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest802
 	TESTQ BX, BX
 	JZ    plain801
@@ -14892,7 +14952,7 @@ main800:
 	PREFETCHT1       192(CX)(BX*1)
 	ADDQ             $+256, CX
 	ADDQ             $+16, DX
-	CMPQ             DX, cinMain+88(FP)
+	CMPQ             DX, cinMain+96(FP)
 	JLT              main800
 	JMP              rest802
 
@@ -14907,11 +14967,11 @@ plain801:
 	VFMADD231PS.BCST 12(AX)(DX*1), Z4, Z3
 	ADDQ             $+256, CX
 	ADDQ             $+16, DX
-	CMPQ             DX, cinMain+88(FP)
+	CMPQ             DX, cinMain+96(FP)
 	JLT              plain801
 
 rest802:
-	CMPQ DX, cinAll+96(FP)
+	CMPQ DX, cinAll+104(FP)
 	JGE  inputs804
 
 one803:
@@ -14919,21 +14979,21 @@ one803:
 	VFMADD231PS.BCST (AX)(DX*1), Z4, Z0
 	ADDQ             $+64, CX
 	ADDQ             $+4, DX
-	CMPQ             DX, cinAll+96(FP)
+	CMPQ             DX, cinAll+104(FP)
 	JLT              one803
 
 inputs804:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap795
 
 taps796:
 	VADDPS Z2, Z0, Z0
 	VADDPS Z3, Z1, Z1
 	VADDPS Z1, Z0, Z0
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), AX
 	TESTQ  AX, AX
 	JZ     linear805
@@ -14944,10 +15004,10 @@ linear805:
 	MOVQ 8(SP), AX
 
 outputs806:
-	MOVQ        scale+144(FP), CX
+	MOVQ        scale+152(FP), CX
 	TESTQ       CX, CX
 	JZ          noscale807
-	MOVQ        shift+152(FP), DX
+	MOVQ        shift+160(FP), DX
 	TESTQ       DX, DX
 	JZ          noshift808
 	VMOVUPS     (CX), Z1
@@ -14961,20 +15021,20 @@ noshift808:
 	JMP     scaled809
 
 noscale807:
-	MOVQ    shift+152(FP), CX
+	MOVQ    shift+160(FP), CX
 	TESTQ   CX, CX
 	JZ      scaled809
 	VMOVUPS (CX), Z1
 	VADDPS  Z1, Z0, Z0
 
 scaled809:
-	MOVQ   res+136(FP), CX
+	MOVQ   res+144(FP), CX
 	TESTQ  CX, CX
 	JZ     nores810
 	VADDPS (CX)(AX*1), Z0, Z0
 
 nores810:
-	MOVQ act+160(FP), CX
+	MOVQ act+168(FP), CX
 	CMPQ CX, $+1
 	JEQ  act813
 	CMPQ CX, $+2
@@ -15010,7 +15070,7 @@ act815:
 	VMINPS       Z0, Z2, Z0
 
 acted811:
-	MOVQ    y+128(FP), CX
+	MOVQ    y+136(FP), CX
 	VMOVUPS Z0, (CX)(AX*1)
 	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
@@ -15025,19 +15085,19 @@ linear816:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+1, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+1, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced817:
-	DECQ tiles+48(FP)
+	DECQ tiles+56(FP)
 	JNZ  rows548
 	JMP  done1
 
 skip546:
-	CMPQ outputs+64(FP), $+8
+	CMPQ outputs+72(FP), $+8
 	JNE  skip818
-	MOVQ m+40(FP), AX
+	MOVQ m+48(FP), AX
 	CMPQ AX, $+1
 	JEQ  rows820
 	CMPQ AX, $+2
@@ -15076,26 +15136,26 @@ rows829:
 linear830:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 	MOVQ R10, R11
-	ADDQ ypitch+32(FP), R11
+	ADDQ ypitch+40(FP), R11
 
 outputs831:
-	MOVQ       y+128(FP), R12
+	MOVQ       y+136(FP), R12
 	PREFETCHT0 (R12)(AX*1)
 	PREFETCHT0 (R12)(CX*1)
 	PREFETCHT0 (R12)(DX*1)
@@ -15106,7 +15166,7 @@ outputs831:
 	PREFETCHT0 (R12)(R9*1)
 	PREFETCHT0 (R12)(R10*1)
 	PREFETCHT0 (R12)(R11*1)
-	MOVQ       res+136(FP), R12
+	MOVQ       res+144(FP), R12
 	TESTQ      R12, R12
 	JZ         nores832
 	PREFETCHT0 (R12)(AX*1)
@@ -15132,7 +15192,7 @@ nores832:
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps834
 
 tap833:
@@ -15163,48 +15223,50 @@ tap833:
 	JMP   inputs836
 
 linear835:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
-	MOVQ R8, R9
-	ADDQ row+24(FP), R9
-	MOVQ R9, R10
-	ADDQ row+24(FP), R10
-	MOVQ R10, R11
-	ADDQ row+24(FP), R11
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
+	MOVQ  R8, R9
+	ADDQ  row+24(FP), R9
+	MOVQ  R9, R10
+	ADDQ  row+24(FP), R10
+	MOVQ  R10, R11
+	ADDQ  row+24(FP), R11
 
 inputs836:
-	MOVQ    taps+72(FP), R12
+	MOVQ    taps+80(FP), R12
 	MOVQ    (SP), R13
 	MOVLQSX (R12)(R13*4), R12
-	IMULQ   wtap+112(FP), R12
-	ADDQ    w+104(FP), R12
-	MOVQ    next+168(FP), R14
+	IMULQ   wtap+120(FP), R12
+	ADDQ    w+112(FP), R12
+	MOVQ    next+176(FP), R14
 	TESTQ   R14, R14
 	JZ      distance837
 	MOVQ    (SP), R13
 	INCQ    R13
-	CMPQ    R13, ntaps+80(FP)
+	CMPQ    R13, ntaps+88(FP)
 	JGE     distance837
-	MOVQ    taps+72(FP), R15
+	MOVQ    taps+80(FP), R15
 	MOVLQSX (R15)(R13*4), R14
 	MOVLQSX -4(R15)(R13*4), R13
 	SUBQ    R13, R14
-	IMULQ   wtap+112(FP), R14
+	IMULQ   wtap+120(FP), R14
 
 distance837:
 	XORQ  R13, R13
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest840
 	TESTQ R14, R14
 	JZ    plain839
@@ -15260,7 +15322,7 @@ main838:
 	PREFETCHT1       192(R12)(R14*1)
 	ADDQ             $+256, R12
 	ADDQ             $+16, R13
-	CMPQ             R13, cinMain+88(FP)
+	CMPQ             R13, cinMain+96(FP)
 	JLT              main838
 	JMP              rest840
 
@@ -15311,11 +15373,11 @@ plain839:
 	VFMADD231PS.BCST 12(R11)(R13*1), Y10, Y9
 	ADDQ             $+256, R12
 	ADDQ             $+16, R13
-	CMPQ             R13, cinMain+88(FP)
+	CMPQ             R13, cinMain+96(FP)
 	JLT              plain839
 
 rest840:
-	CMPQ R13, cinAll+96(FP)
+	CMPQ R13, cinAll+104(FP)
 	JGE  inputs842
 
 one841:
@@ -15332,18 +15394,18 @@ one841:
 	VFMADD231PS.BCST (R11)(R13*1), Y10, Y9
 	ADDQ             $+64, R12
 	ADDQ             $+4, R13
-	CMPQ             R13, cinAll+96(FP)
+	CMPQ             R13, cinAll+104(FP)
 	JLT              one841
 
 inputs842:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap833
 
 taps834:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), R11
 	TESTQ R11, R11
 	JZ    linear843
@@ -15362,29 +15424,29 @@ taps834:
 linear843:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 	MOVQ R10, R11
-	ADDQ ypitch+32(FP), R11
+	ADDQ ypitch+40(FP), R11
 
 outputs844:
-	MOVQ        scale+144(FP), R12
+	MOVQ        scale+152(FP), R12
 	TESTQ       R12, R12
 	JZ          noscale845
-	MOVQ        shift+152(FP), R13
+	MOVQ        shift+160(FP), R13
 	TESTQ       R13, R13
 	JZ          noshift846
 	VMOVUPS     (R12), Y10
@@ -15416,7 +15478,7 @@ noshift846:
 	JMP     scaled847
 
 noscale845:
-	MOVQ    shift+152(FP), R12
+	MOVQ    shift+160(FP), R12
 	TESTQ   R12, R12
 	JZ      scaled847
 	VMOVUPS (R12), Y10
@@ -15432,7 +15494,7 @@ noscale845:
 	VADDPS  Y10, Y9, Y9
 
 scaled847:
-	MOVQ   res+136(FP), R12
+	MOVQ   res+144(FP), R12
 	TESTQ  R12, R12
 	JZ     nores848
 	VADDPS (R12)(AX*1), Y0, Y0
@@ -15447,7 +15509,7 @@ scaled847:
 	VADDPS (R12)(R11*1), Y9, Y9
 
 nores848:
-	MOVQ act+160(FP), R12
+	MOVQ act+168(FP), R12
 	CMPQ R12, $+1
 	JEQ  act851
 	CMPQ R12, $+2
@@ -15564,7 +15626,7 @@ act853:
 	VMINPS       Y9, Y11, Y9
 
 acted849:
-	MOVQ    y+128(FP), R12
+	MOVQ    y+136(FP), R12
 	VMOVUPS Y0, (R12)(AX*1)
 	VMOVUPS Y1, (R12)(CX*1)
 	VMOVUPS Y2, (R12)(DX*1)
@@ -15588,18 +15650,18 @@ linear854:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+10, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+10, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced855:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows829
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows828:
 	MOVQ  offsets+8(FP), R10
@@ -15619,24 +15681,24 @@ rows828:
 linear856:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 
 outputs857:
-	MOVQ       y+128(FP), R11
+	MOVQ       y+136(FP), R11
 	PREFETCHT0 (R11)(AX*1)
 	PREFETCHT0 (R11)(CX*1)
 	PREFETCHT0 (R11)(DX*1)
@@ -15646,7 +15708,7 @@ outputs857:
 	PREFETCHT0 (R11)(R8*1)
 	PREFETCHT0 (R11)(R9*1)
 	PREFETCHT0 (R11)(R10*1)
-	MOVQ       res+136(FP), R11
+	MOVQ       res+144(FP), R11
 	TESTQ      R11, R11
 	JZ         nores858
 	PREFETCHT0 (R11)(AX*1)
@@ -15670,7 +15732,7 @@ nores858:
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps860
 
 tap859:
@@ -15699,46 +15761,48 @@ tap859:
 	JMP   inputs862
 
 linear861:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
-	MOVQ R8, R9
-	ADDQ row+24(FP), R9
-	MOVQ R9, R10
-	ADDQ row+24(FP), R10
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
+	MOVQ  R8, R9
+	ADDQ  row+24(FP), R9
+	MOVQ  R9, R10
+	ADDQ  row+24(FP), R10
 
 inputs862:
-	MOVQ    taps+72(FP), R11
+	MOVQ    taps+80(FP), R11
 	MOVQ    (SP), R12
 	MOVLQSX (R11)(R12*4), R11
-	IMULQ   wtap+112(FP), R11
-	ADDQ    w+104(FP), R11
-	MOVQ    next+168(FP), R13
+	IMULQ   wtap+120(FP), R11
+	ADDQ    w+112(FP), R11
+	MOVQ    next+176(FP), R13
 	TESTQ   R13, R13
 	JZ      distance863
 	MOVQ    (SP), R12
 	INCQ    R12
-	CMPQ    R12, ntaps+80(FP)
+	CMPQ    R12, ntaps+88(FP)
 	JGE     distance863
-	MOVQ    taps+72(FP), R14
+	MOVQ    taps+80(FP), R14
 	MOVLQSX (R14)(R12*4), R13
 	MOVLQSX -4(R14)(R12*4), R12
 	SUBQ    R12, R13
-	IMULQ   wtap+112(FP), R13
+	IMULQ   wtap+120(FP), R13
 
 distance863:
 	XORQ  R12, R12
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest866
 	TESTQ R13, R13
 	JZ    plain865
@@ -15790,7 +15854,7 @@ main864:
 	PREFETCHT1       192(R11)(R13*1)
 	ADDQ             $+256, R11
 	ADDQ             $+16, R12
-	CMPQ             R12, cinMain+88(FP)
+	CMPQ             R12, cinMain+96(FP)
 	JLT              main864
 	JMP              rest866
 
@@ -15837,11 +15901,11 @@ plain865:
 	VFMADD231PS.BCST 12(R10)(R12*1), Y9, Y8
 	ADDQ             $+256, R11
 	ADDQ             $+16, R12
-	CMPQ             R12, cinMain+88(FP)
+	CMPQ             R12, cinMain+96(FP)
 	JLT              plain865
 
 rest866:
-	CMPQ R12, cinAll+96(FP)
+	CMPQ R12, cinAll+104(FP)
 	JGE  inputs868
 
 one867:
@@ -15857,18 +15921,18 @@ one867:
 	VFMADD231PS.BCST (R10)(R12*1), Y9, Y8
 	ADDQ             $+64, R11
 	ADDQ             $+4, R12
-	CMPQ             R12, cinAll+96(FP)
+	CMPQ             R12, cinAll+104(FP)
 	JLT              one867
 
 inputs868:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap859
 
 taps860:
-	MOVQ  $+0, next+168(FP)
+	MOVQ  $+0, next+176(FP)
 	MOVQ  offsets+8(FP), R10
 	TESTQ R10, R10
 	JZ    linear869
@@ -15886,27 +15950,27 @@ taps860:
 linear869:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 	MOVQ R9, R10
-	ADDQ ypitch+32(FP), R10
+	ADDQ ypitch+40(FP), R10
 
 outputs870:
-	MOVQ        scale+144(FP), R11
+	MOVQ        scale+152(FP), R11
 	TESTQ       R11, R11
 	JZ          noscale871
-	MOVQ        shift+152(FP), R12
+	MOVQ        shift+160(FP), R12
 	TESTQ       R12, R12
 	JZ          noshift872
 	VMOVUPS     (R11), Y9
@@ -15936,7 +16000,7 @@ noshift872:
 	JMP     scaled873
 
 noscale871:
-	MOVQ    shift+152(FP), R11
+	MOVQ    shift+160(FP), R11
 	TESTQ   R11, R11
 	JZ      scaled873
 	VMOVUPS (R11), Y9
@@ -15951,7 +16015,7 @@ noscale871:
 	VADDPS  Y9, Y8, Y8
 
 scaled873:
-	MOVQ   res+136(FP), R11
+	MOVQ   res+144(FP), R11
 	TESTQ  R11, R11
 	JZ     nores874
 	VADDPS (R11)(AX*1), Y0, Y0
@@ -15965,7 +16029,7 @@ scaled873:
 	VADDPS (R11)(R10*1), Y8, Y8
 
 nores874:
-	MOVQ act+160(FP), R11
+	MOVQ act+168(FP), R11
 	CMPQ R11, $+1
 	JEQ  act877
 	CMPQ R11, $+2
@@ -16073,7 +16137,7 @@ act879:
 	VMINPS       Y8, Y10, Y8
 
 acted875:
-	MOVQ    y+128(FP), R11
+	MOVQ    y+136(FP), R11
 	VMOVUPS Y0, (R11)(AX*1)
 	VMOVUPS Y1, (R11)(CX*1)
 	VMOVUPS Y2, (R11)(DX*1)
@@ -16096,18 +16160,18 @@ linear880:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+9, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+9, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced881:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows828
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows827:
 	MOVQ  offsets+8(FP), R9
@@ -16126,22 +16190,22 @@ rows827:
 linear882:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 
 outputs883:
-	MOVQ       y+128(FP), R10
+	MOVQ       y+136(FP), R10
 	PREFETCHT0 (R10)(AX*1)
 	PREFETCHT0 (R10)(CX*1)
 	PREFETCHT0 (R10)(DX*1)
@@ -16150,7 +16214,7 @@ outputs883:
 	PREFETCHT0 (R10)(DI*1)
 	PREFETCHT0 (R10)(R8*1)
 	PREFETCHT0 (R10)(R9*1)
-	MOVQ       res+136(FP), R10
+	MOVQ       res+144(FP), R10
 	TESTQ      R10, R10
 	JZ         nores884
 	PREFETCHT0 (R10)(AX*1)
@@ -16180,7 +16244,7 @@ nores884:
 	VXORPS Y14, Y14, Y14
 	VXORPS Y15, Y15, Y15
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps886
 
 tap885:
@@ -16207,44 +16271,46 @@ tap885:
 	JMP   inputs888
 
 linear887:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
-	MOVQ R8, R9
-	ADDQ row+24(FP), R9
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
+	MOVQ  R8, R9
+	ADDQ  row+24(FP), R9
 
 inputs888:
-	MOVQ    taps+72(FP), R10
+	MOVQ    taps+80(FP), R10
 	MOVQ    (SP), R11
 	MOVLQSX (R10)(R11*4), R10
-	IMULQ   wtap+112(FP), R10
-	ADDQ    w+104(FP), R10
-	MOVQ    next+168(FP), R12
+	IMULQ   wtap+120(FP), R10
+	ADDQ    w+112(FP), R10
+	MOVQ    next+176(FP), R12
 	TESTQ   R12, R12
 	JZ      distance889
 	MOVQ    (SP), R11
 	INCQ    R11
-	CMPQ    R11, ntaps+80(FP)
+	CMPQ    R11, ntaps+88(FP)
 	JGE     distance889
-	MOVQ    taps+72(FP), R13
+	MOVQ    taps+80(FP), R13
 	MOVLQSX (R13)(R11*4), R12
 	MOVLQSX -4(R13)(R11*4), R11
 	SUBQ    R11, R12
-	IMULQ   wtap+112(FP), R12
+	IMULQ   wtap+120(FP), R12
 
 distance889:
 	XORQ  R11, R11
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest892
 	TESTQ R12, R12
 	JZ    plain891
@@ -16292,7 +16358,7 @@ main890:
 	PREFETCHT1       192(R10)(R12*1)
 	ADDQ             $+256, R10
 	ADDQ             $+16, R11
-	CMPQ             R11, cinMain+88(FP)
+	CMPQ             R11, cinMain+96(FP)
 	JLT              main890
 	JMP              rest892
 
@@ -16335,11 +16401,11 @@ plain891:
 	VFMADD231PS.BCST 12(R9)(R11*1), Y16, Y15
 	ADDQ             $+256, R10
 	ADDQ             $+16, R11
-	CMPQ             R11, cinMain+88(FP)
+	CMPQ             R11, cinMain+96(FP)
 	JLT              plain891
 
 rest892:
-	CMPQ R11, cinAll+96(FP)
+	CMPQ R11, cinAll+104(FP)
 	JGE  inputs894
 
 one893:
@@ -16354,14 +16420,14 @@ one893:
 	VFMADD231PS.BCST (R9)(R11*1), Y16, Y7
 	ADDQ             $+64, R10
 	ADDQ             $+4, R11
-	CMPQ             R11, cinAll+96(FP)
+	CMPQ             R11, cinAll+104(FP)
 	JLT              one893
 
 inputs894:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap885
 
 taps886:
@@ -16373,7 +16439,7 @@ taps886:
 	VADDPS Y13, Y5, Y5
 	VADDPS Y14, Y6, Y6
 	VADDPS Y15, Y7, Y7
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), R9
 	TESTQ  R9, R9
 	JZ     linear895
@@ -16390,25 +16456,25 @@ taps886:
 linear895:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 	MOVQ R8, R9
-	ADDQ ypitch+32(FP), R9
+	ADDQ ypitch+40(FP), R9
 
 outputs896:
-	MOVQ        scale+144(FP), R10
+	MOVQ        scale+152(FP), R10
 	TESTQ       R10, R10
 	JZ          noscale897
-	MOVQ        shift+152(FP), R11
+	MOVQ        shift+160(FP), R11
 	TESTQ       R11, R11
 	JZ          noshift898
 	VMOVUPS     (R10), Y8
@@ -16436,7 +16502,7 @@ noshift898:
 	JMP     scaled899
 
 noscale897:
-	MOVQ    shift+152(FP), R10
+	MOVQ    shift+160(FP), R10
 	TESTQ   R10, R10
 	JZ      scaled899
 	VMOVUPS (R10), Y8
@@ -16450,7 +16516,7 @@ noscale897:
 	VADDPS  Y8, Y7, Y7
 
 scaled899:
-	MOVQ   res+136(FP), R10
+	MOVQ   res+144(FP), R10
 	TESTQ  R10, R10
 	JZ     nores900
 	VADDPS (R10)(AX*1), Y0, Y0
@@ -16463,7 +16529,7 @@ scaled899:
 	VADDPS (R10)(R9*1), Y7, Y7
 
 nores900:
-	MOVQ act+160(FP), R10
+	MOVQ act+168(FP), R10
 	CMPQ R10, $+1
 	JEQ  act903
 	CMPQ R10, $+2
@@ -16562,7 +16628,7 @@ act905:
 	VMINPS       Y7, Y9, Y7
 
 acted901:
-	MOVQ    y+128(FP), R10
+	MOVQ    y+136(FP), R10
 	VMOVUPS Y0, (R10)(AX*1)
 	VMOVUPS Y1, (R10)(CX*1)
 	VMOVUPS Y2, (R10)(DX*1)
@@ -16584,18 +16650,18 @@ linear906:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+8, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+8, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced907:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows827
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows826:
 	MOVQ  offsets+8(FP), R8
@@ -16613,20 +16679,20 @@ rows826:
 linear908:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 
 outputs909:
-	MOVQ       y+128(FP), R9
+	MOVQ       y+136(FP), R9
 	PREFETCHT0 (R9)(AX*1)
 	PREFETCHT0 (R9)(CX*1)
 	PREFETCHT0 (R9)(DX*1)
@@ -16634,7 +16700,7 @@ outputs909:
 	PREFETCHT0 (R9)(SI*1)
 	PREFETCHT0 (R9)(DI*1)
 	PREFETCHT0 (R9)(R8*1)
-	MOVQ       res+136(FP), R9
+	MOVQ       res+144(FP), R9
 	TESTQ      R9, R9
 	JZ         nores910
 	PREFETCHT0 (R9)(AX*1)
@@ -16661,7 +16727,7 @@ nores910:
 	VXORPS Y12, Y12, Y12
 	VXORPS Y13, Y13, Y13
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps912
 
 tap911:
@@ -16686,42 +16752,44 @@ tap911:
 	JMP   inputs914
 
 linear913:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
-	MOVQ DI, R8
-	ADDQ row+24(FP), R8
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
+	MOVQ  DI, R8
+	ADDQ  row+24(FP), R8
 
 inputs914:
-	MOVQ    taps+72(FP), R9
+	MOVQ    taps+80(FP), R9
 	MOVQ    (SP), R10
 	MOVLQSX (R9)(R10*4), R9
-	IMULQ   wtap+112(FP), R9
-	ADDQ    w+104(FP), R9
-	MOVQ    next+168(FP), R11
+	IMULQ   wtap+120(FP), R9
+	ADDQ    w+112(FP), R9
+	MOVQ    next+176(FP), R11
 	TESTQ   R11, R11
 	JZ      distance915
 	MOVQ    (SP), R10
 	INCQ    R10
-	CMPQ    R10, ntaps+80(FP)
+	CMPQ    R10, ntaps+88(FP)
 	JGE     distance915
-	MOVQ    taps+72(FP), R12
+	MOVQ    taps+80(FP), R12
 	MOVLQSX (R12)(R10*4), R11
 	MOVLQSX -4(R12)(R10*4), R10
 	SUBQ    R10, R11
-	IMULQ   wtap+112(FP), R11
+	IMULQ   wtap+120(FP), R11
 
 distance915:
 	XORQ  R10, R10
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest918
 	TESTQ R11, R11
 	JZ    plain917
@@ -16765,7 +16833,7 @@ main916:
 	PREFETCHT1       192(R9)(R11*1)
 	ADDQ             $+256, R9
 	ADDQ             $+16, R10
-	CMPQ             R10, cinMain+88(FP)
+	CMPQ             R10, cinMain+96(FP)
 	JLT              main916
 	JMP              rest918
 
@@ -16804,11 +16872,11 @@ plain917:
 	VFMADD231PS.BCST 12(R8)(R10*1), Y14, Y13
 	ADDQ             $+256, R9
 	ADDQ             $+16, R10
-	CMPQ             R10, cinMain+88(FP)
+	CMPQ             R10, cinMain+96(FP)
 	JLT              plain917
 
 rest918:
-	CMPQ R10, cinAll+96(FP)
+	CMPQ R10, cinAll+104(FP)
 	JGE  inputs920
 
 one919:
@@ -16822,14 +16890,14 @@ one919:
 	VFMADD231PS.BCST (R8)(R10*1), Y14, Y6
 	ADDQ             $+64, R9
 	ADDQ             $+4, R10
-	CMPQ             R10, cinAll+96(FP)
+	CMPQ             R10, cinAll+104(FP)
 	JLT              one919
 
 inputs920:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap911
 
 taps912:
@@ -16840,7 +16908,7 @@ taps912:
 	VADDPS Y11, Y4, Y4
 	VADDPS Y12, Y5, Y5
 	VADDPS Y13, Y6, Y6
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), R8
 	TESTQ  R8, R8
 	JZ     linear921
@@ -16856,23 +16924,23 @@ taps912:
 linear921:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 	MOVQ DI, R8
-	ADDQ ypitch+32(FP), R8
+	ADDQ ypitch+40(FP), R8
 
 outputs922:
-	MOVQ        scale+144(FP), R9
+	MOVQ        scale+152(FP), R9
 	TESTQ       R9, R9
 	JZ          noscale923
-	MOVQ        shift+152(FP), R10
+	MOVQ        shift+160(FP), R10
 	TESTQ       R10, R10
 	JZ          noshift924
 	VMOVUPS     (R9), Y7
@@ -16898,7 +16966,7 @@ noshift924:
 	JMP     scaled925
 
 noscale923:
-	MOVQ    shift+152(FP), R9
+	MOVQ    shift+160(FP), R9
 	TESTQ   R9, R9
 	JZ      scaled925
 	VMOVUPS (R9), Y7
@@ -16911,7 +16979,7 @@ noscale923:
 	VADDPS  Y7, Y6, Y6
 
 scaled925:
-	MOVQ   res+136(FP), R9
+	MOVQ   res+144(FP), R9
 	TESTQ  R9, R9
 	JZ     nores926
 	VADDPS (R9)(AX*1), Y0, Y0
@@ -16923,7 +16991,7 @@ scaled925:
 	VADDPS (R9)(R8*1), Y6, Y6
 
 nores926:
-	MOVQ act+160(FP), R9
+	MOVQ act+168(FP), R9
 	CMPQ R9, $+1
 	JEQ  act929
 	CMPQ R9, $+2
@@ -17013,7 +17081,7 @@ act931:
 	VMINPS       Y6, Y8, Y6
 
 acted927:
-	MOVQ    y+128(FP), R9
+	MOVQ    y+136(FP), R9
 	VMOVUPS Y0, (R9)(AX*1)
 	VMOVUPS Y1, (R9)(CX*1)
 	VMOVUPS Y2, (R9)(DX*1)
@@ -17034,18 +17102,18 @@ linear932:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+7, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+7, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced933:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows826
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows825:
 	MOVQ  offsets+8(FP), DI
@@ -17062,25 +17130,25 @@ rows825:
 linear934:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 
 outputs935:
-	MOVQ       y+128(FP), R8
+	MOVQ       y+136(FP), R8
 	PREFETCHT0 (R8)(AX*1)
 	PREFETCHT0 (R8)(CX*1)
 	PREFETCHT0 (R8)(DX*1)
 	PREFETCHT0 (R8)(BX*1)
 	PREFETCHT0 (R8)(SI*1)
 	PREFETCHT0 (R8)(DI*1)
-	MOVQ       res+136(FP), R8
+	MOVQ       res+144(FP), R8
 	TESTQ      R8, R8
 	JZ         nores936
 	PREFETCHT0 (R8)(AX*1)
@@ -17104,7 +17172,7 @@ nores936:
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps938
 
 tap937:
@@ -17127,40 +17195,42 @@ tap937:
 	JMP   inputs940
 
 linear939:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
-	MOVQ SI, DI
-	ADDQ row+24(FP), DI
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
+	MOVQ  SI, DI
+	ADDQ  row+24(FP), DI
 
 inputs940:
-	MOVQ    taps+72(FP), R8
+	MOVQ    taps+80(FP), R8
 	MOVQ    (SP), R9
 	MOVLQSX (R8)(R9*4), R8
-	IMULQ   wtap+112(FP), R8
-	ADDQ    w+104(FP), R8
-	MOVQ    next+168(FP), R10
+	IMULQ   wtap+120(FP), R8
+	ADDQ    w+112(FP), R8
+	MOVQ    next+176(FP), R10
 	TESTQ   R10, R10
 	JZ      distance941
 	MOVQ    (SP), R9
 	INCQ    R9
-	CMPQ    R9, ntaps+80(FP)
+	CMPQ    R9, ntaps+88(FP)
 	JGE     distance941
-	MOVQ    taps+72(FP), R11
+	MOVQ    taps+80(FP), R11
 	MOVLQSX (R11)(R9*4), R10
 	MOVLQSX -4(R11)(R9*4), R9
 	SUBQ    R9, R10
-	IMULQ   wtap+112(FP), R10
+	IMULQ   wtap+120(FP), R10
 
 distance941:
 	XORQ  R9, R9
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest944
 	TESTQ R10, R10
 	JZ    plain943
@@ -17200,7 +17270,7 @@ main942:
 	PREFETCHT1       192(R8)(R10*1)
 	ADDQ             $+256, R8
 	ADDQ             $+16, R9
-	CMPQ             R9, cinMain+88(FP)
+	CMPQ             R9, cinMain+96(FP)
 	JLT              main942
 	JMP              rest944
 
@@ -17235,11 +17305,11 @@ plain943:
 	VFMADD231PS.BCST 12(DI)(R9*1), Y12, Y11
 	ADDQ             $+256, R8
 	ADDQ             $+16, R9
-	CMPQ             R9, cinMain+88(FP)
+	CMPQ             R9, cinMain+96(FP)
 	JLT              plain943
 
 rest944:
-	CMPQ R9, cinAll+96(FP)
+	CMPQ R9, cinAll+104(FP)
 	JGE  inputs946
 
 one945:
@@ -17252,14 +17322,14 @@ one945:
 	VFMADD231PS.BCST (DI)(R9*1), Y12, Y5
 	ADDQ             $+64, R8
 	ADDQ             $+4, R9
-	CMPQ             R9, cinAll+96(FP)
+	CMPQ             R9, cinAll+104(FP)
 	JLT              one945
 
 inputs946:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap937
 
 taps938:
@@ -17269,7 +17339,7 @@ taps938:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y4, Y4
 	VADDPS Y11, Y5, Y5
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), DI
 	TESTQ  DI, DI
 	JZ     linear947
@@ -17284,21 +17354,21 @@ taps938:
 linear947:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 	MOVQ SI, DI
-	ADDQ ypitch+32(FP), DI
+	ADDQ ypitch+40(FP), DI
 
 outputs948:
-	MOVQ        scale+144(FP), R8
+	MOVQ        scale+152(FP), R8
 	TESTQ       R8, R8
 	JZ          noscale949
-	MOVQ        shift+152(FP), R9
+	MOVQ        shift+160(FP), R9
 	TESTQ       R9, R9
 	JZ          noshift950
 	VMOVUPS     (R8), Y6
@@ -17322,7 +17392,7 @@ noshift950:
 	JMP     scaled951
 
 noscale949:
-	MOVQ    shift+152(FP), R8
+	MOVQ    shift+160(FP), R8
 	TESTQ   R8, R8
 	JZ      scaled951
 	VMOVUPS (R8), Y6
@@ -17334,7 +17404,7 @@ noscale949:
 	VADDPS  Y6, Y5, Y5
 
 scaled951:
-	MOVQ   res+136(FP), R8
+	MOVQ   res+144(FP), R8
 	TESTQ  R8, R8
 	JZ     nores952
 	VADDPS (R8)(AX*1), Y0, Y0
@@ -17345,7 +17415,7 @@ scaled951:
 	VADDPS (R8)(DI*1), Y5, Y5
 
 nores952:
-	MOVQ act+160(FP), R8
+	MOVQ act+168(FP), R8
 	CMPQ R8, $+1
 	JEQ  act955
 	CMPQ R8, $+2
@@ -17426,7 +17496,7 @@ act957:
 	VMINPS       Y5, Y7, Y5
 
 acted953:
-	MOVQ    y+128(FP), R8
+	MOVQ    y+136(FP), R8
 	VMOVUPS Y0, (R8)(AX*1)
 	VMOVUPS Y1, (R8)(CX*1)
 	VMOVUPS Y2, (R8)(DX*1)
@@ -17446,18 +17516,18 @@ linear958:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+6, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+6, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced959:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows825
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows824:
 	MOVQ  offsets+8(FP), SI
@@ -17473,22 +17543,22 @@ rows824:
 linear960:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 
 outputs961:
-	MOVQ       y+128(FP), DI
+	MOVQ       y+136(FP), DI
 	PREFETCHT0 (DI)(AX*1)
 	PREFETCHT0 (DI)(CX*1)
 	PREFETCHT0 (DI)(DX*1)
 	PREFETCHT0 (DI)(BX*1)
 	PREFETCHT0 (DI)(SI*1)
-	MOVQ       res+136(FP), DI
+	MOVQ       res+144(FP), DI
 	TESTQ      DI, DI
 	JZ         nores962
 	PREFETCHT0 (DI)(AX*1)
@@ -17509,7 +17579,7 @@ nores962:
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps964
 
 tap963:
@@ -17530,38 +17600,40 @@ tap963:
 	JMP   inputs966
 
 linear965:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
-	MOVQ BX, SI
-	ADDQ row+24(FP), SI
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
+	MOVQ  BX, SI
+	ADDQ  row+24(FP), SI
 
 inputs966:
-	MOVQ    taps+72(FP), DI
+	MOVQ    taps+80(FP), DI
 	MOVQ    (SP), R8
 	MOVLQSX (DI)(R8*4), DI
-	IMULQ   wtap+112(FP), DI
-	ADDQ    w+104(FP), DI
-	MOVQ    next+168(FP), R9
+	IMULQ   wtap+120(FP), DI
+	ADDQ    w+112(FP), DI
+	MOVQ    next+176(FP), R9
 	TESTQ   R9, R9
 	JZ      distance967
 	MOVQ    (SP), R8
 	INCQ    R8
-	CMPQ    R8, ntaps+80(FP)
+	CMPQ    R8, ntaps+88(FP)
 	JGE     distance967
-	MOVQ    taps+72(FP), R10
+	MOVQ    taps+80(FP), R10
 	MOVLQSX (R10)(R8*4), R9
 	MOVLQSX -4(R10)(R8*4), R8
 	SUBQ    R8, R9
-	IMULQ   wtap+112(FP), R9
+	IMULQ   wtap+120(FP), R9
 
 distance967:
 	XORQ  R8, R8
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest970
 	TESTQ R9, R9
 	JZ    plain969
@@ -17597,7 +17669,7 @@ main968:
 	PREFETCHT1       192(DI)(R9*1)
 	ADDQ             $+256, DI
 	ADDQ             $+16, R8
-	CMPQ             R8, cinMain+88(FP)
+	CMPQ             R8, cinMain+96(FP)
 	JLT              main968
 	JMP              rest970
 
@@ -17628,11 +17700,11 @@ plain969:
 	VFMADD231PS.BCST 12(SI)(R8*1), Y10, Y9
 	ADDQ             $+256, DI
 	ADDQ             $+16, R8
-	CMPQ             R8, cinMain+88(FP)
+	CMPQ             R8, cinMain+96(FP)
 	JLT              plain969
 
 rest970:
-	CMPQ R8, cinAll+96(FP)
+	CMPQ R8, cinAll+104(FP)
 	JGE  inputs972
 
 one971:
@@ -17644,14 +17716,14 @@ one971:
 	VFMADD231PS.BCST (SI)(R8*1), Y10, Y4
 	ADDQ             $+64, DI
 	ADDQ             $+4, R8
-	CMPQ             R8, cinAll+96(FP)
+	CMPQ             R8, cinAll+104(FP)
 	JLT              one971
 
 inputs972:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap963
 
 taps964:
@@ -17660,7 +17732,7 @@ taps964:
 	VADDPS Y7, Y2, Y2
 	VADDPS Y8, Y3, Y3
 	VADDPS Y9, Y4, Y4
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), SI
 	TESTQ  SI, SI
 	JZ     linear973
@@ -17674,19 +17746,19 @@ taps964:
 linear973:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 	MOVQ BX, SI
-	ADDQ ypitch+32(FP), SI
+	ADDQ ypitch+40(FP), SI
 
 outputs974:
-	MOVQ        scale+144(FP), DI
+	MOVQ        scale+152(FP), DI
 	TESTQ       DI, DI
 	JZ          noscale975
-	MOVQ        shift+152(FP), R8
+	MOVQ        shift+160(FP), R8
 	TESTQ       R8, R8
 	JZ          noshift976
 	VMOVUPS     (DI), Y5
@@ -17708,7 +17780,7 @@ noshift976:
 	JMP     scaled977
 
 noscale975:
-	MOVQ    shift+152(FP), DI
+	MOVQ    shift+160(FP), DI
 	TESTQ   DI, DI
 	JZ      scaled977
 	VMOVUPS (DI), Y5
@@ -17719,7 +17791,7 @@ noscale975:
 	VADDPS  Y5, Y4, Y4
 
 scaled977:
-	MOVQ   res+136(FP), DI
+	MOVQ   res+144(FP), DI
 	TESTQ  DI, DI
 	JZ     nores978
 	VADDPS (DI)(AX*1), Y0, Y0
@@ -17729,7 +17801,7 @@ scaled977:
 	VADDPS (DI)(SI*1), Y4, Y4
 
 nores978:
-	MOVQ act+160(FP), DI
+	MOVQ act+168(FP), DI
 	CMPQ DI, $+1
 	JEQ  act981
 	CMPQ DI, $+2
@@ -17801,7 +17873,7 @@ act983:
 	VMINPS       Y4, Y6, Y4
 
 acted979:
-	MOVQ    y+128(FP), DI
+	MOVQ    y+136(FP), DI
 	VMOVUPS Y0, (DI)(AX*1)
 	VMOVUPS Y1, (DI)(CX*1)
 	VMOVUPS Y2, (DI)(DX*1)
@@ -17820,18 +17892,18 @@ linear984:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+5, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+5, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced985:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows824
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows823:
 	MOVQ  offsets+8(FP), BX
@@ -17846,19 +17918,19 @@ rows823:
 linear986:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 
 outputs987:
-	MOVQ       y+128(FP), SI
+	MOVQ       y+136(FP), SI
 	PREFETCHT0 (SI)(AX*1)
 	PREFETCHT0 (SI)(CX*1)
 	PREFETCHT0 (SI)(DX*1)
 	PREFETCHT0 (SI)(BX*1)
-	MOVQ       res+136(FP), SI
+	MOVQ       res+144(FP), SI
 	TESTQ      SI, SI
 	JZ         nores988
 	PREFETCHT0 (SI)(AX*1)
@@ -17884,7 +17956,7 @@ nores988:
 	VXORPS Y14, Y14, Y14
 	VXORPS Y15, Y15, Y15
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps990
 
 tap989:
@@ -17903,36 +17975,38 @@ tap989:
 	JMP   inputs992
 
 linear991:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
-	MOVQ DX, BX
-	ADDQ row+24(FP), BX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
+	MOVQ  DX, BX
+	ADDQ  row+24(FP), BX
 
 inputs992:
-	MOVQ    taps+72(FP), SI
+	MOVQ    taps+80(FP), SI
 	MOVQ    (SP), DI
 	MOVLQSX (SI)(DI*4), SI
-	IMULQ   wtap+112(FP), SI
-	ADDQ    w+104(FP), SI
-	MOVQ    next+168(FP), R8
+	IMULQ   wtap+120(FP), SI
+	ADDQ    w+112(FP), SI
+	MOVQ    next+176(FP), R8
 	TESTQ   R8, R8
 	JZ      distance993
 	MOVQ    (SP), DI
 	INCQ    DI
-	CMPQ    DI, ntaps+80(FP)
+	CMPQ    DI, ntaps+88(FP)
 	JGE     distance993
-	MOVQ    taps+72(FP), R9
+	MOVQ    taps+80(FP), R9
 	MOVLQSX (R9)(DI*4), R8
 	MOVLQSX -4(R9)(DI*4), DI
 	SUBQ    DI, R8
-	IMULQ   wtap+112(FP), R8
+	IMULQ   wtap+120(FP), R8
 
 distance993:
 	XORQ  DI, DI
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest996
 	TESTQ R8, R8
 	JZ    plain995
@@ -17964,7 +18038,7 @@ main994:
 	PREFETCHT1       192(SI)(R8*1)
 	ADDQ             $+256, SI
 	ADDQ             $+16, DI
-	CMPQ             DI, cinMain+88(FP)
+	CMPQ             DI, cinMain+96(FP)
 	JLT              main994
 	JMP              rest996
 
@@ -17991,11 +18065,11 @@ plain995:
 	VFMADD231PS.BCST 12(BX)(DI*1), Y16, Y15
 	ADDQ             $+256, SI
 	ADDQ             $+16, DI
-	CMPQ             DI, cinMain+88(FP)
+	CMPQ             DI, cinMain+96(FP)
 	JLT              plain995
 
 rest996:
-	CMPQ DI, cinAll+96(FP)
+	CMPQ DI, cinAll+104(FP)
 	JGE  inputs998
 
 one997:
@@ -18006,14 +18080,14 @@ one997:
 	VFMADD231PS.BCST (BX)(DI*1), Y16, Y3
 	ADDQ             $+64, SI
 	ADDQ             $+4, DI
-	CMPQ             DI, cinAll+96(FP)
+	CMPQ             DI, cinAll+104(FP)
 	JLT              one997
 
 inputs998:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap989
 
 taps990:
@@ -18029,7 +18103,7 @@ taps990:
 	VADDPS Y5, Y1, Y1
 	VADDPS Y6, Y2, Y2
 	VADDPS Y7, Y3, Y3
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), BX
 	TESTQ  BX, BX
 	JZ     linear999
@@ -18042,17 +18116,17 @@ taps990:
 linear999:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 	MOVQ DX, BX
-	ADDQ ypitch+32(FP), BX
+	ADDQ ypitch+40(FP), BX
 
 outputs1000:
-	MOVQ        scale+144(FP), SI
+	MOVQ        scale+152(FP), SI
 	TESTQ       SI, SI
 	JZ          noscale1001
-	MOVQ        shift+152(FP), DI
+	MOVQ        shift+160(FP), DI
 	TESTQ       DI, DI
 	JZ          noshift1002
 	VMOVUPS     (SI), Y4
@@ -18072,7 +18146,7 @@ noshift1002:
 	JMP     scaled1003
 
 noscale1001:
-	MOVQ    shift+152(FP), SI
+	MOVQ    shift+160(FP), SI
 	TESTQ   SI, SI
 	JZ      scaled1003
 	VMOVUPS (SI), Y4
@@ -18082,7 +18156,7 @@ noscale1001:
 	VADDPS  Y4, Y3, Y3
 
 scaled1003:
-	MOVQ   res+136(FP), SI
+	MOVQ   res+144(FP), SI
 	TESTQ  SI, SI
 	JZ     nores1004
 	VADDPS (SI)(AX*1), Y0, Y0
@@ -18091,7 +18165,7 @@ scaled1003:
 	VADDPS (SI)(BX*1), Y3, Y3
 
 nores1004:
-	MOVQ act+160(FP), SI
+	MOVQ act+168(FP), SI
 	CMPQ SI, $+1
 	JEQ  act1007
 	CMPQ SI, $+2
@@ -18154,7 +18228,7 @@ act1009:
 	VMINPS       Y3, Y5, Y3
 
 acted1005:
-	MOVQ    y+128(FP), SI
+	MOVQ    y+136(FP), SI
 	VMOVUPS Y0, (SI)(AX*1)
 	VMOVUPS Y1, (SI)(CX*1)
 	VMOVUPS Y2, (SI)(DX*1)
@@ -18172,18 +18246,18 @@ linear1010:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+4, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+4, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced1011:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows823
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows822:
 	MOVQ  offsets+8(FP), DX
@@ -18197,16 +18271,16 @@ rows822:
 linear1012:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 
 outputs1013:
-	MOVQ       y+128(FP), BX
+	MOVQ       y+136(FP), BX
 	PREFETCHT0 (BX)(AX*1)
 	PREFETCHT0 (BX)(CX*1)
 	PREFETCHT0 (BX)(DX*1)
-	MOVQ       res+136(FP), BX
+	MOVQ       res+144(FP), BX
 	TESTQ      BX, BX
 	JZ         nores1014
 	PREFETCHT0 (BX)(AX*1)
@@ -18227,7 +18301,7 @@ nores1014:
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps1016
 
 tap1015:
@@ -18244,34 +18318,36 @@ tap1015:
 	JMP   inputs1018
 
 linear1017:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
-	MOVQ CX, DX
-	ADDQ row+24(FP), DX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
+	MOVQ  CX, DX
+	ADDQ  row+24(FP), DX
 
 inputs1018:
-	MOVQ    taps+72(FP), BX
+	MOVQ    taps+80(FP), BX
 	MOVQ    (SP), SI
 	MOVLQSX (BX)(SI*4), BX
-	IMULQ   wtap+112(FP), BX
-	ADDQ    w+104(FP), BX
-	MOVQ    next+168(FP), DI
+	IMULQ   wtap+120(FP), BX
+	ADDQ    w+112(FP), BX
+	MOVQ    next+176(FP), DI
 	TESTQ   DI, DI
 	JZ      distance1019
 	MOVQ    (SP), SI
 	INCQ    SI
-	CMPQ    SI, ntaps+80(FP)
+	CMPQ    SI, ntaps+88(FP)
 	JGE     distance1019
-	MOVQ    taps+72(FP), R8
+	MOVQ    taps+80(FP), R8
 	MOVLQSX (R8)(SI*4), DI
 	MOVLQSX -4(R8)(SI*4), SI
 	SUBQ    SI, DI
-	IMULQ   wtap+112(FP), DI
+	IMULQ   wtap+120(FP), DI
 
 distance1019:
 	XORQ  SI, SI
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest1022
 	TESTQ DI, DI
 	JZ    plain1021
@@ -18299,7 +18375,7 @@ main1020:
 	PREFETCHT1       192(BX)(DI*1)
 	ADDQ             $+256, BX
 	ADDQ             $+16, SI
-	CMPQ             SI, cinMain+88(FP)
+	CMPQ             SI, cinMain+96(FP)
 	JLT              main1020
 	JMP              rest1022
 
@@ -18322,11 +18398,11 @@ plain1021:
 	VFMADD231PS.BCST 12(DX)(SI*1), Y12, Y11
 	ADDQ             $+256, BX
 	ADDQ             $+16, SI
-	CMPQ             SI, cinMain+88(FP)
+	CMPQ             SI, cinMain+96(FP)
 	JLT              plain1021
 
 rest1022:
-	CMPQ SI, cinAll+96(FP)
+	CMPQ SI, cinAll+104(FP)
 	JGE  inputs1024
 
 one1023:
@@ -18336,14 +18412,14 @@ one1023:
 	VFMADD231PS.BCST (DX)(SI*1), Y12, Y2
 	ADDQ             $+64, BX
 	ADDQ             $+4, SI
-	CMPQ             SI, cinAll+96(FP)
+	CMPQ             SI, cinAll+104(FP)
 	JLT              one1023
 
 inputs1024:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap1015
 
 taps1016:
@@ -18356,7 +18432,7 @@ taps1016:
 	VADDPS Y3, Y0, Y0
 	VADDPS Y4, Y1, Y1
 	VADDPS Y5, Y2, Y2
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), DX
 	TESTQ  DX, DX
 	JZ     linear1025
@@ -18368,15 +18444,15 @@ taps1016:
 linear1025:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 	MOVQ CX, DX
-	ADDQ ypitch+32(FP), DX
+	ADDQ ypitch+40(FP), DX
 
 outputs1026:
-	MOVQ        scale+144(FP), BX
+	MOVQ        scale+152(FP), BX
 	TESTQ       BX, BX
 	JZ          noscale1027
-	MOVQ        shift+152(FP), SI
+	MOVQ        shift+160(FP), SI
 	TESTQ       SI, SI
 	JZ          noshift1028
 	VMOVUPS     (BX), Y3
@@ -18394,7 +18470,7 @@ noshift1028:
 	JMP     scaled1029
 
 noscale1027:
-	MOVQ    shift+152(FP), BX
+	MOVQ    shift+160(FP), BX
 	TESTQ   BX, BX
 	JZ      scaled1029
 	VMOVUPS (BX), Y3
@@ -18403,7 +18479,7 @@ noscale1027:
 	VADDPS  Y3, Y2, Y2
 
 scaled1029:
-	MOVQ   res+136(FP), BX
+	MOVQ   res+144(FP), BX
 	TESTQ  BX, BX
 	JZ     nores1030
 	VADDPS (BX)(AX*1), Y0, Y0
@@ -18411,7 +18487,7 @@ scaled1029:
 	VADDPS (BX)(DX*1), Y2, Y2
 
 nores1030:
-	MOVQ act+160(FP), BX
+	MOVQ act+168(FP), BX
 	CMPQ BX, $+1
 	JEQ  act1033
 	CMPQ BX, $+2
@@ -18465,7 +18541,7 @@ act1035:
 	VMINPS       Y2, Y4, Y2
 
 acted1031:
-	MOVQ    y+128(FP), BX
+	MOVQ    y+136(FP), BX
 	VMOVUPS Y0, (BX)(AX*1)
 	VMOVUPS Y1, (BX)(CX*1)
 	VMOVUPS Y2, (BX)(DX*1)
@@ -18482,18 +18558,18 @@ linear1036:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+3, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+3, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced1037:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows822
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows821:
 	MOVQ  offsets+8(FP), CX
@@ -18506,13 +18582,13 @@ rows821:
 linear1038:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 
 outputs1039:
-	MOVQ       y+128(FP), DX
+	MOVQ       y+136(FP), DX
 	PREFETCHT0 (DX)(AX*1)
 	PREFETCHT0 (DX)(CX*1)
-	MOVQ       res+136(FP), DX
+	MOVQ       res+144(FP), DX
 	TESTQ      DX, DX
 	JZ         nores1040
 	PREFETCHT0 (DX)(AX*1)
@@ -18528,7 +18604,7 @@ nores1040:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps1042
 
 tap1041:
@@ -18543,32 +18619,34 @@ tap1041:
 	JMP   inputs1044
 
 linear1043:
-	MOVQ x+16(FP), AX
-	MOVQ AX, CX
-	ADDQ row+24(FP), CX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
+	MOVQ  AX, CX
+	ADDQ  row+24(FP), CX
 
 inputs1044:
-	MOVQ    taps+72(FP), DX
+	MOVQ    taps+80(FP), DX
 	MOVQ    (SP), BX
 	MOVLQSX (DX)(BX*4), DX
-	IMULQ   wtap+112(FP), DX
-	ADDQ    w+104(FP), DX
-	MOVQ    next+168(FP), SI
+	IMULQ   wtap+120(FP), DX
+	ADDQ    w+112(FP), DX
+	MOVQ    next+176(FP), SI
 	TESTQ   SI, SI
 	JZ      distance1045
 	MOVQ    (SP), BX
 	INCQ    BX
-	CMPQ    BX, ntaps+80(FP)
+	CMPQ    BX, ntaps+88(FP)
 	JGE     distance1045
-	MOVQ    taps+72(FP), DI
+	MOVQ    taps+80(FP), DI
 	MOVLQSX (DI)(BX*4), SI
 	MOVLQSX -4(DI)(BX*4), BX
 	SUBQ    BX, SI
-	IMULQ   wtap+112(FP), SI
+	IMULQ   wtap+120(FP), SI
 
 distance1045:
 	XORQ  BX, BX
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest1048
 	TESTQ SI, SI
 	JZ    plain1047
@@ -18592,7 +18670,7 @@ main1046:
 	PREFETCHT1       192(DX)(SI*1)
 	ADDQ             $+256, DX
 	ADDQ             $+16, BX
-	CMPQ             BX, cinMain+88(FP)
+	CMPQ             BX, cinMain+96(FP)
 	JLT              main1046
 	JMP              rest1048
 
@@ -18611,11 +18689,11 @@ plain1047:
 	VFMADD231PS.BCST 12(CX)(BX*1), Y8, Y7
 	ADDQ             $+256, DX
 	ADDQ             $+16, BX
-	CMPQ             BX, cinMain+88(FP)
+	CMPQ             BX, cinMain+96(FP)
 	JLT              plain1047
 
 rest1048:
-	CMPQ BX, cinAll+96(FP)
+	CMPQ BX, cinAll+104(FP)
 	JGE  inputs1050
 
 one1049:
@@ -18624,14 +18702,14 @@ one1049:
 	VFMADD231PS.BCST (CX)(BX*1), Y8, Y1
 	ADDQ             $+64, DX
 	ADDQ             $+4, BX
-	CMPQ             BX, cinAll+96(FP)
+	CMPQ             BX, cinAll+104(FP)
 	JLT              one1049
 
 inputs1050:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap1041
 
 taps1042:
@@ -18641,7 +18719,7 @@ taps1042:
 	VADDPS Y7, Y3, Y3
 	VADDPS Y2, Y0, Y0
 	VADDPS Y3, Y1, Y1
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), CX
 	TESTQ  CX, CX
 	JZ     linear1051
@@ -18652,13 +18730,13 @@ taps1042:
 linear1051:
 	MOVQ 8(SP), AX
 	MOVQ AX, CX
-	ADDQ ypitch+32(FP), CX
+	ADDQ ypitch+40(FP), CX
 
 outputs1052:
-	MOVQ        scale+144(FP), DX
+	MOVQ        scale+152(FP), DX
 	TESTQ       DX, DX
 	JZ          noscale1053
-	MOVQ        shift+152(FP), BX
+	MOVQ        shift+160(FP), BX
 	TESTQ       BX, BX
 	JZ          noshift1054
 	VMOVUPS     (DX), Y2
@@ -18674,7 +18752,7 @@ noshift1054:
 	JMP     scaled1055
 
 noscale1053:
-	MOVQ    shift+152(FP), DX
+	MOVQ    shift+160(FP), DX
 	TESTQ   DX, DX
 	JZ      scaled1055
 	VMOVUPS (DX), Y2
@@ -18682,14 +18760,14 @@ noscale1053:
 	VADDPS  Y2, Y1, Y1
 
 scaled1055:
-	MOVQ   res+136(FP), DX
+	MOVQ   res+144(FP), DX
 	TESTQ  DX, DX
 	JZ     nores1056
 	VADDPS (DX)(AX*1), Y0, Y0
 	VADDPS (DX)(CX*1), Y1, Y1
 
 nores1056:
-	MOVQ act+160(FP), DX
+	MOVQ act+168(FP), DX
 	CMPQ DX, $+1
 	JEQ  act1059
 	CMPQ DX, $+2
@@ -18734,7 +18812,7 @@ act1061:
 	VMINPS       Y1, Y3, Y1
 
 acted1057:
-	MOVQ    y+128(FP), DX
+	MOVQ    y+136(FP), DX
 	VMOVUPS Y0, (DX)(AX*1)
 	VMOVUPS Y1, (DX)(CX*1)
 	MOVQ    offsets+8(FP), AX
@@ -18750,18 +18828,18 @@ linear1062:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+2, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+2, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced1063:
-	DECQ  tiles+48(FP)
+	DECQ  tiles+56(FP)
 	JNZ   rows821
-	MOVQ  less+56(FP), AX
+	MOVQ  less+64(FP), AX
 	TESTQ AX, AX
 	JZ    done1
-	MOVQ  AX, tiles+48(FP)
-	MOVQ  $+0, less+56(FP)
+	MOVQ  AX, tiles+56(FP)
+	MOVQ  $+0, less+64(FP)
 
 rows820:
 	MOVQ  offsets+8(FP), AX
@@ -18774,9 +18852,9 @@ linear1064:
 	MOVQ 8(SP), AX
 
 outputs1065:
-	MOVQ       y+128(FP), CX
+	MOVQ       y+136(FP), CX
 	PREFETCHT0 (CX)(AX*1)
-	MOVQ       res+136(FP), CX
+	MOVQ       res+144(FP), CX
 	TESTQ      CX, CX
 	JZ         nores1066
 	PREFETCHT0 (CX)(AX*1)
@@ -18787,7 +18865,7 @@ nores1066:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	MOVQ   $+0, (SP)
-	CMPQ   ntaps+80(FP), $+0
+	CMPQ   ntaps+88(FP), $+0
 	JEQ    taps1068
 
 tap1067:
@@ -18800,30 +18878,32 @@ tap1067:
 	JMP   inputs1070
 
 linear1069:
-	MOVQ x+16(FP), AX
+	MOVQ  (SP), AX
+	IMULQ line+32(FP), AX
+	ADDQ  x+16(FP), AX
 
 inputs1070:
-	MOVQ    taps+72(FP), CX
+	MOVQ    taps+80(FP), CX
 	MOVQ    (SP), DX
 	MOVLQSX (CX)(DX*4), CX
-	IMULQ   wtap+112(FP), CX
-	ADDQ    w+104(FP), CX
-	MOVQ    next+168(FP), BX
+	IMULQ   wtap+120(FP), CX
+	ADDQ    w+112(FP), CX
+	MOVQ    next+176(FP), BX
 	TESTQ   BX, BX
 	JZ      distance1071
 	MOVQ    (SP), DX
 	INCQ    DX
-	CMPQ    DX, ntaps+80(FP)
+	CMPQ    DX, ntaps+88(FP)
 	JGE     distance1071
-	MOVQ    taps+72(FP), SI
+	MOVQ    taps+80(FP), SI
 	MOVLQSX (SI)(DX*4), BX
 	MOVLQSX -4(SI)(DX*4), DX
 	SUBQ    DX, BX
-	IMULQ   wtap+112(FP), BX
+	IMULQ   wtap+120(FP), BX
 
 distance1071:
 	XORQ  DX, DX
-	CMPQ  cinMain+88(FP), $+0
+	CMPQ  cinMain+96(FP), $+0
 	JEQ   rest1074
 	TESTQ BX, BX
 	JZ    plain1073
@@ -18843,7 +18923,7 @@ main1072:
 	PREFETCHT1       192(CX)(BX*1)
 	ADDQ             $+256, CX
 	ADDQ             $+16, DX
-	CMPQ             DX, cinMain+88(FP)
+	CMPQ             DX, cinMain+96(FP)
 	JLT              main1072
 	JMP              rest1074
 
@@ -18858,11 +18938,11 @@ plain1073:
 	VFMADD231PS.BCST 12(AX)(DX*1), Y4, Y3
 	ADDQ             $+256, CX
 	ADDQ             $+16, DX
-	CMPQ             DX, cinMain+88(FP)
+	CMPQ             DX, cinMain+96(FP)
 	JLT              plain1073
 
 rest1074:
-	CMPQ DX, cinAll+96(FP)
+	CMPQ DX, cinAll+104(FP)
 	JGE  inputs1076
 
 one1075:
@@ -18870,21 +18950,21 @@ one1075:
 	VFMADD231PS.BCST (AX)(DX*1), Y4, Y0
 	ADDQ             $+64, CX
 	ADDQ             $+4, DX
-	CMPQ             DX, cinAll+96(FP)
+	CMPQ             DX, cinAll+104(FP)
 	JLT              one1075
 
 inputs1076:
 	MOVQ (SP), AX
 	INCQ AX
 	MOVQ AX, (SP)
-	CMPQ AX, ntaps+80(FP)
+	CMPQ AX, ntaps+88(FP)
 	JLT  tap1067
 
 taps1068:
 	VADDPS Y2, Y0, Y0
 	VADDPS Y3, Y1, Y1
 	VADDPS Y1, Y0, Y0
-	MOVQ   $+0, next+168(FP)
+	MOVQ   $+0, next+176(FP)
 	MOVQ   offsets+8(FP), AX
 	TESTQ  AX, AX
 	JZ     linear1077
@@ -18895,10 +18975,10 @@ linear1077:
 	MOVQ 8(SP), AX
 
 outputs1078:
-	MOVQ        scale+144(FP), CX
+	MOVQ        scale+152(FP), CX
 	TESTQ       CX, CX
 	JZ          noscale1079
-	MOVQ        shift+152(FP), DX
+	MOVQ        shift+160(FP), DX
 	TESTQ       DX, DX
 	JZ          noshift1080
 	VMOVUPS     (CX), Y1
@@ -18912,20 +18992,20 @@ noshift1080:
 	JMP     scaled1081
 
 noscale1079:
-	MOVQ    shift+152(FP), CX
+	MOVQ    shift+160(FP), CX
 	TESTQ   CX, CX
 	JZ      scaled1081
 	VMOVUPS (CX), Y1
 	VADDPS  Y1, Y0, Y0
 
 scaled1081:
-	MOVQ   res+136(FP), CX
+	MOVQ   res+144(FP), CX
 	TESTQ  CX, CX
 	JZ     nores1082
 	VADDPS (CX)(AX*1), Y0, Y0
 
 nores1082:
-	MOVQ act+160(FP), CX
+	MOVQ act+168(FP), CX
 	CMPQ CX, $+1
 	JEQ  act1085
 	CMPQ CX, $+2
@@ -18961,7 +19041,7 @@ act1087:
 	VMINPS       Y0, Y2, Y0
 
 acted1083:
-	MOVQ    y+128(FP), CX
+	MOVQ    y+136(FP), CX
 	VMOVUPS Y0, (CX)(AX*1)
 	MOVQ    offsets+8(FP), AX
 	TESTQ   AX, AX
@@ -18976,12 +19056,12 @@ linear1088:
 	MOVQ   row+24(FP), AX
 	IMUL3Q $+1, AX, AX
 	ADDQ   AX, x+16(FP)
-	MOVQ   ypitch+32(FP), AX
+	MOVQ   ypitch+40(FP), AX
 	IMUL3Q $+1, AX, AX
 	ADDQ   AX, 8(SP)
 
 advanced1089:
-	DECQ tiles+48(FP)
+	DECQ tiles+56(FP)
 	JNZ  rows820
 	JMP  done1
 

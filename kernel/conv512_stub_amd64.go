@@ -6,11 +6,11 @@ package kernel
 
 // convBlocks computes outputs (8, 16, 24 or 32) outputs of rows that gather their inputs: tiles blocks of m rows,
 // m up to 10, then less blocks of m−1. pixels lists the inputs behind each tap, row by row, row bytes
-// a row, and offsets the byte offset of each row's outputs. If pixels is nil there is one tap: the
-// inputs are at x, row bytes apart, the outputs ypitch bytes apart. cinMain and cinAll are 4·(cin&^3)
+// a row, and offsets the byte offset of each row's outputs. If pixels is nil the inputs are at x, those
+// of rows row and those of taps line bytes apart, and the outputs ypitch bytes apart. cinMain and cinAll are 4·(cin&^3)
 // and 4·cin, wtap the bytes of a tap of weights and wpanel those of a panel. Unless next is 0,
 // the first block asks the second-level cache for the weights of each tap's successor, of which the last
 // one's are next bytes behind its own.
 //
 //go:noescape
-func convBlocks(pixels **float32, offsets *int, x *float32, row int, ypitch int, m int, tiles int, less int, outputs int, taps *int32, ntaps int, cinMain int, cinAll int, w *float32, wtap int, wpanel int, y *float32, res *float32, scale *float32, shift *float32, act int, next int)
+func convBlocks(pixels **float32, offsets *int, x *float32, row int, line int, ypitch int, m int, tiles int, less int, outputs int, taps *int32, ntaps int, cinMain int, cinAll int, w *float32, wtap int, wpanel int, y *float32, res *float32, scale *float32, shift *float32, act int, next int)

@@ -136,6 +136,7 @@ func (j *job) nanoseconds() int {
 		tileMACs  = 110
 		slideMACs = 25
 		floats    = 6
+		weights   = 10 // that come from far away
 	)
 	o := j.op
 	switch {
@@ -146,9 +147,11 @@ func (j *job) nanoseconds() int {
 	case o.kind == nn.Depthwise:
 		return j.images * o.macs / slideMACs
 	case j.phase == squeeze:
-		return j.images * o.conv.Cin * o.conv.Cout / denseMACs
+		n := o.conv.Cin * o.conv.Cout
+		return max(j.images*n/denseMACs, n/weights)
 	case j.phase == excite:
-		return j.images * o.second.Cin * o.second.Cout / denseMACs
+		n := o.second.Cin * o.second.Cout
+		return max(j.images*n/denseMACs, n/weights)
 	case j.phase == mean:
 		return 0
 	default:

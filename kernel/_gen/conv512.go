@@ -17,12 +17,12 @@ func conv512File(a *asm) {
 	a.function("convBlocks",
 		"computes outputs (8, 16, 24 or 32) outputs of rows that gather their inputs: tiles blocks of m rows,\n"+
 			"m up to 10, then less blocks of m−1. pixels lists the inputs behind each tap, row by row, row bytes\n"+
-			"a row, and offsets the byte offset of each row's outputs. If pixels is nil there is one tap: the\n"+
-			"inputs are at x, row bytes apart, the outputs ypitch bytes apart. cinMain and cinAll are 4·(cin&^3)\n"+
+			"a row, and offsets the byte offset of each row's outputs. If pixels is nil the inputs are at x, those\n"+
+			"of rows row and those of taps line bytes apart, and the outputs ypitch bytes apart. cinMain and cinAll are 4·(cin&^3)\n"+
 			"and 4·cin, wtap the bytes of a tap of weights and wpanel those of a panel. Unless next is 0,\n"+
 			"the first block asks the second-level cache for the weights of each tap's successor, of which the last\n"+
 			"one's are next bytes behind its own.",
-		"pixels **float32, offsets *int, x *float32, row, ypitch, m, tiles, less, outputs int, taps *int32, "+
+		"pixels **float32, offsets *int, x *float32, row, line, ypitch, m, tiles, less, outputs int, taps *int32, "+
 			"ntaps, cinMain, cinAll int, w *float32, wtap, wpanel int, y, res, scale, shift *float32, act, next int")
 	c := conv512{asm: a, tap: a.AllocLocal(8), out: a.AllocLocal(8)}
 	a.MOVQ(operand.I32(0), c.out)
@@ -115,7 +115,9 @@ func (a conv512) inputs(rows int) []reg.GPVirtual {
 	}
 	a.JMP(operand.LabelRef(done))
 	a.Label(linear)
-	a.MOVQ(a.arg("x"), x[0])
+	a.MOVQ(a.tap, x[0])
+	a.IMULQ(a.arg("line"), x[0])
+	a.ADDQ(a.arg("x"), x[0])
 	for i := 1; i < rows; i++ {
 		a.MOVQ(x[i-1], x[i])
 		a.ADDQ(a.arg("row"), x[i])
