@@ -56,7 +56,7 @@ func TestProfileRoundTrip(t *testing.T) {
 	check(b, nil)
 }
 
-const goodSidecar = `{"format":1,"profiles":[{"digest":"d","machine":{"cpu":"A","kernel":"avx2","threads":1},"subnets":[{"arch":"d1","latency_us":[10,20]}]}]}`
+const goodSidecar = `{"format":1,"profiles":[{"digest":"d","machine":{"cpu":"A","kernel":"avx2","threads":1},"tuning":{"bytes":1000,"layers":[{"layer":"conv","m":4,"images":1}]},"subnets":[{"arch":"d1","latency_us":[10,20]}]}]}`
 
 func TestDamagedSidecar(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "net.weft.profile.json")
@@ -75,6 +75,10 @@ func TestDamagedSidecar(t *testing.T) {
 		{`[10,20]`, `null`, "no latencies for subnet d1"},
 		{`[10,20]`, `"fast"`, "is damaged (json: cannot unmarshal string"},
 		{`[{"arch":"d1","latency_us":[10,20]}]`, `[]`, "a profile without subnets"},
+		{`"m":4`, `"m":3`, "is damaged (layer conv has tiles of 3 from 1 images on: must be 2 or 4, and 1 or more"},
+		{`"images":1`, `"images":0`, "layer conv has tiles of 4 from 0 images on"},
+		{`"bytes":1000`, `"bytes":-1`, "transformed weights may take -1 bytes: must be 0 or more"},
+		{`"bytes":1000`, `"bytes":"all"`, "is damaged (json: cannot unmarshal string"},
 	} {
 		if err := os.WriteFile(path, []byte(strings.Replace(goodSidecar, c.old, c.new, 1)), 0o644); err != nil {
 			t.Fatal(err)

@@ -23,6 +23,15 @@ type Layer struct {
 	Time    time.Duration
 }
 
+// Flops returns the operations of n images, a multiply-add being two.
+func (l *Layer) Flops(n int) float64 { return 2 * float64(n*l.MACs) }
+
+// Bytes returns what n images read and write, with the weights.
+func (l *Layer) Bytes(n int) float64 {
+	groups := (n + l.Group - 1) / l.Group
+	return float64(n*l.Moved + groups*l.Weights)
+}
+
 // Layers runs n images so many rounds on all threads of the worker and returns for each
 // operation its shortest time for all images. The first is the normalisation of the pixels.
 // Where Run would let threads work on images of their own, Layers lets them share every

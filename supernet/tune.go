@@ -8,12 +8,15 @@ import (
 	"time"
 
 	"weft/kernel"
+	"weft/nn"
 )
 
-// tuneRounds is how often each way is timed; the shortest counts. tuneBatch is the batch
-// that stands for all but single images.
+// Layers are timed tuneRounds times each way, of which the shortest counts, but in networks
+// that take long no more often than fits tuneTime, or twice. tuneBatch is the batch that stands for
+// all but single images.
 const (
 	tuneRounds = 5
+	tuneTime   = 200 * time.Millisecond
 	tuneBatch  = 8
 )
 
@@ -25,17 +28,30 @@ const worthIt = 0.97
 // be, for one image and for several. It chooses what saves most time per byte of
 // transformed weights, up to so many bytes. While it measures, up to twice as many are held.
 func (s *Supernet) Tune(pool *kernel.Pool, bytes int, now func() time.Time) (Tuning, error) {
+	if bytes == 0 {
+		return Tuning{}, nil
+	}
 	rng := rand.New(rand.NewPCG(1, 1))
 	images := make([]float32, tuneBatch*s.Space.Input.Size())
 	for i := range images {
 		images[i] = rng.Float32()
 	}
 	var times [2]map[way]time.Duration // one image, and tuneBatch of them
-	for i, n := range []int{1, tuneBatch} {
+	for i := range times {
 		times[i] = map[way]time.Duration{}
-		for _, m := range []int{0, 2, 4} {
-			if err := s.timeWays(times[i], m, pool, bytes, images, n, now); err != nil {
-				return Tuning{}, err
+	}
+	for _, m := range []int{0, 2, 4} {
+		a := s.Space.Max()
+		p, err := NewTableWith(s, s.neutral(a), Options{Tuning: s.allBy(m, bytes)}).Plan(a)
+		if err != nil {
+			return Tuning{}, err
+		}
+		w := NewWorker(pool)
+		for i, n := range []int{1, tuneBatch} {
+			for name, t := range w.timeLayers(p, images, n, now) {
+				if (t.Kernel != "direct") == (m > 0) {
+					times[i][way{name, m}] = t.Time
+				}
 			}
 		}
 	}
@@ -48,30 +64,43 @@ type way struct {
 	m     int
 }
 
-// timeWays measures all layers that can be computed in a way and fit twice the budget.
-func (s *Supernet) timeWays(times map[way]time.Duration, m int, pool *kernel.Pool, bytes int, images []float32, n int, now func() time.Time) error {
-	var tuning Tuning
-	left := 2 * bytes
-	if m > 0 {
-		for layer := range s.squares() {
-			l := &s.W.Layers[layer]
-			if u := 4 * kernel.WinogradLen(m, l.Out, l.In); u <= min(left, bytes) {
-				left -= u
-				tuning.Layers = append(tuning.Layers, LayerTuning{l.Name, m, 1})
+// allBy returns the tuning by which all layers that fit are computed by tiles of m by m,
+// up to twice so many bytes.
+func (s *Supernet) allBy(m, bytes int) Tuning {
+	t := Tuning{Bytes: 2 * bytes}
+	squares, left := s.squares(), t.Bytes
+	for layer := range s.W.Layers {
+		if _, ok := squares[layer]; !ok || m == 0 {
+			continue
+		}
+		l := &s.W.Layers[layer]
+		if u := 4 * kernel.WinogradLen(m, l.Out, l.In); u <= min(left, bytes) {
+			left -= u
+			t.Layers = append(t.Layers, LayerTuning{l.Name, m, 1})
+		}
+	}
+	return t
+}
+
+// timeLayers measures the layers of a plan, by name, for n images.
+func (w *Worker) timeLayers(p *Plan, images []float32, n int, now func() time.Time) map[string]Layer {
+	times := map[string]Layer{}
+	measure := func(rounds int) {
+		for _, l := range w.Layers(p, images, n, rounds, now) {
+			l.Time = max(l.Time, 1)
+			if old, ok := times[l.Name]; !ok || l.Time < old.Time {
+				times[l.Name] = l
 			}
 		}
 	}
-	a := s.Space.Max()
-	p, err := NewTableWith(s, s.neutral(a), Options{Tuning: tuning}).Plan(a)
-	if err != nil {
-		return err
+	measure(1)
+	start := now()
+	measure(1)
+	took := max(now().Sub(start), 1)
+	if more := min(int(tuneTime/took), tuneRounds) - 2; more > 0 {
+		measure(more)
 	}
-	for _, l := range NewWorker(pool).Layers(p, images, n, tuneRounds, now) {
-		if (l.Kernel != "direct") == (m > 0) {
-			times[way{l.Name, m}] = max(l.Time, 1)
-		}
-	}
-	return nil
+	return times
 }
 
 // neutral returns statistics for a subnet with which normalisation changes nothing.
@@ -98,6 +127,7 @@ func (s *Supernet) choose(times [2]map[way]time.Duration, bytes int) Tuning {
 		layer, m, bytes int
 		saved           float64 // ns an image
 	}
+	t := Tuning{Bytes: bytes}
 	saved := func(name string, m int) float64 {
 		ns := 0.0
 		for i, images := range []float64{1, tuneBatch} {
@@ -133,7 +163,6 @@ func (s *Supernet) choose(times [2]map[way]time.Duration, bytes int) Tuning {
 		bytes -= best.bytes
 		size[best.layer] = best.m
 	}
-	var t Tuning
 	for layer := range s.W.Layers {
 		m := size[layer]
 		if m == 0 {
@@ -155,10 +184,38 @@ func (s *Supernet) choose(times [2]map[way]time.Duration, bytes int) Tuning {
 
 // Check reports the first choice that cannot be.
 func (t *Tuning) Check() error {
+	if t.Bytes < 0 {
+		return fmt.Errorf("transformed weights may take %d bytes: must be 0 or more", t.Bytes)
+	}
 	for _, l := range t.Layers {
 		if l.M != 2 && l.M != 4 || l.Images < 1 {
 			return fmt.Errorf("layer %s has tiles of %d from %d images on: must be 2 or 4, and 1 or more", l.Layer, l.M, l.Images)
 		}
+	}
+	return nil
+}
+
+// CheckTuning reports what keeps a tuning from being one of this supernet: choices that
+// cannot be, layers that it has not or names twice, and more bytes than it was to take.
+func (s *Supernet) CheckTuning(t *Tuning) error {
+	if err := t.Check(); err != nil {
+		return err
+	}
+	sizes := map[string]*nn.Layer{}
+	for layer := range s.squares() {
+		sizes[s.W.Layers[layer].Name] = &s.W.Layers[layer]
+	}
+	left := t.Bytes
+	for _, c := range t.Layers {
+		l := sizes[c.Layer]
+		if l == nil {
+			return fmt.Errorf("layer %q is tuned, and the supernet has no 3x3 layer of this name with stride 1 that is not yet", c.Layer)
+		}
+		delete(sizes, c.Layer)
+		left -= 4 * kernel.WinogradLen(c.M, l.Out, l.In)
+	}
+	if left < 0 {
+		return fmt.Errorf("transformed weights take %d bytes more than the %d that they may", -left, t.Bytes)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 // (kernel.Winograd) instead of directly. It depends on the machine; the same Tuning gives
 // the same bits on every machine with the same tier of kernels.
 type Tuning struct {
+	Bytes  int           `json:"bytes"`            // that transformed weights might take
 	Layers []LayerTuning `json:"layers,omitempty"` // in the order of the supernet's layers
 }
 
@@ -61,6 +62,7 @@ func (s *Supernet) Rule(bytes int) Tuning {
 	slices.SortFunc(options, func(a, b option) int {
 		return cmp.Or(cmp.Compare(b.value, a.value), cmp.Compare(a.layer, b.layer), cmp.Compare(a.m, b.m))
 	})
+	t := Tuning{Bytes: bytes}
 	size := map[int]int{}
 	for _, o := range options {
 		if o.bytes <= bytes && (o.m == 2 || size[o.layer] == 2) {
@@ -68,7 +70,6 @@ func (s *Supernet) Rule(bytes int) Tuning {
 			bytes -= o.bytes
 		}
 	}
-	var t Tuning
 	for layer := range s.W.Layers {
 		if m := size[layer]; m != 0 {
 			t.Layers = append(t.Layers, LayerTuning{s.W.Layers[layer].Name, m, fewest(squares[layer].out, m)})

@@ -108,7 +108,7 @@ func (j *demoJob) run(cmd *cobra.Command, from *dataFlags) error {
 	}
 	j.say(errw, "4/5 profile: latency of every subnet at every batch size")
 	bars := newProgress(errw, j.quiet, time.Now)
-	p, err := m.profile(ctx, 1, false, bars)
+	p, err := m.profile(ctx, conditions{1, usual}, false, bars)
 	bars.Close()
 	if err != nil {
 		return err

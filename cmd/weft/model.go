@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"weft/bundle"
 	"weft/bundle/builtin"
 	"weft/kernel"
@@ -85,18 +87,66 @@ func thisMachine(threads int) bundle.Machine {
 	return bundle.Machine{CPU: cpuName(), Kernel: kernel.Tier(), Threads: threads}
 }
 
-// profile returns the model's latencies on this machine, measured now unless they were before or again is set.
+// conditions are those that latencies hold under on this machine.
+type conditions struct {
+	threads  int
+	winograd int // MiB that transformed weights may take, usual for supernet.WinogradBytes
+}
+
+// usual stands for what weft chooses by itself.
+const usual = -1
+
+// flag adds --winograd-mb to a command that measures.
+func (c *conditions) flag(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&c.winograd, "winograd-mb", usual, "MiB that weights transformed for Winograd's algorithm may take: more are faster, 0 is for none (default half of what the weights take, at least 16)")
+	cmd.Flags().Lookup("winograd-mb").DefValue = "0" // which cobra does not print
+}
+
+// validate reports what cannot be.
+func (c *conditions) validate() error {
+	switch {
+	case c.threads < 1:
+		return usagef("--threads %d: choose at least 1", c.threads)
+	case c.winograd < usual || c.winograd > 1<<20:
+		return usagef("--winograd-mb %d: choose 0 or more, or leave it out", c.winograd)
+	}
+	return nil
+}
+
+// bytes returns how many transformed weights of a supernet may take.
+func (c *conditions) bytes(net *supernet.Supernet) int {
+	if c.winograd == usual {
+		return net.WinogradBytes()
+	}
+	return c.winograd << 20
+}
+
+// kept returns the profile that was measured under these conditions, nil if there is none.
+func (m *model) kept(c conditions) (*bundle.Profile, error) {
+	p, err := bundle.ReadProfile(m.sidecar, m.digest, thisMachine(c.threads))
+	if p == nil || err != nil {
+		return nil, err
+	}
+	if p.Tuning == nil || p.Tuning.Bytes != c.bytes(m.Net) {
+		return nil, nil
+	}
+	if err := m.Net.CheckTuning(p.Tuning); err != nil {
+		return nil, fmt.Errorf("%s is damaged (%w); remove it, it will be measured again", m.sidecar, err)
+	}
+	return p, nil
+}
+
+// profile returns the model's latencies under the conditions, measured now unless they were before or again is set.
 // When they cannot be kept, they are returned with the error.
-func (m *model) profile(ctx context.Context, threads int, again bool, bars *progress) (*bundle.Profile, error) {
-	machine := thisMachine(threads)
+func (m *model) profile(ctx context.Context, c conditions, again bool, bars *progress) (*bundle.Profile, error) {
 	if !again {
-		if p, err := bundle.ReadProfile(m.sidecar, m.digest, machine); err != nil || p != nil {
+		if p, err := m.kept(c); err != nil || p != nil {
 			return p, err
 		}
 	}
-	pool := kernel.NewPool(threads)
+	pool := kernel.NewPool(c.threads)
 	defer pool.Close()
-	tuning, err := m.Net.Tune(pool, m.Net.WinogradBytes(), time.Now)
+	tuning, err := m.Net.Tune(pool, c.bytes(m.Net), time.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +160,7 @@ func (m *model) profile(ctx context.Context, threads int, again bool, bars *prog
 	if err != nil {
 		return nil, err
 	}
-	p := &bundle.Profile{Digest: m.digest, Machine: machine, Tuning: &tuning}
+	p := &bundle.Profile{Digest: m.digest, Machine: thisMachine(c.threads), Tuning: &tuning}
 	for i, s := range m.Points() {
 		t := bundle.SubnetTiming{Arch: s.Name()}
 		for _, d := range lat[i] {

@@ -13,7 +13,9 @@ import (
 // newProfileCmd returns the profile command.
 func newProfileCmd() *cobra.Command {
 	var (
-		threads       int
+		c             conditions
+		layers        string
+		batch         int
 		quiet, asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -21,12 +23,16 @@ func newProfileCmd() *cobra.Command {
 		Short: "Measure the latencies of a bundle's subnets on this machine",
 		Long: fmt.Sprintf(`Measure every subnet of a bundle at every batch size from 1 to %d on a worker of this machine and keep the medians in
 a file beside the bundle, %s. Run it while the machine is idle. 'weft serve' measures by itself when
-there is nothing for this processor and number of threads yet.`, maxBatch, bundle.SidecarPath("model.weft")),
-		Example: "  weft profile fashion.weft --threads 2",
+there is nothing for this processor and number of threads yet. With --layers the time of each layer of one subnet is
+shown instead, beside the least that its multiply-adds and the data that it moves take on this processor.`, maxBatch, bundle.SidecarPath("model.weft")),
+		Example: "  weft profile fashion.weft --threads 2\n  weft profile --layers d2_e100_w100 --batch 8",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if threads < 1 {
-				return usagef("--threads %d: choose at least 1", threads)
+			if err := c.validate(); err != nil {
+				return err
+			}
+			if batch < 1 || batch > maxBatch {
+				return usagef("--batch %d: choose 1 to %d", batch, maxBatch)
 			}
 			m, err := openModel(strings.Join(args, ""))
 			if err != nil {
@@ -34,7 +40,14 @@ there is nothing for this processor and number of threads yet.`, maxBatch, bundl
 			}
 			bars := newProgress(cmd.ErrOrStderr(), quiet, time.Now)
 			defer bars.Close()
-			p, err := m.profile(cmd.Context(), threads, true, bars)
+			if layers != "" {
+				rows, err := m.layers(layers, batch, c, time.Now)
+				if err != nil {
+					return err
+				}
+				return printTable(cmd.OutOrStdout(), asJSON, rows)
+			}
+			p, err := m.profile(cmd.Context(), c, true, bars)
 			if err != nil {
 				return err
 			}
@@ -42,7 +55,10 @@ there is nothing for this processor and number of threads yet.`, maxBatch, bundl
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&threads, "threads", 1, "compute threads of a worker")
+	f.IntVar(&c.threads, "threads", 1, "compute threads of a worker")
+	c.flag(cmd)
+	f.StringVar(&layers, "layers", "", "show the layers of this subnet")
+	f.IntVar(&batch, "batch", 1, "images a batch, for --layers")
 	f.BoolVar(&quiet, "quiet", false, "show no progress")
 	jsonFlag(cmd, &asJSON)
 	return cmd

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -23,13 +24,14 @@ const computeNice = 5
 
 // serveJob says how to serve.
 type serveJob struct {
-	http, grpc       string // addresses; grpc "": none
-	policy           string
-	slo, margin      time.Duration
-	workers, threads int
-	fixed            bool // models are neither loaded nor unloaded
-	simple           bool // the models of Triton's examples are served too
-	quiet            bool
+	http, grpc  string // addresses; grpc "": none
+	policy      string
+	slo, margin time.Duration
+	workers     int
+	fixed       bool // models are neither loaded nor unloaded
+	simple      bool // the models of Triton's examples are served too
+	quiet       bool
+	conditions
 }
 
 // newServeCmd returns the serve command.
@@ -59,6 +61,7 @@ machine yet. SIGTERM and Ctrl-C drain: requests that are in get their answers, n
 	f.IntVar(&job.threads, "threads", 1, "compute threads of a worker")
 	f.BoolVar(&job.fixed, "fixed", false, "refuse to load, reload and unload models at the wish of clients")
 	f.BoolVar(&job.simple, "simple", false, "serve the models simple and simple_string too, which the examples of Triton's clients call")
+	job.flag(cmd)
 	f.BoolVar(&job.quiet, "quiet", false, "show no progress")
 	return cmd
 }
@@ -74,7 +77,7 @@ func (j *serveJob) validate() error {
 	case j.margin < 0:
 		return usagef("--margin %v is negative", j.margin)
 	}
-	return nil
+	return j.conditions.validate()
 }
 
 // run serves until ctx ends.
@@ -127,6 +130,7 @@ func (j *serveJob) loadAll(ctx context.Context, paths []string, errw io.Writer) 
 		models = append(models, m)
 		from.paths[m.Name] = path
 	}
+	debug.FreeOSMemory() // the files' contents, and statistics, which plans have folded
 	return models, from, nil
 }
 
@@ -136,7 +140,7 @@ func (j *serveJob) load(ctx context.Context, path string, bars *progress, errw i
 	if err != nil {
 		return serve.Model{}, err
 	}
-	p, err := m.profile(ctx, j.threads, false, bars)
+	p, err := m.profile(ctx, j.conditions, false, bars)
 	if p == nil {
 		return serve.Model{}, err
 	}

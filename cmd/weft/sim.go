@@ -67,7 +67,7 @@ func measured(ctx context.Context, path string, threads int, errw io.Writer, qui
 		return nil, err
 	}
 	bars := newProgress(errw, quiet, time.Now)
-	p, err := m.profile(ctx, threads, false, bars)
+	p, err := m.profile(ctx, conditions{threads, usual}, false, bars)
 	bars.Close()
 	if p == nil {
 		return nil, err

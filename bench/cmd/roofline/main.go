@@ -20,6 +20,7 @@ import (
 	"weft/bench/machine"
 	"weft/bench/nets"
 	"weft/kernel"
+	"weft/kernel/peak"
 	"weft/supernet"
 )
 
@@ -42,9 +43,9 @@ func main() {
 }
 
 func run(out string, batch, rounds int) error {
-	r := measureRoof(time.Now)
+	r := peak.Measure(time.Now)
 	fmt.Printf("%s, one thread, batch %d, kernels %s: %.0f GF/s, caches %.0f GB/s, memory %.1f GB/s\n\n",
-		machine.Describe().CPU, batch, kernel.Tier(), r.flops/1e9, r.cache/1e9, r.memory/1e9)
+		machine.Describe().CPU, batch, kernel.Tier(), r.Flops/1e9, r.Cache/1e9, r.Memory/1e9)
 	var all []layer
 	for _, s := range subjects {
 		layers, err := measure(s.space, s.pixels, batch, rounds)
@@ -53,10 +54,10 @@ func run(out string, batch, rounds int) error {
 		}
 		all = append(all, layers...)
 	}
-	if err := report(all, r); err != nil {
+	if err := report(all, &r); err != nil {
 		return err
 	}
-	return draw(out, all, r)
+	return draw(out, all, &r)
 }
 
 // layer is a layer of a subject, over the whole batch.
@@ -88,10 +89,9 @@ func measure(space string, pixels, batch, rounds int) ([]layer, error) {
 	defer pool.Close()
 	var layers []layer
 	for _, l := range supernet.NewWorker(pool).Layers(p, nets.Images(n.Space.Input, batch), batch, rounds, time.Now) {
-		groups := (batch + l.Group - 1) / l.Group
 		layers = append(layers, layer{
 			subject: fmt.Sprintf("%s %d px %s", space, pixels, subnet), name: l.Name, class: class(&l),
-			flops: 2 * float64(l.MACs*batch), bytes: float64(l.Moved*batch + l.Weights*groups), time: l.Time,
+			flops: l.Flops(batch), bytes: l.Bytes(batch), time: l.Time,
 		})
 	}
 	return layers, nil
@@ -113,7 +113,7 @@ func class(l *supernet.Layer) string {
 
 // report prints for each subject and class of layers its share of the time and how near
 // its layers are to the roof, weighted by time.
-func report(layers []layer, r roof) error {
+func report(layers []layer, r *peak.Roof) error {
 	type sum struct {
 		count         int
 		time          time.Duration
@@ -132,7 +132,7 @@ func report(layers []layer, r roof) error {
 		s.count++
 		s.time += l.time
 		s.flops += l.flops
-		s.atRoof += max(l.flops/r.flops, l.bytes/r.cache)
+		s.atRoof += r.Seconds(l.flops, l.bytes)
 		totals[l.subject] += l.time
 	}
 	slices.SortStableFunc(order, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
@@ -147,7 +147,7 @@ func report(layers []layer, r roof) error {
 }
 
 // draw plots the layers that compute under the roofs of memory and of the caches.
-func draw(out string, layers []layer, r roof) error {
+func draw(out string, layers []layer, r *peak.Roof) error {
 	p := chart.Plot{
 		Title: "Layers of three subnets and the machine's roof, one thread",
 		X:     "arithmetic intensity, flop/byte", Y: "GF/s",
@@ -165,7 +165,7 @@ func draw(out string, layers []layer, r roof) error {
 	}
 	lo, hi := slices.Min(at), slices.Max(at)
 	p.Series = append(p.Series,
-		chart.Series{Group: fmt.Sprintf("%.0f GF/s, caches %.0f GB/s", r.flops/1e9, r.cache/1e9), Line: true, XY: r.line(r.cache, lo, hi)},
-		chart.Series{Group: fmt.Sprintf("memory %.0f GB/s", r.memory/1e9), Line: true, XY: r.line(r.memory, lo, hi)})
+		chart.Series{Group: fmt.Sprintf("%.0f GF/s, caches %.0f GB/s", r.Flops/1e9, r.Cache/1e9), Line: true, XY: line(r, r.Cache, lo, hi)},
+		chart.Series{Group: fmt.Sprintf("memory %.0f GB/s", r.Memory/1e9), Line: true, XY: line(r, r.Memory, lo, hi)})
 	return p.Write(out)
 }

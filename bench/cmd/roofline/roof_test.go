@@ -3,31 +3,22 @@ package main
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"gonum.org/v1/plot/plotter"
 
+	"weft/kernel/peak"
 	"weft/nn"
 	"weft/supernet"
 )
 
 func TestLine(t *testing.T) {
-	r := roof{flops: 100e9}
+	r := &peak.Roof{Flops: 100e9}
 	want := plotter.XYs{{X: 1, Y: 10}, {X: 10, Y: 100}, {X: 50, Y: 100}}
-	if got := r.line(10e9, 1, 50); !slices.Equal(got, want) {
+	if got := line(r, 10e9, 1, 50); !slices.Equal(got, want) {
 		t.Errorf("across the ridge: %v, want %v", got, want)
 	}
-	if got := r.line(10e9, 20, 50); len(got) != 2 || got[0].Y != 100 || got[1].Y != 100 {
+	if got := line(r, 10e9, 20, 50); len(got) != 2 || got[0].Y != 100 || got[1].Y != 100 {
 		t.Errorf("beyond the ridge: %v", got)
-	}
-}
-
-func TestShortest(t *testing.T) {
-	now, calls := time.Unix(0, 0), 0
-	took := []time.Duration{time.Hour, 3 * time.Second, 2 * time.Second, 4 * time.Second} // the first is untimed
-	got := shortest(3, func() time.Time { return now }, func() { now = now.Add(took[calls]); calls++ })
-	if got != 2 || calls != 4 {
-		t.Errorf("%v s in %d calls", got, calls)
 	}
 }
 
