@@ -5,7 +5,9 @@ import (
 	"html"
 	"io"
 	"math"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"weft/atomicfile"
 )
@@ -66,14 +68,22 @@ func legend(plots []Plot) (names []string) {
 	return names
 }
 
-// ink is the colour of a line, the same in every plot of the picture.
-func ink(names []string, name string) string {
-	for i, n := range names {
-		if n == name {
-			return svgPalette[i%len(svgPalette)]
-		}
+// ink is how a line looks, the same in every plot of the picture: its colour, what fills its
+// points, and its dashes. The palette's second round is hollow and dashed.
+type ink struct{ colour, fill, dash string }
+
+func inkOf(names []string, name string) ink {
+	i := max(slices.Index(names, name), 0)
+	colour := svgPalette[i%len(svgPalette)]
+	if i < len(svgPalette) {
+		return ink{colour, colour, ""}
 	}
-	return "#1c1f23"
+	return ink{colour, "#ffffff", ` stroke-dasharray="5 3"`}
+}
+
+// dot draws a point.
+func (k ink) dot(x, y, r float64) string {
+	return fmt.Sprintf(`<circle cx="%.1f" cy="%.1f" r="%g" fill="%s" stroke="%s" stroke-width="1.5"/>`, x, y, r, k.fill, k.colour)
 }
 
 // drawLegend puts the names in rows from the left and returns the number of rows.
@@ -81,14 +91,14 @@ func drawLegend(b *strings.Builder, names []string, width, y int) (rows int) {
 	x := svgLeft
 	rows = 1
 	for _, name := range names {
-		need := 26 + 7*len(name)
+		need := 30 + 6*utf8.RuneCountInString(name)
 		if x+need > width && x > svgLeft {
 			x = svgLeft
 			rows++
 		}
 		at := y + rows*svgLegendLine - 6
-		fmt.Fprintf(b, `<circle cx="%d" cy="%d" r="4" fill="%s"/><text x="%d" y="%d">%s</text>`+"\n",
-			x, at-4, ink(names, name), x+8, at, html.EscapeString(name))
+		fmt.Fprintf(b, `%s<text x="%d" y="%d">%s</text>`+"\n",
+			inkOf(names, name).dot(float64(x), float64(at-4), 3.5), x+8, at, html.EscapeString(name))
 		x += need
 	}
 	return rows
@@ -126,12 +136,12 @@ func drawPlot(b *strings.Builder, p Plot, names []string) {
 			x.at(m.Epoch), svgTop, svgHeight-svgBottom, x.at(m.Epoch)+3, svgTop+10, html.EscapeString(m.Label))
 	}
 	for _, l := range p.Lines {
-		drawLine(b, p.Kind, l, ink(names, l.Name), x, y)
+		drawLine(b, p.Kind, l, inkOf(names, l.Name), x, y)
 	}
 }
 
 // drawLine draws a line's path and, where it has few, its points. A gap in the data is a gap in the path.
-func drawLine(b *strings.Builder, kind string, l Line, colour string, x, y scale) {
+func drawLine(b *strings.Builder, kind string, l Line, k ink, x, y scale) {
 	var path, dots strings.Builder
 	pen := false
 	for i, at := range l.Points {
@@ -150,7 +160,7 @@ func drawLine(b *strings.Builder, kind string, l Line, colour string, x, y scale
 		}
 		pen = true
 		if kind == "points" || kind == "line" && len(l.Points) < 40 {
-			fmt.Fprintf(&dots, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>`, px, py, colour)
+			dots.WriteString(k.dot(px, py, 2.5))
 		}
 		if at.Label != "" {
 			anchor, dx := "start", 5.0
@@ -158,11 +168,11 @@ func drawLine(b *strings.Builder, kind string, l Line, colour string, x, y scale
 				anchor, dx = "end", -5.0
 			}
 			fmt.Fprintf(&dots, `<text x="%.1f" y="%.1f" text-anchor="%s" font-size="9" fill="%s">%s</text>`,
-				px+dx, py-4+float64(i%2)*10, anchor, colour, html.EscapeString(at.Label))
+				px+dx, py-4+float64(i%2)*10, anchor, k.colour, html.EscapeString(at.Label))
 		}
 	}
 	if l.Joined && path.Len() > 0 {
-		fmt.Fprintf(b, `<path d="%s" fill="none" stroke="%s" stroke-width="1.4"/>`+"\n", path.String(), colour)
+		fmt.Fprintf(b, `<path d="%s" fill="none" stroke="%s" stroke-width="1.4"%s/>`+"\n", path.String(), k.colour, k.dash)
 	}
 	if dots.Len() > 0 {
 		b.WriteString(dots.String() + "\n")

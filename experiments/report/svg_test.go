@@ -55,7 +55,7 @@ func TestSVG(t *testing.T) {
 			if strings.Contains(a.Value, "NaN") || strings.Contains(a.Value, "Inf") {
 				t.Errorf("%s has %s=%s", e.Name.Local, a.Name.Local, a.Value)
 			}
-			if a.Name.Local == "stroke-width" {
+			if e.Name.Local == "path" && a.Name.Local == "stroke-width" {
 				paths++
 			}
 		}

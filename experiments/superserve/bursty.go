@@ -2,6 +2,7 @@ package superserve
 
 import (
 	"fmt"
+	"slices"
 
 	"weft/experiments/report"
 )
@@ -132,16 +133,18 @@ func (s *setting) tradeOffs(cases []Case, policies []string) (plots []report.Plo
 			X: report.Axis{Label: "mean accuracy of those in time, %", Unit: "%"},
 			Y: report.Axis{Label: "attainment, %", Unit: "%", From: 0, To: 102},
 		}
+		point := func(policy string) report.Point {
+			r := s.of(c, policy)
+			return report.Point{X: 100 * r.Accuracy, Y: 100 * r.Attainment}
+		}
+		for _, policy := range slices.Backward(policies[len(s.fixed()):]) {
+			p.Lines = append(p.Lines, report.Line{Name: policy, Points: []report.Point{point(policy)}})
+		}
 		clipper := report.Line{Name: "clipper+", Joined: true}
 		for _, policy := range s.fixed() {
-			r := s.of(c, policy)
-			clipper.Points = append(clipper.Points, report.Point{X: 100 * r.Accuracy, Y: 100 * r.Attainment})
+			clipper.Points = append(clipper.Points, point(policy))
 		}
-		p.Lines = append(p.Lines, clipper)
-		for _, policy := range policies[len(s.fixed()):] {
-			r := s.of(c, policy)
-			p.Lines = append(p.Lines, report.Line{Name: policy, Points: []report.Point{{X: 100 * r.Accuracy, Y: 100 * r.Attainment}}})
-		}
+		p.Lines = slices.Insert(p.Lines, 3, clipper) // after the bound, weft and slackfit
 		plots = append(plots, p)
 	}
 	return plots

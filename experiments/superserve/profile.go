@@ -1,8 +1,10 @@
 package superserve
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"weft/sched"
@@ -69,12 +71,15 @@ func table(name, note string, capacity [len(paperAccuracy)]float64) Profile {
 }
 
 // Measured returns a measured profile on a slower clock: one on which a full batch of the
-// smallest subnet takes as long as in the paper's table. Rates and deadlines can then stay
+// fastest subnet takes as long as in the paper's table. Rates and deadlines can then stay
 // as they are. What holds at 6400/s and 36 ms holds, on the machine that was measured, at
 // that many times the rate and in that part of the time.
 func Measured(p *sched.Profile) Profile {
 	full := time.Duration(float64(time.Second) * paperBatch * paperWorkers / paperCapacity[0])
-	stretch := float64(full) / float64(p.Latency(0, p.MaxBatch))
+	fastest := slices.MinFunc(p.Subnets, func(a, b sched.Subnet) int {
+		return cmp.Compare(a.Latency[p.MaxBatch-1], b.Latency[p.MaxBatch-1])
+	})
+	stretch := float64(full) / float64(fastest.Latency[p.MaxBatch-1])
 	var subnets []sched.Subnet
 	for _, s := range p.Subnets {
 		to := sched.Subnet{Name: s.Name, Accuracy: s.Accuracy}
