@@ -3,6 +3,7 @@ package quant
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -186,4 +187,39 @@ func TestAffine(t *testing.T) {
 			t.Fatalf("bias stands for %v off the shift %v by %v steps", o.Bias[0], shift[0], d/step)
 		}
 	})
+}
+
+// TestNotFinite: weights that no byte can stand for are refused; values are passed over.
+func TestNotFinite(t *testing.T) {
+	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
+		w := make([]float32, kernel.PackedLen(16, 1, 8))
+		w[kernel.PackedIndex(1, 8, 3, 0, 5)] = bad
+		if _, err := NewDense(w, 16, 1, 8); err == nil || !strings.Contains(err.Error(), "output channel 3 is not finite") {
+			t.Errorf("dense weights with %v: %v", bad, err)
+		}
+		if _, err := NewDepthwise([]float32{1, bad}, 1, 2); err == nil || !strings.Contains(err.Error(), "output channel 1 is not finite") {
+			t.Errorf("depthwise weights with %v: %v", bad, err)
+		}
+		var h Histogram
+		h.Add([]float32{bad, 1, 2, bad})
+		if r := h.MinMax(); r != (Range{0, 2}) {
+			t.Errorf("values with %v range over %v", bad, r)
+		}
+	}
+}
+
+// TestRangeOfZeroWidth: a tensor that is zero everywhere, or of which nothing is known, is
+// quantised to bytes that stand for zero.
+func TestRangeOfZeroWidth(t *testing.T) {
+	var none, zeros, tiny Histogram
+	none.Add([]float32{float32(math.NaN())})
+	zeros.Add(make([]float32, 100))
+	tiny.Add([]float32{0, math.SmallestNonzeroFloat32})
+	for name, h := range map[string]*Histogram{"none": &none, "zeros": &zeros, "tiny": &tiny} {
+		r := h.Range()
+		p := r.Params()
+		if !r.Valid() || !(p.Scale > 0) || p.Value(p.Quantise(0)) != 0 {
+			t.Errorf("%s: range %v, params %v", name, r, p)
+		}
+	}
 }

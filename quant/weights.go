@@ -86,19 +86,17 @@ func NewDense(packed []float32, out, taps, in int) (*Weights, error) {
 		}
 	}
 	w.Data = tensor.Make[int8](kernel.PackedLen8(out, w.KernelTaps(), w.KernelIn(in)))
-	w.quantise(max(in, 1), func(o, t, i int) float32 { return packed[kernel.PackedIndex(taps, in, o, t, i)] })
-	return w, nil
+	return w, w.quantise(max(in, 1), func(o, t, i int) float32 { return packed[kernel.PackedIndex(taps, in, o, t, i)] })
 }
 
 // NewDepthwise quantises weights [taps][channels].
-func NewDepthwise(weights []float32, taps, channels int) *Weights {
+func NewDepthwise(weights []float32, taps, channels int) (*Weights, error) {
 	w := &Weights{Out: channels, Taps: taps, Data: tensor.Make[int8](kernel.DepthwiseLen8(channels, taps))}
-	w.quantise(1, func(o, t, _ int) float32 { return weights[t*channels+o] })
-	return w
+	return w, w.quantise(1, func(o, t, _ int) float32 { return weights[t*channels+o] })
 }
 
-// quantise fills Data and Scale.
-func (w *Weights) quantise(in int, at func(out, tap, in int) float32) {
+// quantise fills Data and Scale. It fails where a weight is not finite.
+func (w *Weights) quantise(in int, at func(out, tap, in int) float32) error {
 	w.Scale = make([]float32, w.Out)
 	row := make([]float32, w.Taps*in)
 	for o := range w.Out {
@@ -108,12 +106,16 @@ func (w *Weights) quantise(in int, at func(out, tap, in int) float32) {
 			}
 		}
 		s := weightScale(row)
+		if s-s != 0 {
+			return fmt.Errorf("a weight of output channel %d is not finite, so that it cannot be quantised", o)
+		}
 		w.Scale[o] = s
 		for k, v := range row {
 			q := min(max(rne(v/s), -kernel.MaxWeight8), kernel.MaxWeight8)
 			w.Data[w.index(o, k/in, k%in)] = int8(q)
 		}
 	}
+	return nil
 }
 
 // weightScale returns the step of a channel's weights.

@@ -160,7 +160,7 @@ func (t *Int8) weightsOf(layer int, role nn.Role, k int) (*quant.Weights, error)
 	var err error
 	switch {
 	case l.Kind == nn.Depthwise:
-		w = quant.NewDepthwise(t.net.W.DeriveKernel(layer, k), k*k, l.Out)
+		w, err = quant.NewDepthwise(t.net.W.DeriveKernel(layer, k), k*k, l.Out)
 	case l.Kind == nn.SE && role == nn.Weight:
 		w, err = quant.NewDense(packed, l.Hidden, 1, l.In)
 	case l.Kind == nn.SE:
@@ -266,6 +266,9 @@ func (b *network8) convolution(o *quant.Op, i int, x quant.Value, outputs int) (
 			return fmt.Errorf("no statistics for layer %s; calibrate it first", l.Name)
 		}
 		norm = b.t.net.fold(op.Layer, st)
+		if !finite(norm.Scale) || !finite(norm.Shift) {
+			return fmt.Errorf("the statistics of layer %s are not finite; calibrate it again", l.Name)
+		}
 	}
 	o.Affine(x.Scale, norm.Scale, norm.Shift, outputs)
 	return nil

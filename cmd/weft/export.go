@@ -90,11 +90,15 @@ func encodeONNX(b *bundle.Bundle, a supernet.Arch, o onnx.Options, in8 bool) ([]
 	if !in8 {
 		return onnx.Export(b.Net, b.Norms, a, o)
 	}
+	name := b.Net.Space.Format(a)
+	if err := b.Ranges.Check(b.Net.Space, a); err != nil {
+		return nil, fmt.Errorf("the bundle has no int8 of subnet %s; weft quantise adds int8 to the subnets that a bundle lists", name)
+	}
 	n, err := supernet.NewInt8(b.Net, b.Norms, b.Ranges).Network(a)
 	if err != nil {
-		return nil, fmt.Errorf("%w: weft quantise adds int8 to a bundle", err)
+		return nil, err
 	}
-	return onnx.ExportInt8(n, b.Net.Space.Format(a), o)
+	return onnx.ExportInt8(n, name, o)
 }
 
 // exportArrays writes what onnx.Folded returns, with the description of the network.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -20,8 +21,12 @@ import (
 	"weft/supernet"
 )
 
-// rangeImages is how many training images ranges are found on.
-const rangeImages = 512
+// rangeImages is how many training images ranges are found on, fewImages how many lose
+// accuracy: on the built-in bundle, with one image half a point in the mean.
+const (
+	rangeImages = 512
+	fewImages   = 32
+)
 
 // quantiseJob says how a bundle learns int8.
 type quantiseJob struct {
@@ -97,6 +102,12 @@ func (j *quantiseJob) run(cmd *cobra.Command, m *model) error {
 	}
 	if val.N() == 0 {
 		return errors.New("the data set has neither validation nor test images to measure on; choose another one with --data")
+	}
+	switch n := min(j.images, set.Train.N()); {
+	case n == 0:
+		return errors.New("the data set has no training images to find ranges on; choose another one with --data")
+	case n < fewImages:
+		newLogger(cmd.ErrOrStderr()).Warn("ranges found on so few training images cost accuracy", slog.Int("images", n), slog.Int("enough", fewImages))
 	}
 	calib, err := plainSample(m.Net, set, j.images)
 	if err != nil {
