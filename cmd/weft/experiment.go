@@ -205,11 +205,11 @@ func printReport(w io.Writer, r *superserve.Report) error {
 		f := &r.Figures[i]
 		fmt.Fprintf(w, "\n%s\n%s\n", f.Title, f.Note)
 		for _, t := range f.Tables() {
-			if err := printReportTable(w, t, true); err != nil {
+			if err := printReportTable(w, t); err != nil {
 				return err
 			}
 		}
-		if err := printReportTable(w, f.Verdicts(), false); err != nil {
+		if err := printReportTable(w, f.Verdicts()); err != nil {
 			return err
 		}
 	}
@@ -217,8 +217,7 @@ func printReport(w io.Writer, r *superserve.Report) error {
 	return err
 }
 
-// printReportTable prints one table, its columns but the first on the right if they are numbers.
-func printReportTable(w io.Writer, t report.Table, numbers bool) error {
+func printReportTable(w io.Writer, t report.Table) error {
 	fmt.Fprintf(w, "\n%s\n", t.Title)
-	return printLines(w, append([][]string{t.Columns}, t.Rows...), func(col int) bool { return numbers && col > 0 })
+	return printLines(w, append([][]string{t.Columns}, t.Rows...), func(col int) bool { return col > 0 && !t.Words })
 }

@@ -7,9 +7,11 @@ type Section struct {
 	Plots       []Plot
 }
 
-// Table is shown as it is. The first column is text, the others stand on the right.
+// Table is shown as it is. The first column is text; so are the others if it is one of
+// words, else they stand on the right.
 type Table struct {
 	Title   string     `json:"title"`
+	Words   bool       `json:"words"`
 	Columns []string   `json:"columns"`
 	Rows    [][]string `json:"rows"`
 }

@@ -72,7 +72,7 @@ func pivot(title string, rows []Row, policies, cases []string, cell func(Row) st
 
 // Verdicts are the figure's claims as a table.
 func (f *Figure) Verdicts() report.Table {
-	t := report.Table{Title: "Claims", Columns: []string{"claim", "paper", "verdict", "policy", "ours", "criterion"}}
+	t := report.Table{Title: "Claims", Words: true, Columns: []string{"claim", "paper", "verdict", "policy", "ours", "criterion"}}
 	for _, c := range f.Claims {
 		paper := c.Paper
 		if paper == "" {
