@@ -2,7 +2,6 @@ package optimum
 
 import (
 	"cmp"
-	"container/heap"
 	"fmt"
 	"math"
 	"math/bits"
@@ -130,8 +129,8 @@ func (s *search) run(limit int) {
 	root := &node{left: math.MaxUint64 >> (64 - len(s.Requests)), free: start}
 	s.best = root
 	s.add(root)
-	for looked := 0; s.open.Len() > 0; looked++ {
-		n := heap.Pop(&s.open).(*node)
+	for looked := 0; len(s.open) > 0; looked++ {
+		n := s.open.pop()
 		if n.bound <= s.best.value+tiny {
 			break
 		}
@@ -148,16 +147,16 @@ func (s *search) run(limit int) {
 
 // expand adds the successors of n.
 func (s *search) expand(n *node) {
-	var arrived, new uint64
+	var arrived, fresh uint64
 	for k, i := range s.byArrival {
 		if n.left>>i&1 == 0 {
 			continue
 		}
 		at := s.Requests[i].Arrival
-		arrived, new = arrived|1<<i, new|1<<i
+		arrived, fresh = arrived|1<<i, fresh|1<<i
 		if next := s.nextArrival(n.left, k); next > n.free[0] && next > at {
-			s.startAt(n, max(at, n.free[0]), arrived, new)
-			new = 0
+			s.startAt(n, max(at, n.free[0]), arrived, fresh)
+			fresh = 0
 		}
 	}
 }
@@ -173,8 +172,8 @@ func (s *search) nextArrival(left uint64, k int) time.Duration {
 }
 
 // startAt adds the successors of n by a batch that starts at that time, with one
-// of the new among those that have arrived.
-func (s *search) startAt(n *node, start time.Duration, arrived, new uint64) {
+// of the fresh among those that have arrived.
+func (s *search) startAt(n *node, start time.Duration, arrived, fresh uint64) {
 	for images := 1; images <= s.Profile.MaxBatch; images++ {
 		for subnet := range s.Profile.Subnets {
 			end := start + s.Profile.Latency(subnet, images)
@@ -183,7 +182,7 @@ func (s *search) startAt(n *node, start time.Duration, arrived, new uint64) {
 			})
 			if eligible := arrived >> first << first; eligible != 0 {
 				s.choose(images, subnet, eligible, 0, s.alike, func(batch uint64) {
-					if batch&new != 0 && !s.pointless(subnet, images, batch) {
+					if batch&fresh != 0 && !s.pointless(subnet, images, batch) {
 						s.add(s.extend(n, start, end, subnet, batch))
 					}
 				})
@@ -274,5 +273,5 @@ func (s *search) add(n *node) {
 		}
 	}
 	s.seen[n.left] = append(kept, n)
-	heap.Push(&s.open, n)
+	s.open.push(n)
 }

@@ -191,6 +191,7 @@ func TestExactByHand(t *testing.T) {
 		{"waiting for the second", 1, 1.50, []sched.Request{at(0, 6*ms), at(1*ms, 6*ms)}},
 		{"one must go", 1, 0.70, []sched.Request{at(0, 2*ms), at(0, 2*ms)}},
 		{"a short one beside a long one", 2, 1.60, []sched.Request{at(0, 9*ms), at(0, 5*ms)}},
+		{"the most urgent one goes", 1, 1.40, []sched.Request{at(ms/2, ms/2+2*ms), at(ms, 4*ms), at(ms, 4*ms)}},
 		{"pinned apart", 1, 0.80, []sched.Request{pin(at(0, 5*ms), 0), pin(at(0, 5*ms), 2)}},
 		{"no worker", 0, 0, []sched.Request{at(0, 5*ms)}},
 		{"no request", 1, 0, nil},

@@ -34,23 +34,43 @@ func (n *node) dominates(o *node) bool {
 	return true
 }
 
-// queue is a heap of nodes: greatest bound first, then greatest value.
+// queue is a binary heap of nodes: greatest bound first, then greatest value.
 type queue []*node
 
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	if q[i].bound != q[j].bound {
-		return q[i].bound > q[j].bound
+func (n *node) before(o *node) bool {
+	if n.bound != o.bound {
+		return n.bound > o.bound
 	}
-	return q[i].value > q[j].value
+	return n.value > o.value
 }
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(n any)   { *q = append(*q, n.(*node)) }
-func (q *queue) Pop() any {
-	n := (*q)[len(*q)-1]
-	(*q)[len(*q)-1] = nil
-	*q = (*q)[:len(*q)-1]
-	return n
+
+func (q *queue) push(n *node) {
+	h := append(*q, n)
+	*q = h
+	for i := len(h) - 1; i > 0 && h[i].before(h[(i-1)/2]); i = (i - 1) / 2 {
+		h[i], h[(i-1)/2] = h[(i-1)/2], h[i]
+	}
+}
+
+func (q *queue) pop() *node {
+	h := *q
+	first, last := h[0], len(h)-1
+	h[0], h[last] = h[last], nil
+	h = h[:last]
+	*q = h
+	for i := 0; ; {
+		best := i
+		for child := 2*i + 1; child <= 2*i+2 && child < last; child++ {
+			if h[child].before(h[best]) {
+				best = child
+			}
+		}
+		if best == i {
+			return first
+		}
+		h[i], h[best] = h[best], h[i]
+		i = best
+	}
 }
 
 // schedule returns the best that the search found.

@@ -2,7 +2,6 @@ package optimum_test
 
 import (
 	"bytes"
-	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -189,54 +188,5 @@ func TestReadRecordedErrors(t *testing.T) {
 		if _, err := optimum.ReadRecorded(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error about %q", err, want)
 		}
-	}
-}
-
-// TestPoliciesOnRecorded reports the policies as fractions of what choosing
-// subnets can gain on the recorded instances. None may exceed the optimum.
-func TestPoliciesOnRecorded(t *testing.T) {
-	type sums struct{ ours, smallest, optimum, bound float64 }
-	policies := []string{"weft", "slackfit", "slackfit-literal", "maxacc", "maxbatch"}
-	total := map[string]map[string]sums{}
-	for _, rec := range recorded(t) {
-		name, _, _ := strings.Cut(rec.Name, "/")
-		least := smallest(t, rec.Instance)
-		bound, err := optimum.Bound(rec.Instance)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, policy := range policies {
-			v := simulate(t, rec.Instance, policy)
-			if v > rec.Optimum+1e-6 {
-				t.Errorf("%s: %s reaches %v, the optimum is %v", rec.Name, policy, v, rec.Optimum)
-			}
-			for _, k := range []string{name, "all"} {
-				if total[k] == nil {
-					total[k] = map[string]sums{}
-				}
-				s := total[k][policy]
-				total[k][policy] = sums{s.ours + v, s.smallest + least, s.optimum + rec.Optimum, s.bound + bound}
-			}
-		}
-	}
-	fraction := func(k, policy string) float64 {
-		s := total[k][policy]
-		return optimum.Fraction(s.ours, s.smallest, s.optimum)
-	}
-	for _, f := range families {
-		s := total[f.name]["weft"]
-		t.Logf("%-8s the optimum is %.4f of the bound, and gains %.3f of what that leaves", f.name, s.optimum/s.bound, optimum.Fraction(s.optimum, s.smallest, s.bound))
-	}
-	for _, policy := range policies {
-		line := fmt.Sprintf("%-16s", policy)
-		for _, f := range families {
-			s := total[f.name][policy]
-			line += fmt.Sprintf("  %s %.3f (%.4f of the optimum)", f.name, fraction(f.name, policy), s.ours/s.optimum)
-		}
-		t.Log(line)
-	}
-	best := slices.MaxFunc(policies, func(a, b string) int { return cmp.Compare(fraction("all", a), fraction("all", b)) })
-	if got := fraction("all", "weft"); got < 0.4 {
-		t.Errorf("weft gains %.3f of what there is to gain; %s gains %.3f", got, best, fraction("all", best))
 	}
 }
