@@ -32,16 +32,22 @@ func (maxBatch) Decide(v View) Decision {
 // adaptive batching and nothing else. With a subnet of the user's choice it is
 // Clipper+ (SuperServe, section 6.1), the stand-in for Clipper, Clockwork and
 // TF-Serving. With the cheapest subnet above an accuracy floor it is INFaaS (ATC
-// '21) as SuperServe runs it, who leave the floor out.
+// '21) as SuperServe runs it, who leave the floor out. A head that is too late for
+// a batch of its own is given up, as in Clockwork; without drop it takes the
+// largest batch with it, and all are late.
 type fixed struct {
 	subnet int
 	name   string
+	drop   bool
 }
 
 func (f fixed) Name() string { return f.name }
 
 func (f fixed) Decide(v View) Decision {
 	b := v.Profile.largestBatch(f.subnet, v.Slack)
+	if b < v.Head && !f.drop {
+		b = v.Profile.MaxBatch
+	}
 	return Decision{Subnet: f.subnet, Batch: b, Late: b < v.Head}
 }
 

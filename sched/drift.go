@@ -7,9 +7,15 @@ const (
 	driftWeight = 1. / 16
 	// maxDrift bounds what a single batch can say.
 	maxDrift = 4
+	// riskQuantile is the share of the batches that stay within Scheduler.Risk.
+	riskQuantile = 0.99
+	// riskStep is by how much a batch beyond it raises it, about.
+	riskStep = 0.1
 )
 
-// learn follows how long batches take beside what the profile says.
+// learn follows how long batches take beside what the profile says: their mean,
+// and a quantile by stochastic approximation (Robbins and Monro, 1951), which goes
+// up by p and down by 1-p and so comes to rest where a share of p is below.
 func (s *Scheduler) learn(now, took, takes time.Duration) {
 	s.learned = now
 	if s.opt.FixedProfile {
@@ -17,6 +23,11 @@ func (s *Scheduler) learn(now, took, takes time.Duration) {
 	}
 	ratio := min(max(float64(took)/float64(takes), 1./maxDrift), maxDrift)
 	s.drift += driftWeight * (ratio - s.drift)
+	if ratio > s.risk {
+		s.risk += riskStep * riskQuantile
+	} else {
+		s.risk -= riskStep * (1 - riskQuantile)
+	}
 }
 
 // doubt moves the drift back towards 1 when a request is given up although no
@@ -25,6 +36,7 @@ func (s *Scheduler) learn(now, took, takes time.Duration) {
 func (s *Scheduler) doubt(now time.Duration) {
 	if len(s.free) == s.up && now-s.learned > maxDrift*s.longest {
 		s.drift += driftWeight * (1 - s.drift)
+		s.risk += driftWeight * (1 - s.risk)
 	}
 }
 

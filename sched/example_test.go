@@ -35,5 +35,5 @@ func Example() {
 	// Output:
 	// dispatch worker=0 batch=1 subnet=1 images=1 ids=[0]
 	// wait until 18.000001ms
-	// dispatch worker=0 batch=2 subnet=0 images=2 ids=[1 2]
+	// dispatch worker=0 batch=2 subnet=1 images=2 ids=[1 2]
 }

@@ -16,6 +16,9 @@ type forecast struct {
 	budget time.Duration
 }
 
+// headroom is the load to plan for, relative to what is expected.
+const headroom = 1.05
+
 // firstPeriod bounds the first period, before whose end there is no forecast.
 const firstPeriod = time.Second
 

@@ -20,6 +20,14 @@ type View struct {
 	// Free of the Workers that are up are idle. Free is 0 when the scheduler only
 	// asks whether to give up a request that nothing can save.
 	Free, Workers int
+	// Mean is the mean slack of all that wait, by image.
+	Mean time.Duration
+	// Work is the least worker time that all that wait need, on the profile's clock:
+	// in full batches of the smallest subnets that they accept.
+	Work time.Duration
+	// Drift is Scheduler.Drift. Risk is how much longer than that a batch takes in a
+	// bad case, 1 or more; see Scheduler.Risk.
+	Drift, Risk float64
 	// Arrived is the number of images that have arrived so far.
 	Arrived int64
 	// Loaded counts, by subnet, the free workers that hold it. It is nil where
@@ -57,6 +65,7 @@ type Policy interface {
 //	maxacc            the most accurate subnet first, then the largest batch
 //	maxbatch          the largest batch first, then the most accurate subnet
 //	fixed:SUBNET      one subnet, adaptive batch (Clipper+)
+//	fixed-literal:SUBNET  the same, but requests that can't be in time are served too
 //	infaas[:ACCURACY] the cheapest subnet with at least that accuracy, 0..1, adaptive batch (INFaaS)
 //	proteus[:PERIOD]  the best mix of subnets for the latest period's rate (Proteus; 30s)
 //	switch[:PERIOD]   the best subnet for the latest period's rate; workers load it (Model-Switching; 1s)
@@ -66,12 +75,12 @@ func ParsePolicy(name string, p *Profile, opt Options) (Policy, error) {
 	}
 	kind, arg, _ := strings.Cut(name, ":")
 	switch kind {
-	case "fixed":
+	case "fixed", "fixed-literal":
 		i := p.Index(arg)
 		if i < 0 {
 			return nil, fmt.Errorf("policy %s names no subnet of the profile: choose one of %s", name, strings.Join(p.names(), ", "))
 		}
-		return fixed{subnet: i, name: name}, nil
+		return fixed{subnet: i, name: name, drop: kind == "fixed"}, nil
 	case "infaas":
 		return parseINFaaS(name, arg, p)
 	case "proteus", "switch":
@@ -79,7 +88,7 @@ func ParsePolicy(name string, p *Profile, opt Options) (Policy, error) {
 	}
 	switch name {
 	case "weft":
-		return weft{}, nil
+		return newWeft(p), nil
 	case "slackfit":
 		return &slackFit{newBuckets(p, opt.Buckets)}, nil
 	case "slackfit-literal":
@@ -104,7 +113,7 @@ func parseINFaaS(name, floor string, p *Profile) (Policy, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("policy %s: the most accurate subnet has %v: lower the floor", name, p.Subnets[len(p.Subnets)-1].Accuracy)
 	}
-	return fixed{subnet: i, name: name}, nil
+	return fixed{subnet: i, name: name, drop: true}, nil
 }
 
 func parsePlanner(name, kind, arg string, opt Options) (Policy, error) {
@@ -124,7 +133,7 @@ func parsePlanner(name, kind, arg string, opt Options) (Policy, error) {
 
 // Policies returns the forms of the known policy names.
 func Policies() []string {
-	return []string{"weft", "slackfit", "slackfit-literal", "maxacc", "maxbatch", "fixed:SUBNET", "infaas[:ACCURACY]", "proteus[:PERIOD]", "switch[:PERIOD]"}
+	return []string{"weft", "slackfit", "slackfit-literal", "maxacc", "maxbatch", "fixed:SUBNET", "fixed-literal:SUBNET", "infaas[:ACCURACY]", "proteus[:PERIOD]", "switch[:PERIOD]"}
 }
 
 // KnownPolicy reports whether the name has one of the forms of Policies. Its

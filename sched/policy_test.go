@@ -11,7 +11,7 @@ import (
 
 func TestKnownPolicy(t *testing.T) {
 	for name, want := range map[string]bool{
-		"weft": true, "slackfit": true, "fixed:s0": true, "fixed": false, "fixed:": true, "infaas": true, "infaas:0.75": true,
+		"weft": true, "slackfit": true, "fixed:s0": true, "fixed": false, "fixed:": true, "fixed-literal:s0": true, "infaas": true, "infaas:0.75": true,
 		"proteus": true, "proteus:5s": true, "switch:1s": true, "weft:1": false, "best": false, "": false,
 	} {
 		if got := sched.KnownPolicy(name); got != want {

@@ -21,9 +21,6 @@ type proteus struct {
 	debt   float64 // images by which hi is behind its share
 }
 
-// headroom is the load planned for, relative to the forecast.
-const headroom = 1.05
-
 // proteusPeriod is the period of Proteus' planner.
 const proteusPeriod = 30 * time.Second
 

@@ -12,7 +12,10 @@ type entry struct {
 	// choice is not acceptable: the pin, or the least accurate subnet above the floor.
 	choice int
 	// fastest is the least time in which the request alone can be computed.
-	fastest   time.Duration
+	fastest time.Duration
+	// work is the least worker time that it needs as one of a full batch or, if it is
+	// pinned and may find no company, alone.
+	work      time.Duration
 	pos       int // in its queue
 	attempts  int // dispatches so far
 	state     state
@@ -50,7 +53,9 @@ func (e *entry) before(o *entry) bool {
 // be removed from the middle.
 type queue struct {
 	heap   []*entry
-	images int // sum of the sizes
+	images int           // sum of the sizes
+	due    time.Duration // sum of the deadlines, by image
+	work   time.Duration // sum of the entries' work
 }
 
 func (q *queue) len() int { return len(q.heap) }
@@ -61,6 +66,8 @@ func (q *queue) push(e *entry) {
 	e.pos = len(q.heap)
 	q.heap = append(q.heap, e)
 	q.images += e.Size
+	q.due += e.Deadline * time.Duration(e.Size)
+	q.work += e.work
 	q.up(e.pos)
 }
 
@@ -76,6 +83,8 @@ func (q *queue) remove(e *entry) {
 	q.heap[last] = nil
 	q.heap = q.heap[:last]
 	q.images -= e.Size
+	q.due -= e.Deadline * time.Duration(e.Size)
+	q.work -= e.work
 	if i < last {
 		q.down(i)
 		q.up(i)

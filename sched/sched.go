@@ -180,6 +180,7 @@ type Scheduler struct {
 	wake    time.Duration // when the latest Wait ends
 
 	drift   float64
+	risk    float64       // quantile of what drift averages
 	learned time.Duration // when the latest batch ended
 	longest time.Duration // of the profile's latencies
 
@@ -212,6 +213,7 @@ func New(policy string, p *Profile, opt Options) (*Scheduler, error) {
 		byID:    make(map[uint64]*entry),
 		wake:    math.MinInt64,
 		drift:   1,
+		risk:    1,
 	}
 	if opt.Load != nil {
 		s.loaded = make([]int, len(p.Subnets))
@@ -271,3 +273,8 @@ func (s *Scheduler) Free() int { return len(s.free) }
 // profile says: a moving average over the latest 16 or so. It is 1 at the start
 // and under Options.FixedProfile.
 func (s *Scheduler) Drift() float64 { return s.drift }
+
+// Risk returns how long batches take in a bad case, as a multiple of what the
+// profile says: all but one in a hundred are done by then. It is never less than
+// Drift.
+func (s *Scheduler) Risk() float64 { return max(s.risk, s.drift) }

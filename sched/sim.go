@@ -9,8 +9,7 @@ import (
 
 // Sim runs a scheduler in virtual time: requests arrive when they say, a batch
 // takes as long as Latency says, a load as long as Options.Load, and nothing else
-// takes time. The same Sim
-// always gives the same outcomes.
+// takes time. The same Sim always gives the same outcomes.
 type Sim struct {
 	Profile *Profile
 	Policy  string

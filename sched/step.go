@@ -39,6 +39,10 @@ func (s *Scheduler) arrive(r *Request) {
 	e := s.alloc()
 	*e = entry{Request: *r, choice: choice}
 	e.fastest = s.profile.Latency(choice, r.Size)
+	e.work = e.fastest
+	if r.Subnet < 0 {
+		e.work = s.profile.Latency(choice, s.profile.MaxBatch) * time.Duration(r.Size) / time.Duration(s.profile.MaxBatch)
+	}
 	s.arrived += int64(r.Size)
 	if r.Subnet < 0 {
 		for i := choice + 1; i < len(s.profile.Subnets); i++ {
@@ -189,6 +193,10 @@ func (s *Scheduler) decide(now time.Duration, free int) (d Decision, not int) {
 		Images:  s.ready.images,
 		Head:    head.Size,
 		Free:    free,
+		Mean:    s.slack(s.ready.due/time.Duration(s.ready.images), now),
+		Work:    s.ready.work,
+		Drift:   s.drift,
+		Risk:    s.Risk() / s.drift,
 		Workers: s.up,
 		Arrived: s.arrived,
 		Loaded:  s.loaded,

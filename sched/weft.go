@@ -1,32 +1,166 @@
 package sched
 
+import (
+	"math"
+	"slices"
+	"time"
+)
+
 // weft is the default policy. Where SlackFit looks at the slack of one request,
-// it looks at what all that wait need: the most accurate subnet at which they
-// would be done, by all workers in full batches, within half the head's slack.
-// The other half is for those that come meanwhile and for batches that take
-// longer than profiled. Accuracy thus falls step by step as the queue grows,
-// long before deadlines press, and mixing neighbouring subnets is what gives
-// the highest mean accuracy under a concave frontier.
+// it has a price for worker time, and serves the subnet with the highest
+// accuracy less what its time costs. The price
 //
-// docs/adr/0001-slackfit.md has the measurements behind the constants.
-type weft struct{}
+//	μ · (top / μ)^(z - z0)
+//
+// begins at μ, what time is worth at the rate of late: the dual price of the
+// linear programme that Proteus solves, the slope of the concave frontier of
+// accuracy over time per image where all workers together just keep up. So an
+// ordinary queue is served by the mix that is best in the long run. From there
+// the price rises exponentially with z, the share of the time left to those who
+// wait that the smallest subnet would need for them, up to what a lost answer is
+// worth. An exponential price is the best that can be done without knowing what
+// comes (online knapsack: Zhou, Chakrabarty and Lukose, 2008), and crosses the
+// slopes of a frontier, which span orders of magnitude, at even steps of z.
+//
+// docs/adr/0001-slackfit.md has the reasons and the measurements.
+type weft struct {
+	rate rate
+	cost []float64 // worker time of an image in a full batch, in seconds, by subnet
+	hull []corner
+	top  float64
+}
 
-func (weft) Name() string { return "weft" }
+// corner is a subnet of the concave frontier.
+type corner struct {
+	subnet int
+	cost   float64 // as in weft
+	slope  float64 // accuracy per second from the corner before
+}
 
-func (weft) Decide(v View) Decision {
+const (
+	// lossWeight is how many times its accuracy a lost answer costs.
+	lossWeight = 10
+	// calm is the share of the time that may be spoken for before the price rises
+	// above that of the long run; while it is less, the price is lower.
+	calm = 0.1
+	// memory is the time constant of the average of the rate.
+	memory = time.Second
+)
+
+func newWeft(p *Profile) *weft {
+	w := &weft{cost: make([]float64, len(p.Subnets))}
+	for i := range p.Subnets {
+		w.cost[i] = p.Latency(i, p.MaxBatch).Seconds() / float64(p.MaxBatch)
+	}
+	w.hull = p.frontier(w.cost)
+	w.top = lossWeight * w.hull[0].slope
+	if len(w.hull) > 1 {
+		w.top = max(w.top, w.hull[1].slope)
+	}
+	w.hull[0].slope = w.top
+	return w
+}
+
+// frontier returns the corners of the least concave function above the origin
+// and all subnets' accuracies over their costs, from the cheapest subnet up.
+func (p *Profile) frontier(cost []float64) []corner {
+	var hull []corner
+	for i, s := range p.Subnets {
+		c := corner{subnet: i, cost: cost[i], slope: s.Accuracy / cost[i]}
+		for n := len(hull); n > 0; n-- {
+			last := hull[n-1]
+			if c.cost > last.cost {
+				c.slope = (s.Accuracy - p.Subnets[last.subnet].Accuracy) / (c.cost - last.cost)
+				if n == 1 || c.slope < last.slope {
+					break
+				}
+			}
+			hull, c.slope = hull[:n-1], s.Accuracy/cost[i]
+		}
+		hull = append(hull, c)
+	}
+	return hull
+}
+
+func (*weft) Name() string { return "weft" }
+
+func (w *weft) Decide(v View) Decision {
 	p, n := v.Profile, v.fill()
+	w.rate.observe(&v)
 	if p.Latency(0, n) > v.Slack {
 		return v.hurry(n)
 	}
-	half := v.Slack / 2
-	for i := len(p.Subnets) - 1; i > 0; i-- {
-		// images / (workers · MaxBatch / latency) <= half, without the divisions
-		drains := int64(v.Images)*int64(p.Latency(i, p.MaxBatch)) <= int64(half)*int64(v.Workers*p.MaxBatch)
-		if drains && p.Latency(i, n) <= half {
-			return Decision{Subnet: i, Batch: n}
+	price, least := w.price(&v), math.Inf(-1)
+	best := Decision{Subnet: 0, Batch: n}
+	for i := range slices.Backward(p.Subnets) {
+		if worth := p.Subnets[i].Accuracy - price*w.cost[i]; worth > least {
+			if b := v.affordable(i, n); b >= v.Head {
+				least, best = worth, Decision{Subnet: i, Batch: b}
+			}
 		}
 	}
-	return Decision{Subnet: 0, Batch: n}
+	return best
+}
+
+// price returns what a second of worker time costs.
+func (w *weft) price(v *View) float64 {
+	base := w.base(v)
+	n := v.fill()
+	spoken := float64(v.Work) * float64(v.Images-n) / float64(v.Images*max(v.Workers, 1))
+	z := spoken / float64(max(v.tail()-v.Profile.Latency(0, n), 1))
+	return base * math.Pow(w.top/base, z-calm)
+}
+
+// base is the price at the rate of late: the slope of the frontier at the worker
+// time that each image can have; half the last slope where even the largest
+// subnet needs less than that.
+func (w *weft) base(v *View) float64 {
+	share := float64(v.Workers) / max(headroom*v.Drift*w.rate.perSecond, math.SmallestNonzeroFloat64)
+	for _, c := range w.hull {
+		if share < c.cost {
+			return c.slope
+		}
+	}
+	return w.hull[len(w.hull)-1].slope / 2
+}
+
+// tail estimates the slack of the least urgent: as far behind the mean as the most
+// urgent is before it, if deadlines are spread evenly, and never more than twice
+// the head's, as a few with all the time in the world say nothing about the rest.
+func (v *View) tail() time.Duration { return min(2*v.Mean, 3*v.Slack) - v.Slack }
+
+// affordable returns the largest batch of up to n images that the subnet serves
+// in time for the head, also in a bad case. If it is less than n, the others must
+// have the time left that they need, in the smallest subnets that they accept:
+// nobody is left behind for the sake of accuracy. 0 means none.
+func (v *View) affordable(subnet, n int) int {
+	each := float64(v.Work) / float64(v.Images*max(v.Workers, 1))
+	for b := n; b >= v.Head; b-- {
+		rest := 0.
+		if b < n {
+			rest = each * float64(v.Images-b)
+		}
+		if v.Risk*float64(v.Profile.Latency(subnet, b))+rest <= float64(v.Slack) {
+			return b
+		}
+	}
+	return 0
+}
+
+// rate is a moving average of the images that arrive a second. It begins at
+// none: what has not been seen is not expected.
+type rate struct {
+	perSecond float64
+	at        time.Duration
+	arrived   int64
+}
+
+func (r *rate) observe(v *View) {
+	if passed := v.Now - r.at; passed > 0 {
+		old := math.Exp(-float64(passed) / float64(memory))
+		r.perSecond = old*r.perSecond + (1-old)*float64(v.Arrived-r.arrived)/passed.Seconds()
+		r.at, r.arrived = v.Now, v.Arrived
+	}
 }
 
 // hurry decides when not even the smallest subnet can serve a batch of all that
@@ -37,7 +171,7 @@ func (weft) Decide(v View) Decision {
 func (v *View) hurry(n int) Decision {
 	p := v.Profile
 	b := p.largestBatch(0, v.Slack)
-	backlog := v.Images > 2*p.MaxBatch*v.Workers
+	backlog := 2*v.Images > 3*p.MaxBatch*v.Workers
 	if b < v.Head || backlog || 2*int64(b)*int64(p.Latency(0, n)) < int64(n)*int64(p.Latency(0, b)) {
 		return Decision{Late: true}
 	}
