@@ -33,7 +33,7 @@ type Router struct {
 	recent   window
 	drift    []float64 // by subnet, see metrics
 	up       int       // workers that take batches
-	alive    int       // workers whose goroutine runs
+	alive    int       // goroutines of workers
 	draining bool
 	aborted  bool          // draining took too long: who waits is refused
 	started  chan struct{} // closed when all workers were up for the first time
@@ -83,9 +83,9 @@ func newRouter(m Model, opt Options, metrics *metrics, epoch time.Time) (*Router
 
 func (r *Router) start() {
 	r.timer = time.AfterFunc(time.Hour, func() { r.step(sched.Event{Kind: sched.Tick}) })
-	r.alive = len(r.workers)
+	r.alive = 2 * len(r.workers)
 	for _, w := range r.workers {
-		go w.loop()
+		w.start()
 	}
 }
 
@@ -222,7 +222,7 @@ func (r *Router) dispatch(now time.Duration, a *sched.Action) {
 		At: now, Slack: w.calls[0].deadline - now, Requests: len(a.IDs), Images: a.Images,
 		Subnet: a.Subnet, Worker: a.Worker, WaitingRequests: requests, WaitingImages: images,
 	})
-	w.wake <- struct{}{} // never blocks: the worker is free
+	w.wake(now, r.model.Profile.Latency(a.Subnet, a.Images))
 }
 
 func (r *Router) drop(id uint64, why sched.Reason) {
@@ -263,9 +263,9 @@ func (r *Router) endIfDrained() {
 	}
 	r.timer.Stop()
 	for _, w := range r.workers {
-		close(w.wake)
+		w.end()
 	}
-	r.workers = nil
+	r.workers, r.up = nil, 0
 }
 
 // awaitDrain waits until the workers have ended. When ctx ends first, it

@@ -14,8 +14,8 @@
 // picks its next batch up without waiting for another thread to be scheduled,
 // which under full load would cost it milliseconds.
 //
-// Workers run on operating system threads of their own, so that
-// [Options.Prepare] can lower the priority of computing below that of the network.
+// Work of a millisecond and more runs on operating system threads of its own, so that [Options.Prepare] can lower the priority of computing below that
+// of the network.
 package serve
 
 import (

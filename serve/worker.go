@@ -9,13 +9,24 @@ import (
 	"weft/sched"
 )
 
-// worker runs one executor on a thread of its own. The batch fields belong to
-// the router while the worker is free and to the worker while it runs.
+// shortWork bounds what a worker does on threads of the network. To wake a
+// thread of the worker's own takes some 50 µs, and to go back to sleep on it as
+// many. Work that is over within a millisecond of its worker's rest need not pay
+// that; it runs on whichever thread is awake, and is too short to starve the
+// network. Work that goes on for longer moves to the worker's own thread.
+const shortWork = time.Millisecond
+
+// worker runs one executor. The batch fields belong to the router while the
+// worker is free and to the goroutine that runs the batch meanwhile.
 type worker struct {
 	router *Router
 	index  int
 	exec   Executor
-	wake   chan struct{} // one value per batch, closed to end the worker
+	short  chan struct{} // one value per batch that is short work, closed to end the worker
+	long   chan struct{} // the same for the others
+
+	since     time.Duration // when the work began that goes on without a rest
+	finishing bool          // it still runs, and looks for its next batch
 
 	batch  uint64
 	subnet int
@@ -32,7 +43,8 @@ func newWorker(r *Router, index int, exec Executor) *worker {
 		router: r,
 		index:  index,
 		exec:   exec,
-		wake:   make(chan struct{}, 1),
+		short:  make(chan struct{}, 1),
+		long:   make(chan struct{}, 1),
 		ids:    make([]uint64, 0, limit),
 		calls:  make([]*call, 0, limit),
 		images: make([]float32, limit*r.model.ImageSize()),
@@ -40,26 +52,59 @@ func newWorker(r *Router, index int, exec Executor) *worker {
 	}
 }
 
-// loop runs batches until wake is closed. The thread stays locked, so that it
-// ends with the goroutine and nothing else inherits its priority.
-func (w *worker) loop() {
+// start starts the worker's goroutines.
+func (w *worker) start() {
+	go w.ownThread()
+	go w.loop(w.short)
+}
+
+// wake lets the batch run, which is expected to take so long. It never blocks:
+// the worker is free.
+func (w *worker) wake(now, expected time.Duration) {
+	if !w.finishing {
+		w.since = now
+	}
+	if now+expected-w.since < shortWork {
+		w.short <- struct{}{}
+	} else {
+		w.long <- struct{}{}
+	}
+}
+
+// end ends the goroutines.
+func (w *worker) end() {
+	close(w.short)
+	close(w.long)
+}
+
+// ownThread runs long work. The thread stays locked, so that it ends
+// with the goroutine and nothing else inherits its priority.
+func (w *worker) ownThread() {
 	runtime.LockOSThread()
 	r := w.router
 	if r.opt.Prepare != nil {
 		r.opt.Prepare()
 	}
 	r.mu.Lock()
-	r.up++
+	if r.workers != nil { // else the server drains already
+		r.up++
+	}
 	if r.up == len(r.workers) {
 		close(r.started)
 	}
 	r.stepLocked(sched.Event{Kind: sched.WorkerUp, Worker: w.index})
 	r.mu.Unlock()
-	for range w.wake {
+	w.loop(w.long)
+}
+
+// loop runs batches until their channel is closed. The goroutine of the router
+// that ends last releases the model.
+func (w *worker) loop(batches <-chan struct{}) {
+	for range batches {
 		w.run()
 	}
+	r := w.router
 	r.mu.Lock()
-	r.up--
 	r.alive--
 	last := r.alive == 0
 	r.mu.Unlock()
@@ -175,5 +220,7 @@ func (w *worker) finish(images int, took time.Duration, met int, ok bool) {
 	if ok {
 		r.observe(w.subnet, images, took)
 	}
+	w.finishing = true
 	r.stepLocked(sched.Event{Kind: sched.Done, Worker: w.index, Batch: w.batch})
+	w.finishing = false
 }
