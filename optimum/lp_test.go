@@ -55,7 +55,7 @@ func TestExactAgainstCBC(t *testing.T) {
 	if errors.Is(err, exec.ErrNotFound) {
 		t.Skip("cbc is not installed (Debian: coinor-cbc)")
 	}
-	rounds := 60
+	rounds := 40
 	if testing.Short() {
 		rounds = 10
 	}

@@ -36,13 +36,13 @@ func smallest(t testing.TB, in optimum.Instance) float64 {
 }
 
 // BenchmarkCells gives the table of docs/adr/0003-optimum.md: points of accuracy
-// a request on the bursty traces of SuperServe's Figure 9, and fractions of what
+// a request on the bursty traces of SuperServe's Figure 9 and in overload, and fractions of what
 // the bound leaves to gain.
 func BenchmarkCells(b *testing.B) {
 	p := six(b)
-	for _, variant := range []float64{2950, 4900, 5550} {
+	for _, variant := range []float64{2950, 4900, 5550, 7500} {
 		for _, cv2 := range []float64{2, 4, 8} {
-			in := optimum.Instance{Profile: p, Workers: 8, Requests: sched.OpenLoop(bursty(1500, variant, cv2, 20_000, 1), slo)}
+			in := optimum.Instance{Profile: p, Workers: 8, Requests: sched.OpenLoop(bursty(1500, variant, cv2, 10_000, 1), slo)}
 			n := float64(len(in.Requests))
 			least := smallest(b, in)
 			b.Run(fmt.Sprintf("1500+%v/cv2=%v", variant, cv2), func(b *testing.B) {
@@ -116,7 +116,7 @@ func TestPoliciesOnRecorded(t *testing.T) {
 		}
 		t.Log(strings.Join(line, "  "))
 	}
-	if got := total["weft"].fraction(); got < 0.4 {
+	if got := total["weft"].fraction(); got < 0.7 {
 		t.Errorf("weft gains %.3f of what there is to gain", got)
 	}
 }
