@@ -62,7 +62,7 @@ paper's claims. What was computed is kept in --out: a run that was stopped goes 
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&job.figures, "figure", nil, fmt.Sprintf("figures to reproduce (default: all of %s)", strings.Join(superserve.Figures(), ", ")))
-	f.StringSliceVar(&job.profiles, "profile", []string{"paper"}, fmt.Sprintf("tables of latencies: %s", strings.Join(superserveProfiles, ", ")))
+	f.StringSliceVar(&job.profiles, "profile", []string{"paper"}, fmt.Sprintf("tables of latencies: %s, or that in the JSON of an earlier run", strings.Join(superserveProfiles, ", ")))
 	f.StringVar(&job.out, "out", "weft-superserve", "folder to keep results, plots and report in")
 	f.Uint64Var(&job.seed, "seed", 1, "seed of the traces")
 	f.IntVar(&job.jobs, "jobs", runtime.NumCPU(), "loads to simulate at a time")
@@ -78,8 +78,8 @@ func (j *superserveJob) validate() error {
 		}
 	}
 	for _, name := range j.profiles {
-		if !slices.Contains(superserveProfiles, name) {
-			return usagef("--profile %s: choose from %s", name, strings.Join(superserveProfiles, ", "))
+		if !slices.Contains(superserveProfiles, name) && !strings.HasSuffix(name, ".json") {
+			return usagef("--profile %s: choose from %s, or the JSON of an earlier run", name, strings.Join(superserveProfiles, ", "))
 		}
 	}
 	if len(j.profiles) == 0 {
@@ -136,12 +136,29 @@ func (j *superserveJob) profile(ctx context.Context, name, model string, errw io
 		return superserve.Paper(), nil
 	case "linear":
 		return superserve.Linear(), nil
+	case "measured":
+	default:
+		return recorded(name)
 	}
 	p, err := measured(ctx, model, 1, errw, j.quiet)
 	if err != nil {
 		return superserve.Profile{}, err
 	}
 	return superserve.Measured(p), nil
+}
+
+// recorded reads the table of latencies that an earlier run used.
+func recorded(path string) (superserve.Profile, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return superserve.Profile{}, err
+	}
+	defer f.Close()
+	p, err := superserve.Recorded(f)
+	if err != nil {
+		return p, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
 }
 
 // reproduce computes the figures under one profile, with progress.

@@ -39,7 +39,8 @@ var figure8 = figure{
 		f.Claims = []Claim{
 			s.everywhere(cases, "attainment", "0.99999", 0.9999),
 			s.gainOverSmallest(cases, 0.0465),
-			s.timesAttainment(cases, 2.85),
+			s.timesAttainment(cases, s.literal(), ", which drops nothing (as in the paper)", 2.85),
+			s.timesAttainment(cases, s.fixed(), ", which drops what is hopeless (as all policies here do)", 2.85),
 			s.infaas(cases),
 			s.moveTogether(cases[0]),
 			s.gainOverFixed(cases, 0.0467),
@@ -68,7 +69,8 @@ var figure9 = figure{
 		f.Claims = []Claim{
 			s.everywhere(cases, "attainment in all nine cells", "> 0.999", 0.999),
 			s.gainOverSmallest(cases, 0.0433),
-			s.timesAttainment(cases, 2.06),
+			s.timesAttainment(cases, s.literal(), ", which drops nothing (as in the paper)", 2.06),
+			s.timesAttainment(cases, s.fixed(), ", which drops what is hopeless (as all policies here do)", 2.06),
 			s.narrows(cases),
 			s.infaas(cases),
 			s.gainOverFixed(cases, 0.0467),
@@ -137,7 +139,7 @@ func (s *setting) tradeOffs(cases []Case, policies []string) (plots []report.Plo
 			r := s.of(c, policy)
 			return report.Point{X: 100 * r.Accuracy, Y: 100 * r.Attainment}
 		}
-		for _, policy := range slices.Backward(policies[len(s.fixed()):]) {
+		for _, policy := range slices.Backward(policies[2*len(s.fixed()):]) {
 			p.Lines = append(p.Lines, report.Line{Name: policy, Points: []report.Point{point(policy)}})
 		}
 		clipper := report.Line{Name: "clipper+", Joined: true}

@@ -67,18 +67,19 @@ func (s *setting) gain(cases []Case, policy string, wanted float64, rival func(C
 
 // timesAttainment claims a multiple of the attainment of the fixed subnet of equal or next
 // higher accuracy, in the best of the cases.
-func (s *setting) timesAttainment(cases []Case, paper float64) Claim {
+func (s *setting) timesAttainment(cases []Case, rivals []string, what string, paper float64) Claim {
 	return Claim{
-		Text: "attainment over a fixed subnet of the same accuracy", Paper: fmt.Sprintf("%.2fx", paper),
+		Text: "attainment over a fixed subnet of the same accuracy" + what, Paper: fmt.Sprintf("%.2fx", paper),
 		Criterion: fmt.Sprintf("at least %.2f times that of the least accurate fixed subnet which is no less accurate, in one case", paper),
 		Verdicts: verdicts(func(policy string) (value string, holds bool) {
 			most := 0.0
 			for _, c := range cases {
 				r := s.of(c, policy)
-				rival := s.asAccurate(c, r)
-				if times := ratio(r.Attainment, s.of(c, rival).Attainment); times > most {
+				rival := rivals[s.asAccurate(r)]
+				base := s.of(c, rival)
+				if times := r.Attainment / max(base.Attainment, 1/float64(base.Requests)); times > most {
 					most = times
-					value = fmt.Sprintf("%.2fx %s (%s)", times, show(rival), c.Label)
+					value = fmt.Sprintf("%.2fx %s, which attains %.4f (%s)", times, show(rival), base.Attainment, c.Label)
 				}
 			}
 			return value, most >= paper

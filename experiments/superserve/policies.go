@@ -20,20 +20,30 @@ func (s *setting) fixed() (policies []string) {
 	return policies
 }
 
+// literal returns the same, but dropping nothing, as the paper's Clipper+ does.
+func (s *setting) literal() (policies []string) {
+	for _, i := range s.spread() {
+		policies = append(policies, "fixed-literal:"+s.Subnets[i].Name)
+	}
+	return policies
+}
+
 // smallest is the policy that always runs the cheapest subnet: what INFaaS comes to when it
 // is run without thresholds, as the paper does.
 const smallest = "infaas"
 
 // all returns every policy there is, and the bound.
 func (s *setting) all() []string {
-	policies := s.fixed()
-	return append(policies, smallest, "proteus", "proteus:1s", "switch", "maxacc", "maxbatch", "slackfit-literal", "slackfit", "weft", Bound)
+	return append(slices.Concat(s.fixed(), s.literal()), smallest, "proteus", "proteus:1s", "switch", "maxacc", "maxbatch", "slackfit-literal", "slackfit", "weft", Bound)
 }
 
 // show is a policy's name in tables.
 func show(policy string) string {
 	if subnet, ok := strings.CutPrefix(policy, "fixed:"); ok {
 		return "clipper+ " + subnet
+	}
+	if subnet, ok := strings.CutPrefix(policy, "fixed-literal:"); ok {
+		return "clipper+ " + subnet + ", no drop"
 	}
 	return policy
 }
@@ -70,14 +80,16 @@ func (s *setting) bestFixed(c Case, r Result) string {
 	return ""
 }
 
-// asAccurate returns the least accurate fixed subnet that is no less accurate than r.
-func (s *setting) asAccurate(c Case, r Result) string {
-	for _, policy := range s.fixed() {
-		if s.of(c, policy).Accuracy >= r.Accuracy {
-			return policy
+// asAccurate returns the index of the least accurate of the fixed subnets that is no less
+// accurate than r.
+func (s *setting) asAccurate(r Result) int {
+	spread := s.spread()
+	for i, subnet := range spread {
+		if s.Subnets[subnet].Accuracy >= r.Accuracy {
+			return i
 		}
 	}
-	return s.fixed()[len(s.fixed())-1]
+	return len(spread) - 1
 }
 
 // verdicts judges a claim on each of our policies.

@@ -2,7 +2,9 @@ package superserve
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"time"
@@ -108,4 +110,23 @@ func (p Profile) spread() []int {
 		at = append(at, i*(n-1)/(k-1))
 	}
 	return at
+}
+
+// Recorded returns the profile of a report that was kept as JSON, so that others can
+// compute the same figures.
+func Recorded(r io.Reader) (Profile, error) {
+	var kept Report
+	if err := json.NewDecoder(r).Decode(&kept); err != nil {
+		return Profile{}, fmt.Errorf("this is no report of superserve: %w", err)
+	}
+	var subnets []sched.Subnet
+	for _, t := range kept.Subnets {
+		s := sched.Subnet{Name: t.Name, Accuracy: t.Accuracy}
+		for _, ms := range t.LatencyMS {
+			s.Latency = append(s.Latency, time.Duration(math.Round(ms*float64(time.Millisecond))))
+		}
+		subnets = append(subnets, s)
+	}
+	p, err := sched.NewProfile(subnets, 0)
+	return Profile{kept.Profile, kept.Note, p}, err
 }

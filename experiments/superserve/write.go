@@ -113,7 +113,7 @@ func markdown(command string, reports []*Report) string {
 
 const preamble = "The schedulers are those that `weft serve` uses; a batch takes as long as the profile says and nothing else takes time.\n" +
 	"Every policy meets the same requests, each of which is dropped when it can no longer be in time. `clipper+ X` is the subnet X\n" +
-	"alone with the batch fitted to the deadline; `bound` is what no schedule can exceed, even one that knows the future\n" +
+	"alone with the batch fitted to the deadline (and, as `no drop`, with nothing dropped, as in the paper); `bound` is what no schedule can exceed, even one that knows the future\n" +
 	"(package `optimum`), for attainment and for the sum of accuracies each. Effective accuracy counts 0 for a request that was not in time.\n" +
 	"A verdict on `weft`, the default policy, stands before that on `slackfit`.\n"
 
