@@ -95,6 +95,7 @@ func (m *model) arrive() {
 		Subnet:      sched.AnySubnet,
 		MinAccuracy: rapid.SampledFrom([]float64{0, 0, 0, 0.72, 0.99}).Draw(m.T, "floor"),
 		Priority:    rapid.IntRange(0, 1).Draw(m.T, "priority"),
+		Tenant:      rapid.SampledFrom([]string{"", "", "", "a", "b"}).Draw(m.T, "tenant"),
 		Late:        rapid.SampledFrom([]sched.LatePolicy{sched.Reject, sched.Serve}).Draw(m.T, "late"),
 	}
 	if rapid.IntRange(0, 5).Draw(m.T, "pinned") == 0 {
@@ -246,7 +247,7 @@ func (m *model) mayDrop(r *tracked, why sched.Reason) bool {
 	case sched.Cancelled:
 		return r.cancelled
 	case sched.Full:
-		return len(m.waiting) >= m.opt.MaxQueue
+		return m.mayMakeRoom(r)
 	case sched.Lost:
 		return r.attempts >= m.opt.MaxAttempts
 	case sched.Invalid:
@@ -260,4 +261,15 @@ func (m *model) mayDrop(r *tracked, why sched.Reason) bool {
 	}
 	slack := float64(r.Deadline-m.now-m.opt.Margin) / max(m.drift, m.s.Drift())
 	return r.Late == sched.Reject && slack < float64(longest)
+}
+
+// mayMakeRoom reports whether r, which is taken out already, may go for others:
+// the queue was full, or there is another tenant.
+func (m *model) mayMakeRoom(r *tracked) bool {
+	for _, o := range m.waiting {
+		if o.Tenant != r.Tenant {
+			return true
+		}
+	}
+	return len(m.waiting) >= m.opt.MaxQueue
 }

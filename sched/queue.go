@@ -16,8 +16,9 @@ type entry struct {
 	// work is the least worker time that it needs as one of a full batch or, if it is
 	// pinned and may find no company, alone.
 	work      time.Duration
-	pos       int // in its queue
-	attempts  int // dispatches so far
+	lane      *lane // in its queue
+	pos       int   // in its lane
+	attempts  int   // dispatches so far
 	state     state
 	late      bool // it belongs to the queue of late ones
 	cancelled bool // while it ran
@@ -49,76 +50,110 @@ func (e *entry) before(o *entry) bool {
 	return e.ID < o.ID
 }
 
-// queue is a binary heap of entries that know their position, so that one can
-// be removed from the middle.
+func (e *entry) place() *int { return &e.pos }
+
+// queue holds what waits, earliest first: a heap of lanes, one a tenant, each a
+// heap of its entries, so that both the most urgent of all and the most urgent of
+// a tenant are at hand.
 type queue struct {
-	heap   []*entry
+	lanes  heap[*lane] // none is empty
+	byName map[string]*lane
+	spare  []*lane // recycled
+	n      int
 	images int           // sum of the sizes
 	due    time.Duration // sum of the deadlines, by image
 	work   time.Duration // sum of the entries' work
 }
 
-func (q *queue) len() int { return len(q.heap) }
+// lane holds what a tenant has waiting.
+type lane struct {
+	tenant string
+	heap   heap[*entry]
+	work   time.Duration // sum of the entries' work
+	pos    int           // in queue.lanes
+}
 
-func (q *queue) head() *entry { return q.heap[0] }
+func (l *lane) before(o *lane) bool { return l.heap[0].before(o.heap[0]) }
+
+func (l *lane) place() *int { return &l.pos }
+
+func newQueue() queue { return queue{byName: map[string]*lane{}} }
+
+func (q *queue) len() int { return q.n }
+
+func (q *queue) head() *entry { return q.lanes[0].heap[0] }
 
 func (q *queue) push(e *entry) {
-	e.pos = len(q.heap)
-	q.heap = append(q.heap, e)
-	q.images += e.Size
-	q.due += e.Deadline * time.Duration(e.Size)
-	q.work += e.work
-	q.up(e.pos)
+	l := q.byName[e.Tenant]
+	if l == nil {
+		l = q.open(e.Tenant)
+	}
+	e.lane = l
+	l.heap.push(e)
+	if len(l.heap) == 1 {
+		q.lanes.push(l)
+	} else if e.pos == 0 {
+		q.lanes.fix(l.pos)
+	}
+	q.count(e, 1)
 }
 
 func (q *queue) pop() *entry {
-	e := q.heap[0]
+	e := q.head()
 	q.remove(e)
 	return e
 }
 
 func (q *queue) remove(e *entry) {
-	i, last := e.pos, len(q.heap)-1
-	q.swap(i, last)
-	q.heap[last] = nil
-	q.heap = q.heap[:last]
-	q.images -= e.Size
-	q.due -= e.Deadline * time.Duration(e.Size)
-	q.work -= e.work
-	if i < last {
-		q.down(i)
-		q.up(i)
+	l := e.lane
+	q.count(e, -1)
+	if len(l.heap) == 1 {
+		q.lanes.remove(l)
+		l.heap.remove(e)
+		delete(q.byName, l.tenant)
+		q.spare = append(q.spare, l)
+		return
+	}
+	first := e.pos == 0
+	l.heap.remove(e)
+	if first {
+		q.lanes.fix(l.pos)
 	}
 }
 
-func (q *queue) swap(i, j int) {
-	q.heap[i], q.heap[j] = q.heap[j], q.heap[i]
-	q.heap[i].pos, q.heap[j].pos = i, j
+func (q *queue) open(tenant string) *lane {
+	var l *lane
+	if n := len(q.spare); n > 0 {
+		l, q.spare = q.spare[n-1], q.spare[:n-1]
+	} else {
+		l = new(lane)
+	}
+	l.tenant = tenant
+	q.byName[tenant] = l
+	return l
 }
 
-func (q *queue) up(i int) {
-	for i > 0 {
-		parent := (i - 1) / 2
-		if !q.heap[i].before(q.heap[parent]) {
-			return
-		}
-		q.swap(i, parent)
-		i = parent
-	}
+func (q *queue) count(e *entry, sign int) {
+	d := time.Duration(sign)
+	q.n += sign
+	q.images += sign * e.Size
+	q.due += d * e.Deadline * time.Duration(e.Size)
+	q.work += d * e.work
+	e.lane.work += d * e.work
 }
 
-func (q *queue) down(i int) {
-	for {
-		least := i
-		for child := 2*i + 1; child <= 2*i+2 && child < len(q.heap); child++ {
-			if q.heap[child].before(q.heap[least]) {
-				least = child
-			}
+// longest returns the lane with the most work waiting for its tenant's share. Of
+// equals it is the one whose tenant comes first in the alphabet.
+func (q *queue) longest(shares map[string]float64) *lane {
+	best, most := q.lanes[0], -1.
+	for _, l := range q.lanes {
+		share, ok := shares[l.tenant]
+		if !ok {
+			share = 1
 		}
-		if least == i {
-			return
+		if w := float64(l.work) / share; w > most || w == most && l.tenant < best.tenant {
+			best, most = l, w
 		}
-		q.swap(i, least)
-		i = least
 	}
+	return best
 }

@@ -11,7 +11,7 @@ import (
 // TestQueue compares the heap with a sorted slice.
 func TestQueue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var q queue
+		q := newQueue()
 		var want []*entry
 		for id := range rapid.Uint64Range(1, 60).Draw(t, "operations") {
 			switch op := rapid.IntRange(0, 4).Draw(t, "operation"); {
@@ -29,6 +29,7 @@ func TestQueue(t *testing.T) {
 					ID: id, Size: 1 + int(id%3),
 					Deadline: time.Duration(rapid.IntRange(0, 20).Draw(t, "deadline")),
 					Priority: rapid.IntRange(0, 1).Draw(t, "priority"),
+					Tenant:   rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "tenant"),
 				}}
 				q.push(e)
 				i := slices.IndexFunc(want, e.before)

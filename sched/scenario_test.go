@@ -19,7 +19,7 @@ import (
 //
 //	step                                   an event a line
 //	AT up|down|done WORKER                 done names the batch that runs there
-//	AT arrive ID DEADLINE [size=N] [floor=A] [pin=I] [priority=N] [late=serve]
+//	AT arrive ID DEADLINE [size=N] [floor=A] [pin=I] [priority=N] [tenant=NAME] [late=serve]
 //	AT cancel ID
 //	AT tick
 func TestScenarios(t *testing.T) {
@@ -138,6 +138,8 @@ func scanRequest(t *testing.T, arg string, r *sched.Request) {
 		r.Subnet, err = strconv.Atoi(value)
 	case "priority":
 		r.Priority, err = strconv.Atoi(value)
+	case "tenant":
+		r.Tenant = value
 	case "late":
 		r.Late = sched.Serve
 	default:

@@ -52,7 +52,10 @@ type Request struct {
 	Subnet int
 	// Priority orders requests of equal deadline; the higher goes first.
 	Priority int
-	Late     LatePolicy
+	// Tenant is whose request it is. Under overload the tenants get fair shares; see
+	// Options.Shares.
+	Tenant string
+	Late   LatePolicy
 }
 
 // EventKind says which fields of an Event count.
@@ -103,7 +106,8 @@ const (
 	Late Reason = iota + 1
 	// Cancelled: its client withdrew it while it waited.
 	Cancelled
-	// Full: Options.MaxQueue requests were waiting when it arrived.
+	// Full: more waited than Options.MaxQueue or, among several tenants, than can be
+	// in time, and no tenant had more waiting for its share than this one.
 	Full
 	// Invalid: no subnet meets its floor and pin, or its size is not in
 	// 1..MaxBatch.
@@ -145,6 +149,13 @@ type Options struct {
 	// one subnet at a time. Nil: workers switch in place, at no cost. Policy switch
 	// makes no sense without; its default is 14.1 times the latency of one image.
 	Load []time.Duration
+	// Shares are the tenants' weights, above 0; 1 for those that are missing. When
+	// several tenants have requests waiting and not all of them can be in time,
+	// no more are taken from the one that has the most work waiting for its share.
+	// As work is served in the order of deadlines, equal queues mean equal service:
+	// the tenants get about max-min fair shares of the workers (longest queue drop, Suter
+	// et al., INFOCOM '98). Who goes first is decided by urgency alone.
+	Shares map[string]float64
 	// Buckets is SlackFit's number of latency buckets (0: DefaultBuckets).
 	Buckets int
 }
@@ -202,6 +213,11 @@ func New(policy string, p *Profile, opt Options) (*Scheduler, error) {
 	if n := len(p.Subnets); opt.Load != nil && len(opt.Load) != n {
 		return nil, fmt.Errorf("load times are given for %d of %d subnets: give one for each", len(opt.Load), n)
 	}
+	for tenant, share := range opt.Shares {
+		if !(share > 0) {
+			return nil, fmt.Errorf("tenant %q has a share of %v: give a number above 0", tenant, share)
+		}
+	}
 	pol, err := ParsePolicy(policy, p, opt)
 	if err != nil {
 		return nil, err
@@ -210,6 +226,8 @@ func New(policy string, p *Profile, opt Options) (*Scheduler, error) {
 		profile: p,
 		policy:  pol,
 		opt:     opt,
+		ready:   newQueue(),
+		late:    newQueue(),
 		byID:    make(map[uint64]*entry),
 		wake:    math.MinInt64,
 		drift:   1,
@@ -234,7 +252,7 @@ func (s *Scheduler) Step(now time.Duration, ev Event) []Action {
 	s.actions = s.actions[:0]
 	switch ev.Kind {
 	case Arrive:
-		s.arrive(&ev.Request)
+		s.arrive(now, &ev.Request)
 	case Cancel:
 		s.cancel(ev.ID)
 	case WorkerUp:

@@ -18,7 +18,7 @@ type worker struct {
 	ids   []uint64      // the same, for the caller
 }
 
-func (s *Scheduler) arrive(r *Request) {
+func (s *Scheduler) arrive(now time.Duration, r *Request) {
 	if s.byID[r.ID] != nil {
 		panic(fmt.Sprintf("sched: request %d arrives while it waits or runs: number requests uniquely", r.ID))
 	}
@@ -30,10 +30,6 @@ func (s *Scheduler) arrive(r *Request) {
 	}
 	if choice >= len(s.profile.Subnets) || r.Size < 1 || r.Size > s.profile.MaxBatch {
 		s.drop(r.ID, Invalid)
-		return
-	}
-	if s.ready.len()+s.late.len() >= s.opt.MaxQueue {
-		s.drop(r.ID, Full)
 		return
 	}
 	e := s.alloc()
@@ -51,6 +47,36 @@ func (s *Scheduler) arrive(r *Request) {
 	}
 	s.byID[r.ID] = e
 	s.ready.push(e)
+	s.admit(now, e)
+}
+
+// admit makes room where e, which has just arrived, is one too many. Under
+// overload it is e that goes, the last to come: were it the tenant's most urgent,
+// those left would all be younger than the other tenants' and be served after them.
+func (s *Scheduler) admit(now time.Duration, e *entry) {
+	full := s.ready.len()+s.late.len() > s.opt.MaxQueue
+	if !full && (len(s.ready.lanes) < 2 || !s.overloaded(now)) {
+		return
+	}
+	if l := s.ready.longest(s.opt.Shares); l != e.lane && full {
+		e = l.heap[0]
+	} else if l != e.lane {
+		return
+	}
+	s.ready.remove(e)
+	s.end(e, Full)
+}
+
+// overloaded reports whether not all that waits can be in time, if deadlines are
+// spread evenly: all workers together, in full batches of the smallest subnets
+// that are accepted, have not enough until the last deadline, with a quarter to spare, so
+// that room is made before requests become hopeless, whoever's they are.
+func (s *Scheduler) overloaded(now time.Duration) bool {
+	q := &s.ready
+	head := s.slack(q.head().Deadline, now)
+	last := 2*s.slack(q.due/time.Duration(q.images), now) - head
+	needs := 5*q.work/time.Duration(4*max(s.up, 1)) + s.profile.Latency(0, s.profile.MaxBatch)
+	return needs > max(last, head)
 }
 
 func (s *Scheduler) cancel(id uint64) {
