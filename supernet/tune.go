@@ -15,8 +15,8 @@ import (
 // that take long no more often than fits tuneTime, or twice. tuneBatch is the batch that stands for
 // all but single images.
 const (
-	tuneRounds = 5
-	tuneTime   = 200 * time.Millisecond
+	tuneRounds = 30
+	tuneTime   = 150 * time.Millisecond
 	tuneBatch  = 8
 )
 

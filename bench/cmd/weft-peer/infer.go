@@ -9,6 +9,7 @@ import (
 
 	"weft/bench/nets"
 	"weft/bench/peer"
+	"weft/kernel"
 	"weft/onnx"
 	"weft/supernet"
 )
@@ -18,15 +19,23 @@ type netKey struct {
 	pixels int
 }
 
-// net is a supernet with the plans made from it so far.
+// net is a supernet with what was made from it so far.
 type net struct {
 	*nets.Net
-	plans map[planKey]*supernet.Plan
+	tunings map[int]*supernet.Tuning // by threads
+	tables  map[tableKey]*supernet.Table
+	plans   map[planKey]*supernet.Plan
+}
+
+// tableKey is what a table of plans depends on; that of int8 has no threads.
+type tableKey struct {
+	threads int
+	compact bool
 }
 
 type planKey struct {
 	subnet string
-	int8   bool
+	tableKey
 }
 
 // net returns the supernet of a space, made on first use.
@@ -40,32 +49,53 @@ func (e *engine) net(space string, pixels int) (*net, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.nets[k] = &net{n, map[planKey]*supernet.Plan{}}
+	e.nets[k] = &net{n, map[int]*supernet.Tuning{}, map[tableKey]*supernet.Table{}, map[planKey]*supernet.Plan{}}
 	return e.nets[k], nil
+}
+
+// table returns the table of plans for a pool's threads, tuned on it as weft serve does.
+func (n *net) table(pool *kernel.Pool, compact bool) (*supernet.Table, error) {
+	k := tableKey{pool.Threads(), compact}
+	if t := n.tables[k]; t != nil {
+		return t, nil
+	}
+	if n.tunings[k.threads] == nil {
+		t, err := n.Tune(pool, n.WinogradBytes(), time.Now)
+		if err != nil {
+			return nil, err
+		}
+		n.tunings[k.threads] = &t
+	}
+	n.tables[k] = supernet.NewTableWith(n.Supernet, n.Norms, supernet.Options{Tuning: *n.tunings[k.threads], Compact: compact})
+	return n.tables[k], nil
 }
 
 // plan makes a calibrated subnet ready and returns the time that this took, 0 if it was
 // before.
-func (n *net) plan(k planKey) (*supernet.Plan, time.Duration, error) {
+func (n *net) plan(k planKey, pool *kernel.Pool) (*supernet.Plan, time.Duration, error) {
 	if p := n.plans[k]; p != nil {
 		return p, 0, nil
 	}
-	prepare := n.Plan
-	if k.int8 {
+	a, err := n.Space.Parse(k.subnet)
+	if err != nil {
+		return nil, 0, err
+	}
+	var compile func(supernet.Arch) (*supernet.Plan, error)
+	if k.threads == 0 {
 		table, err := n.Int8([]string{k.subnet})
 		if err != nil {
 			return nil, 0, err
 		}
-		prepare = func(name string) (*supernet.Plan, error) {
-			a, err := n.Space.Parse(name)
-			if err != nil {
-				return nil, err
-			}
-			return table.Plan(a)
+		compile = table.Plan
+	} else {
+		table, err := n.table(pool, k.compact)
+		if err != nil {
+			return nil, 0, err
 		}
+		compile = table.Plan
 	}
 	start := time.Now()
-	p, err := prepare(k.subnet)
+	p, err := compile(a)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -86,15 +116,18 @@ func (e *engine) load(q peer.Request) (peer.Reply, error) {
 	if err := n.Calibrate(n.Space, q.Subnets, nets.Enough(q.Pixels)); err != nil {
 		return peer.Reply{}, err
 	}
-	k := planKey{q.Subnets[0], q.Int8}
+	e.threads(q.Threads)
+	k := planKey{subnet: q.Subnets[0]}
+	if !q.Int8 {
+		k.threads = q.Threads
+	}
 	if q.Variant == "again" {
 		delete(n.plans, k)
 	}
-	p, took, err := n.plan(k)
+	p, took, err := n.plan(k, e.pool)
 	if err != nil {
 		return peer.Reply{}, err
 	}
-	e.threads(q.Threads)
 	images, logits := nets.Images(n.Space.Input, q.Batch), make([]float32, q.Batch*p.Classes)
 	e.run = func() error {
 		e.worker.Run(p, images, q.Batch, logits)
@@ -149,7 +182,7 @@ func (n *net) export(name string, int8 bool) ([]byte, error) {
 }
 
 // serve makes many subnets ready at once and runs each once on the batch, then gives
-// back the memory that only this preparation needed.
+// back the memory that only this preparation needed, as weft serve does.
 func (e *engine) serve(q peer.Request) (peer.Reply, error) {
 	n, err := e.net(q.Space, q.Pixels)
 	if err != nil {
@@ -166,12 +199,13 @@ func (e *engine) serve(q peer.Request) (peer.Reply, error) {
 	e.threads(q.Threads)
 	images := nets.Images(n.Space.Input, q.Batch)
 	for _, name := range q.Subnets {
-		p, _, err := n.plan(planKey{subnet: name})
+		p, _, err := n.plan(planKey{name, tableKey{q.Threads, true}}, e.pool)
 		if err != nil {
 			return peer.Reply{}, err
 		}
 		e.worker.Run(p, images, q.Batch, make([]float32, q.Batch*p.Classes))
 	}
+	clear(n.Norms) // plans have folded them
 	debug.FreeOSMemory()
 	return peer.Reply{}, nil
 }
