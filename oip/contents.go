@@ -56,6 +56,9 @@ func (q *grpcRequest) input(in *pb.ModelInferRequest, i int, md *Metadata) (err 
 	if err := spec.checkType(t.Datatype, []byte(from.Datatype)); err != nil {
 		return err
 	}
+	if err := md.checkShape(spec, t.Shape); err != nil {
+		return err
+	}
 	switch {
 	case len(in.RawInputContents) == 0:
 		q.memory[index], err = appendContents(q.memory[index][:0], t, from.Contents)

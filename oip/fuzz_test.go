@@ -7,6 +7,10 @@ import (
 	"math"
 	"strconv"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "weft/oip/inference"
 )
 
 // FuzzInfer decodes any body. What is accepted must be JSON to encoding/json,
@@ -59,6 +63,52 @@ func FuzzInfer(f *testing.F) {
 			if header != 0 && md.MaxBatch > 0 {
 				agrees(t, &q, text, body[len(text):])
 			}
+		}
+	})
+}
+
+// FuzzGRPC decodes any message of gRPC. What is accepted must be what the
+// metadata allow, and must come back as typed contents the same.
+func FuzzGRPC(f *testing.F) {
+	md := &Metadata{Name: "every"}
+	for d := Bool; d <= Bytes; d++ {
+		md.Inputs = append(md.Inputs[:0:0], TensorMetadata{Name: "a", Datatype: Bytes, Also: d, Shape: []int64{-1, 1}})
+		md.Outputs = md.Inputs
+		for _, raw := range []bool{true, false} {
+			msg := &pb.ModelInferRequest{Inputs: []*pb.ModelInferRequest_InferInputTensor{{Name: "a", Datatype: d.String(), Shape: []int64{1, 1}}}}
+			if raw {
+				msg.RawInputContents = [][]byte{make([]byte, max(d.Size(), 4))}
+			} else {
+				msg.Inputs[0].Contents = &pb.InferTensorContents{BytesContents: [][]byte{{1}}, IntContents: []int32{1}, UintContents: []uint32{1}}
+			}
+			wire, err := proto.Marshal(msg)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(wire, uint8(d))
+		}
+	}
+	var q, again grpcRequest
+	f.Fuzz(func(t *testing.T, wire []byte, also uint8) {
+		var msg pb.ModelInferRequest
+		if proto.Unmarshal(wire, &msg) != nil {
+			return
+		}
+		md := &Metadata{Name: "every", Inputs: []TensorMetadata{{Name: "a", Datatype: Bytes, Also: Datatype(also) % (Bytes + 1), Shape: []int64{-1, 1}}}}
+		md.Outputs = md.Inputs
+		if err := q.decode(&msg, md); err != nil {
+			return
+		}
+		if err := md.check(&q.Request); err != nil {
+			t.Fatalf("accepted %v: %v", q.Inputs, err)
+		}
+		in := &q.Inputs[0]
+		if in.Datatype == FP16 || in.Datatype == BF16 {
+			return
+		}
+		msg.RawInputContents, msg.Inputs[0].Contents = nil, typedContents(in)
+		if err := again.decode(&msg, md); err != nil || !bytes.Equal(again.Inputs[0].Data, in.Data) {
+			t.Fatalf("%v of % x came back as % x: %v", in.Datatype, in.Data, again.Inputs[0].Data, err)
 		}
 	})
 }

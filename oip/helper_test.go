@@ -70,6 +70,13 @@ func digits(t testing.TB, execs ...serve.Executor) serve.Model {
 
 func newHandler(t testing.TB, opt serve.Options, models ...serve.Model) (*oip.Handler, *serve.Server) {
 	t.Helper()
+	s := newServer(t, opt, models...)
+	return oip.NewHandler(s, oip.Options{Version: "1.2.3"}), s
+}
+
+// newServer serves the models. Their workers are up.
+func newServer(t testing.TB, opt serve.Options, models ...serve.Model) *serve.Server {
+	t.Helper()
 	if opt.SLO == 0 {
 		opt.SLO = 10 * time.Second
 	}
@@ -88,7 +95,7 @@ func newHandler(t testing.TB, opt serve.Options, models ...serve.Model) (*oip.Ha
 	for !s.Ready() {
 		time.Sleep(time.Microsecond)
 	}
-	return oip.NewHandler(s, oip.Options{Version: "1.2.3"}), s
+	return s
 }
 
 // do sends a request straight to the handler. headers are "Name: value".

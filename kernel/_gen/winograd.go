@@ -32,18 +32,11 @@ func (w *winograd) file() {
 		w.outputFew(m + 2)
 	}
 	w.products()
-	w.input(down)
-	w.productsDown()
-	w.outputDown()
 }
 
-// name returns the name of a function on tiles of n×n positions, or any, of this tier.
+// name returns the name of a function on tiles of n×n positions, of this tier.
 func (w *winograd) name(what string, n int) string {
-	switch n {
-	case 0:
-	case down:
-		what += "Down"
-	default:
+	if n > 0 {
 		what = fmt.Sprintf("%s%d", what, n-2)
 	}
 	if w.lanes == 16 {
