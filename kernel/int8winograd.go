@@ -150,7 +150,7 @@ func (w *Winograd8) Rows(lo, hi int, scratch []uint8) {
 	if lo >= hi {
 		return
 	}
-	w.check((w.Tiles.In.images(hi)) * w.G.Rows())
+	w.check(w.Tiles.In.images(hi) * w.G.Rows())
 	const op = "winograd8"
 	require(len(w.G.Taps) == 9 && w.Taps == 9 && w.G.InPix == w.G.OutPix && w.G.InPix == w.Tiles.In.InPix, op, "the layer is not 3x3 with stride 1 on the images of the tiles")
 	require(w.Cin%8 == 0 && w.Float == nil, op, "Cin is no multiple of 8, or there is Float")

@@ -21,7 +21,7 @@ func byTenant(t *testing.T, opt sched.Options, a, b float64) (attained [2]float6
 	tenant := make([]int, len(arrivals))
 	for i, at := range dice {
 		// P(gap of a < gap of b) = a / (a + b); exponentials decide by their fraction of a second
-		if float64((at-last)%(time.Millisecond))/float64(time.Millisecond) >= a/(a+b) {
+		if float64((at-last)%time.Millisecond)/float64(time.Millisecond) >= a/(a+b) {
 			tenant[i] = 1
 		}
 		last = at

@@ -111,8 +111,10 @@ func rate(trace *workload.Trace, from, to time.Duration) float64 {
 }
 
 func TestSeed(t *testing.T) {
-	for _, spec := range []string{"poisson:100,for=1s", "bursty:base=30,var=70,cv2=4,for=1s", "ramp:from=30,to=90,accel=50,cv2=8,for=1s",
-		"maf:mean=100,for=1s", "testdata/rates.txt", "file:testdata/azure2019.csv,for=1s", "file:testdata/azurellm.csv,rate=1"} {
+	for _, spec := range []string{
+		"poisson:100,for=1s", "bursty:base=30,var=70,cv2=4,for=1s", "ramp:from=30,to=90,accel=50,cv2=8,for=1s",
+		"maf:mean=100,for=1s", "testdata/rates.txt", "file:testdata/azure2019.csv,for=1s", "file:testdata/azurellm.csv,rate=1",
+	} {
 		a, b, c := parse(t, spec, 1), parse(t, spec, 1), parse(t, spec, 2)
 		if !slices.Equal(a.Arrivals, b.Arrivals) {
 			t.Errorf("%s: the same seed gives another trace", spec)

@@ -27,7 +27,7 @@ func newEvalCmd() *cobra.Command {
 		split         string
 		threads       int
 		quiet, asJSON bool
-		int8          bool
+		quantised     bool
 	)
 	cmd := &cobra.Command{
 		Use:   "eval [model.weft]",
@@ -61,7 +61,7 @@ one built in is measured.`,
 			defer bars.Close()
 			pool := kernel.NewPool(threads)
 			defer pool.Close()
-			rows, err := evaluate(cmd.Context(), m, set, on, archs, int8, pool, bars)
+			rows, err := evaluate(cmd.Context(), m, set, on, archs, quantised, pool, bars)
 			if err != nil {
 				return err
 			}
@@ -74,7 +74,7 @@ one built in is measured.`,
 	f.StringVar(&name, "data", "", "data set (default: the one that the bundle was trained on)")
 	f.StringVar(&split, "split", "test", "images to measure on: test or val")
 	f.IntVar(&threads, "threads", runtime.NumCPU(), "compute threads")
-	f.BoolVar(&int8, "int8", false, "measure in int8 as well")
+	f.BoolVar(&quantised, "int8", false, "measure in int8 as well")
 	f.BoolVar(&quiet, "quiet", false, "show no progress")
 	jsonFlag(cmd, &asJSON)
 	must(cmd.RegisterFlagCompletionFunc("split", cobra.FixedCompletions([]string{"test", "val"}, cobra.ShellCompDirectiveNoFileComp)))
@@ -154,14 +154,14 @@ func calibration(m *model, set *data.Set) ([][]float32, error) {
 	return recipe.Calibration(set, m.Provenance.Calibration)
 }
 
-func evaluate(ctx context.Context, m *model, set *data.Set, on data.Split, archs []supernet.Arch, int8 bool, pool *kernel.Pool, bars *progress) ([]evalRow, error) {
+func evaluate(ctx context.Context, m *model, set *data.Set, on data.Split, archs []supernet.Arch, quantised bool, pool *kernel.Pool, bars *progress) ([]evalRow, error) {
 	calib, err := calibration(m, set)
 	if err != nil {
 		return nil, err
 	}
 	e := search.NewEvaluator(m.Net, m.Norms, calib, pool)
 	measure := []func(supernet.Arch, data.Split) (search.Result, error){e.Evaluate}
-	if int8 {
+	if quantised {
 		plain, err := plainSample(m.Net, set, rangeImages)
 		if err != nil {
 			return nil, err

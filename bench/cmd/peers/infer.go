@@ -56,7 +56,7 @@ var int8Sets = []set{
 // steps moves logits by up to about one of 255 steps.
 var inferences = []inference{
 	{"infer fp32", false, 1e-4, 1000, inferSets},
-	{"infer int8", true, 5e-3, 2, int8Sets},
+	{"infer int8", true, 1e-2, 2, int8Sets},
 }
 
 // infer compares inference.
