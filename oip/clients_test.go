@@ -160,3 +160,29 @@ func TestGrpcurl(t *testing.T) {
 		}
 	}
 }
+
+// The examples of docs/grpc.md run as they stand there, but for the address.
+func TestDocumentedCalls(t *testing.T) {
+	if _, err := exec.LookPath("grpcurl"); err != nil {
+		t.Skip("no grpcurl here: go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4")
+	}
+	page, err := os.ReadFile("../docs/grpc.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fashion := digits(t, linear{size: 28 * 28, classes: 10})
+	fashion.Name = "fashion"
+	address, _ := listenGRPC(t, fashion)
+	page = bytes.ReplaceAll(page, []byte("127.0.0.1:8081 "), []byte(address+" "))
+	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllSubmatch(page, -1)
+	wants := []string{`"platform": "weft_supernet"`, `"rawOutputContents"`}
+	if len(blocks) != len(wants) {
+		t.Fatalf("docs/grpc.md has %d examples, want %d", len(blocks), len(wants))
+	}
+	for i, want := range wants {
+		out, err := exec.Command("sh", "-c", string(blocks[i][1])).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("example %d: %v, printed %q, want %q", i+1, err, out, want)
+		}
+	}
+}
