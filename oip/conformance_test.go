@@ -21,8 +21,7 @@ import (
 	"weft/serve"
 )
 
-// mirror gives back what it gets: one tensor of every datatype, each optional
-// in no request.
+// mirror gives back what it gets: one tensor of each of its datatypes.
 type mirror struct {
 	serve.Recorder
 	md oip.Metadata
@@ -209,7 +208,7 @@ func TestEveryDatatypeOverGRPC(t *testing.T) {
 	}
 }
 
-// simpleInputs are 0..15 and fifteen times 1, as the model simple takes them.
+// simpleInputs are 0..15 and sixteen times 1, as the model simple takes them.
 func simpleInputs() (a, b []byte) {
 	for i := range 16 {
 		a = binary.LittleEndian.AppendUint32(a, uint32(i))

@@ -86,14 +86,13 @@ type Response struct {
 	Parameters []Parameter
 }
 
-// Parameter is one of a response's parameters. Value is a string, float64, int64 or bool.
+// Parameter is one of a response's parameters.
 type Parameter struct {
-	Name string
-	Kind Kind
-	Text string
-	// Number is that of a Float; Int that of an Integer, and 1 for a true Boolean.
-	Number float64
-	Int    int64
+	Name   string
+	Kind   Kind
+	Text   string  // of a String
+	Number float64 // of a Float
+	Int    int64   // of an Integer; 1 for a Boolean that is true
 }
 
 // Kind is the type of a parameter's value.
