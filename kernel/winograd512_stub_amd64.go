@@ -53,3 +53,24 @@ func winogradOutputFew4Wide(v *float32, u *float32, y *float32, row int, pixel i
 //
 //go:noescape
 func winogradProductsWide(v *float32, vstride int, row int, u *float32, ustride int, upanel int, m *float32, mstride int, mrow int, positions int, groups int, rows int, more int, outputs int)
+
+// winogradInputDownWide transforms the inputs of one tile, channels/4 channels, to positions stride bytes apart.
+// Its first pixel stands offset bytes behind x; row and pixel are the bytes of those. Above and left
+// are 1 where row and column 0 are padding, as are those from down and from right on; zero is what
+// padding reads. tmp has room for the addresses of the pixels and for the tile between two steps.
+//
+//go:noescape
+func winogradInputDownWide(v *float32, stride int, x *float32, offset int, row int, pixel int, above int, left int, down int, right int, zero *float32, tmp *float32, channels int)
+
+// winogradProductsDownWide is winogradProducts for sums over several positions. Each of the sums is that of the terms up to the
+// next last one; a term is a position of v, one of u, and 0 for the last.
+//
+//go:noescape
+func winogradProductsDownWide(v *float32, vstride int, row int, u *float32, ustride int, upanel int, m *float32, mstride int, mrow int, terms *int, sums int, groups int, rows int, more int, outputs int)
+
+// winogradOutputDownWide transforms channels/4 output channels of one tile from positions stride bytes apart, applies
+// scale, shift, residual and activation, and writes the first down rows and right columns of the tile.
+// row and pixel are the bytes of those in y and res. tmp holds the tile between two steps.
+//
+//go:noescape
+func winogradOutputDownWide(m *float32, stride int, y *float32, row int, pixel int, down int, right int, tmp *float32, channels int, scale *float32, shift *float32, res *float32, act int)

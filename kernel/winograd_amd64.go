@@ -12,12 +12,13 @@ func winogradAVX512(w *Winograd, lo, hi int, scratch []float32) {
 	w.blocks(&winogradZMM, lo, hi, scratch)
 }
 
-// winogradCode is the assembly of one tier, transforms by M.
+// winogradCode is the assembly of one tier, transforms by form.
 type winogradCode struct {
 	outputs  int // that are computed together
 	rows     int // tiles that the accumulators hold
 	input    [winogradM + 1]winogradInput
 	products winogradProduct
+	sums     winogradSums
 	output   [winogradM + 1]winogradOutput
 	few      [winogradM + 1]winogradOutputFews
 }
@@ -32,6 +33,8 @@ type (
 		zero, tmp *float32, channels int)
 	winogradProduct func(v *float32, vstride, row int, u *float32, ustride, upanel int, m *float32, mstride, mrow int,
 		positions, groups, rows, more, outputs int)
+	winogradSums func(v *float32, vstride, row int, u *float32, ustride, upanel int, m *float32, mstride, mrow int,
+		terms *int, sums, groups, rows, more, outputs int)
 	winogradOutput func(m *float32, stride int, y *float32, row, pixel, down, right int, tmp *float32, channels int,
 		scale, shift, res *float32, act int)
 )
@@ -39,16 +42,18 @@ type (
 var (
 	winogradYMM = winogradCode{
 		outputs: Panel, rows: 6,
-		input:    [...]winogradInput{2: winogradInput2, 4: winogradInput4},
+		input:    [...]winogradInput{2: winogradInput2, 3: winogradInputDown, 4: winogradInput4},
 		products: winogradProducts,
-		output:   [...]winogradOutput{2: winogradOutput2, 4: winogradOutput4},
+		sums:     winogradProductsDown,
+		output:   [...]winogradOutput{2: winogradOutput2, 3: winogradOutputDown, 4: winogradOutput4},
 		few:      [...]winogradOutputFews{2: winogradOutputFew2, 4: winogradOutputFew4},
 	}
 	winogradZMM = winogradCode{
 		outputs: 2 * Panel, rows: 14,
-		input:    [...]winogradInput{2: winogradInput2Wide, 4: winogradInput4Wide},
+		input:    [...]winogradInput{2: winogradInput2Wide, 3: winogradInputDownWide, 4: winogradInput4Wide},
 		products: winogradProductsWide,
-		output:   [...]winogradOutput{2: winogradOutput2Wide, 4: winogradOutput4Wide},
+		sums:     winogradProductsDownWide,
+		output:   [...]winogradOutput{2: winogradOutput2Wide, 3: winogradOutputDownWide, 4: winogradOutput4Wide},
 		few:      [...]winogradOutputFews{2: winogradOutputFew2Wide, 4: winogradOutputFew4Wide},
 	}
 )
@@ -86,7 +91,11 @@ func (w *Winograd) blocks(code *winogradCode, lo, hi int, scratch []float32) {
 		} else {
 			w.inputs(&b)
 			for co := 0; co < w.Cout; co += code.outputs {
-				w.products(&b, co)
+				if w.Stride == 1 {
+					w.products(&b, co)
+				} else {
+					w.sums(&b, co)
+				}
 				w.outputs(&b, co)
 			}
 		}
@@ -97,10 +106,11 @@ func (w *Winograd) blocks(code *winogradCode, lo, hi int, scratch []float32) {
 // inputs transforms the inputs of a block.
 func (w *Winograd) inputs(b *winogradBlock) {
 	row, pixel := w.W*w.XPitch, w.XPitch
-	t := b.first
+	input, t := b.input[w.form()], b.first
 	for i := range b.tiles {
-		b.input[w.M](ahead(b.v, i*w.Cin), float*b.vStride, &w.X[t.image*w.H*row], float*((t.row-1)*row+(t.col-1)*pixel),
-			float*row, float*pixel, isZero(t.row), isZero(t.col), w.H-t.row+1, w.W-t.col+1, &zeros[0], b.tmp, float*w.Cin)
+		y, x := t.row*w.Stride, t.col*w.Stride
+		input(ahead(b.v, i*w.Cin), float*b.vStride, &w.X[t.image*w.H*row], float*((y-1)*row+(x-1)*pixel),
+			float*row, float*pixel, isZero(y), isZero(x), w.H-y+1, w.W-x+1, &zeros[0], b.tmp, float*w.Cin)
 		w.next(&t)
 	}
 }
@@ -144,13 +154,13 @@ func (w *Winograd) products(b *winogradBlock, co int) {
 
 // outputs transforms the products for the outputs from co on.
 func (w *Winograd) outputs(b *winogradBlock, co int) {
-	row, pixel := w.W*w.YPitch, w.YPitch
+	row, pixel := w.outW()*w.YPitch, w.YPitch
 	n := min(b.winogradCode.outputs, w.Cout-co)
 	t := b.first
 	for i := range b.tiles {
-		y := (t.image*w.H+t.row)*row + t.col*pixel + co
-		b.output[w.M](ahead(b.m, i*b.winogradCode.outputs), float*b.mStride, &w.Y[y], float*row, float*pixel,
-			w.H-t.row, w.W-t.col, b.tmp, float*n, first(w.Scale, co), first(w.Shift, co), first(w.Res, y), int(w.Act))
+		y := (t.image*w.outH()+t.row)*row + t.col*pixel + co
+		b.output[w.form()](ahead(b.m, i*b.winogradCode.outputs), float*b.mStride, &w.Y[y], float*row, float*pixel,
+			w.outH()-t.row, w.outW()-t.col, b.tmp, float*n, first(w.Scale, co), first(w.Shift, co), first(w.Res, y), int(w.Act))
 		w.next(&t)
 	}
 }

@@ -3,6 +3,10 @@ package kernel
 import "math"
 
 func winogradGeneric(w *Winograd, lo, hi int, scratch []float32) {
+	if w.Stride == 2 {
+		w.downGeneric(lo, hi, scratch)
+		return
+	}
 	v := scratch[:w.positions()*w.Cin]
 	t := w.tile(lo)
 	for range hi - lo {

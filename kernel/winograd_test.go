@@ -8,7 +8,7 @@ import (
 )
 
 // newWinograd returns a Winograd on normally distributed values and its packed weights.
-func newWinograd(m, images, h, wd, cin, cout, inMax, outMax int) (*Winograd, []float32) {
+func newWinograd(m, stride, images, h, wd, cin, cout, inMax, outMax int) (*Winograd, []float32) {
 	rng := rand.New(rand.NewPCG(1, uint64(cin)))
 	normal := func(n int) []float32 {
 		s := make([]float32, n)
@@ -18,11 +18,12 @@ func newWinograd(m, images, h, wd, cin, cout, inMax, outMax int) (*Winograd, []f
 		return s
 	}
 	w := &Winograd{
-		M: m, H: h, W: wd, X: normal(images * h * wd * cin), Y: make([]float32, images*h*wd*cout),
+		M: m, Stride: stride, H: h, W: wd, X: normal(images * h * wd * cin),
 		U: make([]float32, WinogradLen(m, outMax, inMax)), Cin: cin, Cout: cout, XPitch: cin, YPitch: cout, InMax: inMax,
 	}
+	w.Y = make([]float32, images*w.outH()*w.outW()*cout)
 	packed := normal(PackedLen(outMax, 9, inMax))
-	WinogradPack(w.U, packed, m, outMax, inMax)
+	WinogradPack(w.U, packed, m, stride, outMax, inMax)
 	return w, packed
 }
 
@@ -34,7 +35,7 @@ func (w *Winograd) run(images int) {
 func (w *Winograd) direct(packed []float32, row, col, co int) float64 {
 	var sum float64
 	for t, tap := range Raster(3) {
-		r, c := row+tap.DY, col+tap.DX
+		r, c := row*w.Stride+tap.DY, col*w.Stride+tap.DX
 		if r < 0 || r >= w.H || c < 0 || c >= w.W {
 			continue
 		}
@@ -49,33 +50,35 @@ func (w *Winograd) direct(packed []float32, row, col, co int) float64 {
 func TestWinogradError(t *testing.T) {
 	eachTier(t, func(t *testing.T) {
 		for _, c := range []struct {
-			m     int
-			bound float64
-		}{{2, 2e-6}, {4, 4e-6}} {
+			m, stride int
+			bound     float64
+		}{{2, 1, 2e-6}, {2, 2, 2e-6}, {4, 1, 4e-6}} {
 			for _, ch := range []int{8, 16, 64, 128, 512} {
-				w, packed := newWinograd(c.m, 1, 9, 8, ch, 16, ch, 16)
+				w, packed := newWinograd(c.m, c.stride, 1, 9, 8, ch, 16, ch, 16)
 				w.run(1)
 				var worst, largest float64
 				for i, got := range w.Y {
-					want := w.direct(packed, i/16/w.W, i/16%w.W, i%16)
+					want := w.direct(packed, i/16/w.outW(), i/16%w.outW(), i%16)
 					worst, largest = max(worst, math.Abs(float64(got)-want)), max(largest, math.Abs(want))
 				}
-				t.Logf("F(%d,3) %d channels: %.1e", c.m, ch, worst/largest)
+				t.Logf("F(%d,3) stride %d, %d channels: %.1e", c.m, c.stride, ch, worst/largest)
 				if !(worst <= c.bound*largest) {
-					t.Errorf("F(%d,3) %d channels: error %.2e of the largest output, want at most %.1e", c.m, ch, worst/largest, c.bound)
+					t.Errorf("F(%d,3) stride %d, %d channels: error %.2e of the largest output, want at most %.1e", c.m, c.stride, ch, worst/largest, c.bound)
 				}
 			}
 		}
 	})
 }
 
+var winogradForms = []struct{ m, stride int }{{2, 1}, {2, 2}, {4, 1}}
+
 // TestWinogradSlice: a slice of the maximum weights gives the same bits as that slice
 // transformed alone.
 func TestWinogradSlice(t *testing.T) {
 	eachTier(t, func(t *testing.T) {
-		for _, m := range []int{2, 4} {
+		for _, f := range winogradForms {
 			const cin, cout, inMax, outMax = 24, 40, 64, 56
-			w, packed := newWinograd(m, 2, 7, 6, cin, cout, inMax, outMax)
+			w, packed := newWinograd(f.m, f.stride, 2, 7, 6, cin, cout, inMax, outMax)
 			w.run(2)
 			alone := make([]float32, PackedLen(cout, 9, cin))
 			for co := range cout {
@@ -87,10 +90,10 @@ func TestWinogradSlice(t *testing.T) {
 			}
 			want := *w
 			want.InMax, want.Y = cin, make([]float32, len(w.Y))
-			want.U = make([]float32, WinogradLen(m, cout, cin))
-			WinogradPack(want.U, alone, m, cout, cin)
+			want.U = make([]float32, WinogradLen(f.m, cout, cin))
+			WinogradPack(want.U, alone, f.m, f.stride, cout, cin)
 			want.run(2)
-			sameBits(t, fmt.Sprintf("F(%d,3)", m), w.Y, want.Y)
+			sameBits(t, fmt.Sprint(f), w.Y, want.Y)
 		}
 	})
 }
@@ -99,8 +102,8 @@ func TestWinogradSlice(t *testing.T) {
 func TestWinogradSplit(t *testing.T) {
 	eachTier(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(3, 4))
-		for _, m := range []int{2, 4} {
-			w, _ := newWinograd(m, 3, 15, 14, 40, 56, 40, 56)
+		for _, f := range winogradForms {
+			w, _ := newWinograd(f.m, f.stride, 3, 15, 14, 40, 56, 40, 56)
 			w.Act = HSwish
 			w.run(3)
 			want := w.Y
@@ -115,7 +118,7 @@ func TestWinogradSplit(t *testing.T) {
 					w.Run(lo, hi, scratch)
 					lo = hi
 				}
-				sameBits(t, fmt.Sprintf("F(%d,3)", m), w.Y, want)
+				sameBits(t, fmt.Sprint(f), w.Y, want)
 			}
 		}
 	})
@@ -125,7 +128,7 @@ func TestWinogradSplit(t *testing.T) {
 // others.
 func TestWinogradPoison(t *testing.T) {
 	eachTier(t, func(t *testing.T) {
-		w, _ := newWinograd(4, 1, 12, 12, 8, 8, 8, 8)
+		w, _ := newWinograd(4, 1, 1, 12, 12, 8, 8, 8, 8)
 		w.X[(2*12+2)*8+5] = float32(math.Inf(1))
 		w.run(1)
 		for p := range 12 * 12 {
@@ -140,7 +143,7 @@ func TestWinogradPoison(t *testing.T) {
 }
 
 func TestWinogradAllocates(t *testing.T) {
-	w, _ := newWinograd(4, 2, 14, 14, 24, 24, 24, 24)
+	w, _ := newWinograd(4, 1, 2, 14, 14, 24, 24, 24, 24)
 	scratch := make([]float32, w.Scratch())
 	if n := testing.AllocsPerRun(10, func() { w.Run(0, w.Tiles(2), scratch) }); n != 0 {
 		t.Errorf("Run allocates %v times", n)
@@ -149,18 +152,19 @@ func TestWinogradAllocates(t *testing.T) {
 
 func TestWinogradShapesAreChecked(t *testing.T) {
 	for name, change := range map[string]func(*Winograd){
-		"M":     func(w *Winograd) { w.M = 3 },
-		"X":     func(w *Winograd) { w.X = w.X[1:] },
-		"Y":     func(w *Winograd) { w.Y = w.Y[1:] },
-		"U":     func(w *Winograd) { w.U = w.U[1:] },
-		"Res":   func(w *Winograd) { w.Res = w.Y[1:] },
-		"Scale": func(w *Winograd) { w.Scale = w.Y[:15] },
-		"Cin":   func(w *Winograd) { w.Cin = 4 },
-		"InMax": func(w *Winograd) { w.InMax = 8 },
-		"Cout":  func(w *Winograd) { w.Cout = 12 },
+		"M":      func(w *Winograd) { w.M = 3 },
+		"Stride": func(w *Winograd) { w.Stride = 2 },
+		"X":      func(w *Winograd) { w.X = w.X[1:] },
+		"Y":      func(w *Winograd) { w.Y = w.Y[1:] },
+		"U":      func(w *Winograd) { w.U = w.U[1:] },
+		"Res":    func(w *Winograd) { w.Res = w.Y[1:] },
+		"Scale":  func(w *Winograd) { w.Scale = w.Y[:15] },
+		"Cin":    func(w *Winograd) { w.Cin = 4 },
+		"InMax":  func(w *Winograd) { w.InMax = 8 },
+		"Cout":   func(w *Winograd) { w.Cout = 12 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, _ := newWinograd(4, 1, 5, 5, 16, 16, 16, 16)
+			w, _ := newWinograd(4, 1, 1, 5, 5, 16, 16, 16, 16)
 			scratch := make([]float32, w.Scratch())
 			change(w)
 			defer func() {

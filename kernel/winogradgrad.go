@@ -46,7 +46,9 @@ func (w *WinogradGrad) Positions() int { return winogradMost }
 
 func (w *WinogradGrad) tiles() int { return w.geometry().Tiles(w.Images) }
 
-func (w *WinogradGrad) geometry() *Winograd { return &Winograd{M: winogradM, H: w.H, W: w.W} }
+func (w *WinogradGrad) geometry() *Winograd {
+	return &Winograd{M: winogradM, Stride: 1, H: w.H, W: w.W}
+}
 
 // Transform transforms the inputs x and the output gradients dy of some images, which
 // begin with image number first of the batch.

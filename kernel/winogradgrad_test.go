@@ -28,7 +28,7 @@ func TestWinogradRepack(t *testing.T) {
 		}
 		for flip, src := range map[bool][]float32{false: w, true: reversed} {
 			want, got := make([]float32, WinogradLen(4, out, in)), make([]float32, WinogradLen(4, out, in))
-			WinogradPack(want, src, 4, out, in)
+			WinogradPack(want, src, 4, 1, out, in)
 			WinogradRepack(got, w, out, in, flip)
 			for i := range want {
 				if math.Abs(float64(got[i]-want[i])) > 2e-6 {

@@ -196,7 +196,8 @@ func (e *Exec) convInput(i int, win *kernel.Window, dc []float32, g group) {
 	}
 	if e.g.useWinograd(op) {
 		e.runWinograd(&kernel.Winograd{
-			H: in.H, W: in.W, X: dc, Y: dx, U: e.winograd.layers[op.Layer].bwd, Cin: out.C, Cout: in.C,
+			Stride: 1,
+			H:      in.H, W: in.W, X: dc, Y: dx, U: e.winograd.layers[op.Layer].bwd, Cin: out.C, Cout: in.C,
 			XPitch: out.C, YPitch: in.C, InMax: outPad, Res: res,
 		}, g)
 		return

@@ -242,7 +242,8 @@ func (e *Exec) convolve(op *Op, win *kernel.Window, x, y []float32, g group) {
 	}
 	if e.g.useWinograd(op) {
 		e.runWinograd(&kernel.Winograd{
-			H: in.H, W: in.W, X: x, Y: y, U: e.winograd.layers[op.Layer].fwd, Cin: in.C, Cout: out.C,
+			Stride: 1,
+			H:      in.H, W: in.W, X: x, Y: y, U: e.winograd.layers[op.Layer].fwd, Cin: in.C, Cout: out.C,
 			XPitch: in.C, YPitch: out.C, InMax: l.In,
 		}, g)
 		return

@@ -20,7 +20,7 @@ func (s *Supernet) chosen8(bytes int) map[string]bool {
 	}
 	var layers []int
 	for layer, q := range squares {
-		if fewest8(q.in, q.out) > 0 {
+		if q.stride == 1 && fewest8(q.in, q.out) > 0 {
 			layers = append(layers, layer)
 		}
 	}

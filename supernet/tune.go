@@ -70,7 +70,7 @@ func (s *Supernet) allBy(m, bytes int) Tuning {
 	t := Tuning{Bytes: 2 * bytes}
 	squares, left := s.squares(), t.Bytes
 	for layer := range s.W.Layers {
-		if _, ok := squares[layer]; !ok || m == 0 {
+		if q, ok := squares[layer]; !ok || m == 0 || !q.takes(m) {
 			continue
 		}
 		l := &s.W.Layers[layer]
@@ -201,15 +201,22 @@ func (s *Supernet) CheckTuning(t *Tuning) error {
 	if err := t.Check(); err != nil {
 		return err
 	}
-	sizes := map[string]*nn.Layer{}
-	for layer := range s.squares() {
-		sizes[s.W.Layers[layer].Name] = &s.W.Layers[layer]
+	type sized struct {
+		square
+		*nn.Layer
+	}
+	sizes := map[string]sized{}
+	for layer, q := range s.squares() {
+		sizes[s.W.Layers[layer].Name] = sized{q, &s.W.Layers[layer]}
 	}
 	left := t.Bytes
 	for _, c := range t.Layers {
-		l := sizes[c.Layer]
-		if l == nil {
-			return fmt.Errorf("layer %q is tuned, and the supernet has no 3x3 layer of this name with stride 1 that is not yet", c.Layer)
+		l, ok := sizes[c.Layer]
+		if !ok {
+			return fmt.Errorf("layer %q is tuned, and the supernet has no 3x3 layer of this name that is not yet", c.Layer)
+		}
+		if !l.takes(c.M) {
+			return fmt.Errorf("layer %q has tiles of %d: must be 2 with stride 2", c.Layer, c.M)
 		}
 		delete(sizes, c.Layer)
 		left -= 4 * kernel.WinogradLen(c.M, l.Out, l.In)

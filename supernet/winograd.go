@@ -9,7 +9,7 @@ import (
 	"weft/tensor"
 )
 
-// Tuning says which 3x3 layers with stride 1 are computed by Winograd's algorithm
+// Tuning says which 3x3 layers are computed by Winograd's algorithm
 // (kernel.Winograd) instead of directly. It depends on the machine; the same Tuning gives
 // the same bits on every machine with the same tier of kernels.
 type Tuning struct {
@@ -20,7 +20,7 @@ type Tuning struct {
 // LayerTuning is the choice for one layer.
 type LayerTuning struct {
 	Layer  string `json:"layer"`
-	M      int    `json:"m"`      // tiles of m by m outputs: 2 or 4
+	M      int    `json:"m"`      // tiles of m by m outputs: 2 or 4, with stride 2 only 2
 	Images int    `json:"images"` // from so many images on, worked on together; directly below
 }
 
@@ -41,8 +41,8 @@ func (s *Supernet) WinogradBytes() int { return max(4*len(s.W.Data)/2, 16<<20) }
 // Rule returns the Tuning that goes by shapes alone, for when nothing was measured:
 // F(4×4, 3×3) or F(2×2, 3×3) for the layers that save most time per byte of transformed
 // weights, as long as these take no more than so many bytes. A layer saves in proportion
-// to its pixels; F(2×2) is taken to save 44 % for 16/9 of the bytes of the weights, F(4×4)
-// 63 % for four times the bytes.
+// to its pixels; F(2×2) is taken to save 44 %, with stride 2 only 15 %, for 16/9 of the bytes
+// of the weights, F(4×4) 63 % for four times the bytes, where an image has several tiles.
 func (s *Supernet) Rule(bytes int) Tuning {
 	type option struct {
 		layer, m, bytes int
@@ -55,9 +55,14 @@ func (s *Supernet) Rule(bytes int) Tuning {
 		direct := kernel.PackedLen(l.Out, 9, l.In)
 		two, four := kernel.WinogradLen(2, l.Out, l.In), kernel.WinogradLen(4, l.Out, l.In)
 		per := pix * float64(direct)
-		options = append(options,
-			option{layer, 2, 4 * two, 0.44 * per / float64(two)},
-			option{layer, 4, 4 * (four - two), 0.19 * per / float64(four-two)})
+		if o.stride == 2 {
+			options = append(options, option{layer, 2, 4 * two, 0.15 * per / float64(two)})
+			continue
+		}
+		options = append(options, option{layer, 2, 4 * two, 0.44 * per / float64(two)})
+		if fewest(o.out, 4) == 1 {
+			options = append(options, option{layer, 4, 4 * (four - two), 0.19 * per / float64(four-two)})
+		}
 	}
 	slices.SortFunc(options, func(a, b option) int {
 		return cmp.Or(cmp.Compare(b.value, a.value), cmp.Compare(a.layer, b.layer), cmp.Compare(a.m, b.m))
@@ -79,23 +84,38 @@ func (s *Supernet) Rule(bytes int) Tuning {
 }
 
 // square is a layer that Winograd's algorithm can compute, in the largest subnet.
-type square struct{ in, out tensor.Shape }
+type square struct {
+	in, out tensor.Shape
+	stride  int
+}
 
-// squares returns the 3x3 layers with stride 1 by their number.
+// takes reports whether it can be computed by tiles of m by m outputs.
+func (q *square) takes(m int) bool { return m == 2 || q.stride == 1 }
+
+// squares returns the layers that Winograd's algorithm can compute by their number.
 func (s *Supernet) squares() map[int]square {
 	g := s.Space.lower(s.Space.Max())
 	m := map[int]square{}
 	for i := range g.Ops {
 		o := &g.Ops[i]
-		if q := (square{g.Values[o.In], g.Values[o.Out]}); winogradFits(o, q.in, q.out) {
+		if q := (square{g.Values[o.In], g.Values[o.Out], o.Stride}); winogradFits(o, q.in, q.out) {
 			m[o.Layer] = q
 		}
 	}
 	return m
 }
 
+// winogradFits reports whether Winograd's algorithm can compute an operation and may be
+// faster: with stride 2 it is not for 16 outputs.
 func winogradFits(o *nn.Op, in, out tensor.Shape) bool {
-	return o.Kind == nn.Conv && o.K == 3 && o.Stride == 1 && (in.C%8 == 0 || in.C == kernel.WinogradFew) && out.C%8 == 0
+	switch {
+	case o.Kind != nn.Conv || o.K != 3 || out.C%8 != 0:
+		return false
+	case o.Stride == 1:
+		return in.C%8 == 0 || in.C == kernel.WinogradFew
+	default:
+		return o.Stride == 2 && in.C%8 == 0 && out.C > kernel.Panel
+	}
 }
 
 // fewest returns from how many images on a layer has enough tiles: transformed weights are
@@ -107,12 +127,12 @@ func fewest(out tensor.Shape, m int) int {
 }
 
 // transformed returns the weights of a layer transformed for tiles of m by m, made once.
-func (t *Table) transformed(layer, m int) []float32 {
+func (t *Table) transformed(layer, m, stride int) []float32 {
 	key := kernelKey{layer, m}
 	if t.wino[key] == nil {
 		l := &t.net.W.Layers[layer]
 		u := tensor.Floats(kernel.WinogradLen(m, l.Out, l.In))
-		kernel.WinogradPack(u, t.net.W.Of(t.net.W.Data, layer, nn.Weight), m, l.Out, l.In)
+		kernel.WinogradPack(u, t.net.W.Of(t.net.W.Data, layer, nn.Weight), m, stride, l.Out, l.In)
 		t.wino[key] = u
 	}
 	return t.wino[key]
@@ -121,12 +141,12 @@ func (t *Table) transformed(layer, m int) []float32 {
 // winograd gives the operation its other way to be computed, if the tuning has one.
 func (t *Table) winograd(d *op, o *nn.Op) {
 	choice := t.options.Tuning.of(d.name)
-	if choice == nil || !winogradFits(o, d.in, d.out) {
+	if choice == nil || !winogradFits(o, d.in, d.out) || choice.M == 4 && o.Stride == 2 {
 		return
 	}
 	d.many = choice.Images
 	d.wino = &kernel.Winograd{
-		M: choice.M, H: d.in.H, W: d.in.W, U: t.transformed(o.Layer, choice.M), Cin: d.in.C, Cout: d.out.C,
+		M: choice.M, Stride: o.Stride, H: d.in.H, W: d.in.W, U: t.transformed(o.Layer, choice.M, o.Stride), Cin: d.in.C, Cout: d.out.C,
 		XPitch: d.in.C, YPitch: d.out.C, InMax: t.net.W.Layers[o.Layer].In, Act: o.Act,
 	}
 }

@@ -32,11 +32,18 @@ func (w *winograd) file() {
 		w.outputFew(m + 2)
 	}
 	w.products()
+	w.input(down)
+	w.productsDown()
+	w.outputDown()
 }
 
-// name returns the name of a function on tiles of n×n positions, of this tier.
+// name returns the name of a function on tiles of n×n positions, or any, of this tier.
 func (w *winograd) name(what string, n int) string {
-	if n > 0 {
+	switch n {
+	case 0:
+	case down:
+		what += "Down"
+	default:
 		what = fmt.Sprintf("%s%d", what, n-2)
 	}
 	if w.lanes == 16 {

@@ -22,12 +22,12 @@ func (w *winograd) input(n int) {
 	tmp, v, g := w.load("tmp"), w.load("v"), w.newGrid(n)
 	w.channels("channels", func(lanes int, c reg.Register) {
 		in := &inputTile{winograd: w, n: n, lanes: lanes, p: p, g: g, v: v, tmp: tmp, c: c, ahead: w.load("pixel")}
-		w.LEAQ(idx(c, in.ahead, uint8(n-2), 0), in.ahead)
+		w.LEAQ(idx(c, in.ahead, uint8((n-1)/2*2), 0), in.ahead) // 2 or 4 pixels
 		switch {
 		case w.lanes == 8:
 			in.throughMemory()
-		case n == 4:
-			in.inRegisters([]int{0, 1, 2, 3})
+		case n < 6:
+			in.inRegisters([]int{0, 1, 2, 3, 4}[:n])
 		default:
 			in.inRegisters([]int{1, 2, 3, 4})
 			in.inRegisters([]int{0, 5})
@@ -144,12 +144,12 @@ func (t *inputTile) inRegisters(cols []int) {
 	var half [6][6]reg.Register // [row][column]
 	for i := range t.n {
 		switch {
-		case t.n == 4:
+		case t.n < 6:
 			d := [6]reg.Register{}
-			for j := range 4 {
+			for j := range t.n {
 				d[j] = t.loadPixel(i, j)
 			}
-			half[i] = t.four(d)
+			half[i] = t.transform(d)
 		case cols[0] == 1:
 			m := t.middle([4]reg.Register{t.loadPixel(i, 1), t.loadPixel(i, 2), t.loadPixel(i, 3), t.loadPixel(i, 4)})
 			copy(half[i][1:], m[:])
@@ -215,8 +215,13 @@ func (t *inputTile) store(d [6]reg.Register) {
 
 // transform computes Bᵀd, in place of d.
 func (t *inputTile) transform(d [6]reg.Register) [6]reg.Register {
-	if t.n == 4 {
+	switch t.n {
+	case 4:
 		return t.four(d)
+	case down:
+		t.VSUBPS(d[2], d[0], d[0])
+		t.VSUBPS(d[2], d[4], d[4])
+		return [6]reg.Register{d[0], d[1], d[2], d[4], d[3]}
 	}
 	mid := view(t.p.mid, t.lanes)
 	t.VADDPS(d[4], d[0], d[0])

@@ -6,8 +6,10 @@ import (
 )
 
 // output: Aᵀ m A of one tile, and the epilogue.
-func (w *winograd) output(n int) {
-	w.function(w.name("Output", n),
+func (w *winograd) output(n int) { w.outputNamed(w.name("Output", n), n) }
+
+func (w *winograd) outputNamed(name string, n int) {
+	w.function(name,
 		"transforms channels/4 output channels of one tile from positions stride bytes apart, applies\n"+
 			"scale, shift, residual and activation, and writes the first down rows and right columns of the tile.\n"+
 			"row and pixel are the bytes of those in y and res. tmp holds the tile between two steps.",
@@ -31,6 +33,9 @@ func (w *winograd) outputFew(n int) {
 		(&outputTile{winograd: w, n: n, lanes: lanes, p: p, c: c, v: v, u: u}).run()
 	})
 }
+
+// outputDown: the same for tiles of 2×2 outputs with stride 2, from 3×3 sums.
+func (w *winograd) outputDown() { w.outputNamed(w.name("Output", down), 3) }
 
 // outputTile is the transform of one vector of channels.
 type outputTile struct {
@@ -72,6 +77,9 @@ func (t *outputTile) product(i, j int) reg.Register {
 	return d
 }
 
+// outputs returns how many a side of the tile has.
+func (t *outputTile) outputs() int { return max(t.n-2, 2) }
+
 func (t *outputTile) run() {
 	var half [4][6]reg.Register // [row][column], unless in memory
 	var tmp reg.Register
@@ -95,7 +103,7 @@ func (t *outputTile) run() {
 	}
 	off, down, done := t.GP64(), t.winograd.load("down"), t.label("tile")
 	t.MOVQ(t.c, off)
-	for i := range t.n - 2 {
+	for i := range t.outputs() {
 		if tmp != nil {
 			for j := range t.n {
 				half[i][j] = t.vec(t.lanes)
@@ -103,7 +111,7 @@ func (t *outputTile) run() {
 			}
 		}
 		t.epilogue(t.transform(half[i]), off)
-		if i < t.n-3 {
+		if i < t.outputs()-1 {
 			t.CMPQ(down, imm(i+2))
 			t.JLT(operand.LabelRef(done))
 			t.ADDQ(t.arg("row"), off)
@@ -114,7 +122,12 @@ func (t *outputTile) run() {
 
 // transform computes Aᵀd, in place of d.
 func (t *outputTile) transform(d [6]reg.Register) []reg.Register {
-	if t.n == 4 {
+	switch t.n {
+	case 3:
+		t.VADDPS(d[1], d[0], d[0])
+		t.VADDPS(d[2], d[1], d[1])
+		return d[:2]
+	case 4:
 		t.VADDPS(d[1], d[0], d[0])
 		t.VADDPS(d[2], d[0], d[0])
 		t.VSUBPS(d[2], d[1], d[1])
@@ -159,7 +172,7 @@ func (t *outputTile) epilogue(row []reg.Register, off reg.Register) {
 	t.Label(noRes)
 	t.activate(row)
 	y, ahead := t.winograd.load("y"), t.winograd.load("pixel")
-	t.LEAQ(idx(y, ahead, uint8(t.n-2), 0), ahead)
+	t.LEAQ(idx(y, ahead, uint8(t.outputs()), 0), ahead)
 	t.eachPixel(ahead, off, row, func(_ reg.Register, y operand.Mem) { t.PREFETCHT0(y) })
 	t.eachPixel(y, off, row, func(r reg.Register, y operand.Mem) { t.VMOVUPS(r, y) })
 }

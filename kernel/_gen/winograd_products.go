@@ -14,8 +14,13 @@ func (w *winograd) products() {
 			"panel to panel.",
 		"v *float32, vstride, row int, u *float32, ustride, upanel int, m *float32, mstride, mrow int, "+
 			"positions, groups, rows, more, outputs int")
+	w.eachWidth(w.positions)
+}
+
+// eachWidth emits body for every number of outputs, by the vectors that hold them.
+func (w *winograd) eachWidth(body func(vecs []int)) {
 	// Two narrow vectors are faster than a wide one: a broadcast serves both.
-	widths := [][]int{{8}, {8, 8}, {16, 8}, {16, 16}}[:w.lanes/4] // of the vectors of outputs, by outputs/8
+	widths := [][]int{{8}, {8, 8}, {16, 8}, {16, 16}}[:w.lanes/4] // by outputs/8
 	labels := make([]string, len(widths))
 	for i := range widths {
 		labels[i] = w.label("outputs")
@@ -24,20 +29,16 @@ func (w *winograd) products() {
 	}
 	for i, vecs := range widths {
 		w.Label(labels[i])
-		w.positions(vecs)
+		body(vecs)
 	}
 }
 
-// positions walks over positions and groups of tiles and ends the function.
-func (w *winograd) positions(vecs []int) {
-	v, m, next, group := w.GP64(), w.GP64(), w.label("position"), w.label("group")
-	done := w.label("groups")
-	w.Label(next)
-	w.MOVQ(w.arg("v"), v)
-	w.MOVQ(w.arg("m"), m)
-	left := w.GP64()
+// eachGroup emits body for every number of rows that a group of tiles may have, and the
+// loop over the groups.
+func (w *winograd) eachGroup(body func(group reg.GPVirtual, rows int)) {
+	left, again, done := w.GP64(), w.label("group"), w.label("groups")
 	w.XORQ(left, left)
-	w.Label(group)
+	w.Label(again)
 	rows := w.GP64()
 	w.CMPQ(left, w.arg("more"))
 	w.MOVQ(w.arg("rows"), rows)
@@ -52,13 +53,22 @@ func (w *winograd) positions(vecs []int) {
 	}
 	for i := 1; i <= w.rows; i++ {
 		w.Label(labels[i])
-		w.product(v, m, left, i, vecs)
+		body(left, i)
 		w.JMP(operand.LabelRef(done))
 	}
 	w.Label(done)
 	w.INCQ(left)
 	w.CMPQ(left, w.arg("groups"))
-	w.JLT(operand.LabelRef(group))
+	w.JLT(operand.LabelRef(again))
+}
+
+// positions walks over positions and groups of tiles and ends the function.
+func (w *winograd) positions(vecs []int) {
+	v, m, next := w.GP64(), w.GP64(), w.label("position")
+	w.Label(next)
+	w.MOVQ(w.arg("v"), v)
+	w.MOVQ(w.arg("m"), m)
+	w.eachGroup(func(group reg.GPVirtual, rows int) { w.product(v, m, group, rows, vecs) })
 	for _, p := range [][2]string{{"v", "vstride"}, {"u", "ustride"}, {"m", "mstride"}} {
 		s := w.load(p[1])
 		w.ADDQ(s, w.arg(p[0]))
@@ -68,9 +78,8 @@ func (w *winograd) positions(vecs []int) {
 	w.end()
 }
 
-// product multiplies rows tiles at v by the weights and moves v and m past them.
-func (w *winograd) product(v, m, group reg.GPVirtual, rows int, vecs []int) {
-	const unroll = 4
+// accumulators returns zeros for rows tiles.
+func (w *winograd) accumulators(rows int, vecs []int) [][]reg.Register {
 	acc := make([][]reg.Register, rows)
 	for i := range acc {
 		for _, lanes := range vecs {
@@ -79,19 +88,39 @@ func (w *winograd) product(v, m, group reg.GPVirtual, rows int, vecs []int) {
 			acc[i] = append(acc[i], r)
 		}
 	}
+	return acc
+}
+
+// product multiplies rows tiles at v by the weights and moves v and m past them.
+func (w *winograd) product(v, m, group reg.GPVirtual, rows int, vecs []int) {
+	acc := w.accumulators(rows, vecs)
 	row, u, k := w.load("row"), w.load("u"), w.load("row")
 	var panel reg.Register
 	if vecs[0] == 16 {
 		panel = w.load("upanel")
 	}
-	base := []reg.Register{v}
+	base := []reg.GPVirtual{v}
 	for i := 3; i < rows; i += 3 {
 		p := w.GP64()
 		w.LEAQ(idx(base[len(base)-1], row, 2, 0), p)
 		w.ADDQ(row, p)
 		base = append(base, p)
 	}
-	next := w.nextWeights(group, panel)
+	w.multiply(acc, base, row, u, k, panel, vecs, w.nextWeights(group, panel))
+	w.storeRows(acc, m, vecs)
+	// The first base has moved past one row.
+	switch {
+	case rows%3 == 1:
+		w.MOVQ(base[len(base)-1], v)
+	default:
+		w.LEAQ(idx(base[len(base)-1], row, uint8((rows-1)%3), 0), v)
+	}
+}
+
+// multiply adds the products of k bytes of inputs, those of every third row at base, and
+// the weights at u, and fetches weights that far ahead.
+func (w *winograd) multiply(acc [][]reg.Register, base []reg.GPVirtual, row, u, k, panel reg.Register, vecs []int, next []reg.Register) {
+	const unroll = 4
 	loop := w.label("inputs")
 	w.Label(loop)
 	for _, n := range next {
@@ -109,7 +138,7 @@ func (w *winograd) product(v, m, group reg.GPVirtual, rows int, vecs []int) {
 			w.VMOVUPS(src, r)
 			weights = append(weights, r)
 		}
-		for i := range rows {
+		for i := range acc {
 			x := at(base[i/3], 4*s)
 			if i%3 > 0 {
 				x = idx(base[i/3], row, uint8(i%3), 4*s)
@@ -127,19 +156,16 @@ func (w *winograd) product(v, m, group reg.GPVirtual, rows int, vecs []int) {
 	}
 	w.SUBQ(imm(4*unroll), k)
 	w.JNZ(operand.LabelRef(loop))
+}
+
+// storeRows writes the products of tiles and moves m past them.
+func (w *winograd) storeRows(acc [][]reg.Register, m reg.Register, vecs []int) {
 	mrow := w.load("mrow")
-	for i := range rows {
+	for i := range acc {
 		for c, r := range acc[i] {
 			w.VMOVUPS(r, at(m, 4*vecs[0]*c))
 		}
 		w.ADDQ(mrow, m)
-	}
-	// The first base has moved past one row.
-	switch {
-	case rows%3 == 1:
-		w.MOVQ(base[len(base)-1], v)
-	default:
-		w.LEAQ(idx(base[len(base)-1], row, uint8((rows-1)%3), 0), v)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"weft/kernel"
 )
 
-// winograd describes a 3x3 convolution by F(m×m, 3×3); c.k is 3 and c.stride 1.
+// winograd describes a 3x3 convolution by F(m×m, 3×3), or with stride 2; c.k is 3.
 type winograd struct {
 	conv
 	m int
@@ -15,12 +15,12 @@ type winograd struct {
 func (c winograd) args(a *arena) *kernel.Winograd {
 	in, out := c.max()
 	k := &kernel.Winograd{
-		M: c.m, H: c.h, W: c.w, Cin: c.cin, Cout: c.cout, XPitch: c.cin + c.xPad, YPitch: c.cout + c.yPad,
+		M: c.m, Stride: c.stride, H: c.h, W: c.w, Cin: c.cin, Cout: c.cout, XPitch: c.cin + c.xPad, YPitch: c.cout + c.yPad,
 		InMax: in, Act: c.act, U: make([]float32, kernel.WinogradLen(c.m, out, in)),
 	}
-	kernel.WinogradPack(k.U, a.param("w", kernel.PackedLen(out, 9, in)), c.m, out, in)
+	kernel.WinogradPack(k.U, a.param("w", kernel.PackedLen(out, 9, in)), c.m, c.stride, out, in)
 	k.X = a.input("x", c.n*c.h*c.w*k.XPitch)
-	k.Y = a.output("y", c.n*c.h*c.w*k.YPitch)
+	k.Y = a.output("y", c.n*((c.h+c.stride-1)/c.stride)*((c.w+c.stride-1)/c.stride)*k.YPitch)
 	if c.scale {
 		k.Scale = a.param("scale", c.cout)
 	}
@@ -37,13 +37,27 @@ func (c winograd) args(a *arena) *kernel.Winograd {
 }
 
 func (c winograd) forward() Case {
-	return Case{Op: fmt.Sprintf("winograd F(%d,3)", c.m), Shape: c.shape(), setup: func(a *arena) work {
+	op := fmt.Sprintf("winograd F(%d,3)", c.m)
+	if c.stride == 2 {
+		op = "winograd stride 2"
+	}
+	return Case{Op: op, Shape: c.shape(), setup: func(a *arena) work {
 		k := c.args(a)
 		scratch := make([]float32, k.Scratch())
 		return work{units: k.Tiles(c.n), flops: c.flops(), run: func(lo, hi int) {
 			k.Run(lo, hi, scratch)
 		}}
 	}}
+}
+
+// forms returns all ways to compute a 3x3 convolution of a shape, with stride 2 as well.
+func forms(c conv) []Case {
+	c.k, c.stride = 3, 1
+	cs := []Case{winograd{c, 2}.forward(), winograd{c, 4}.forward()}
+	if c.stride = 2; c.cin%8 == 0 {
+		cs = append(cs, winograd{c, 2}.forward())
+	}
+	return cs
 }
 
 // winogradCases are for agreement: every tail of rows, columns, tiles and channels.
@@ -62,12 +76,10 @@ func winogradCases() []Case {
 		{n: 1, h: 1, w: 1, cin: 3, cout: 8, xPad: 1, res: true, act: kernel.HSwish},
 		{n: 3, h: 32, w: 31, cin: 3, cout: 16, shift: true},
 	} {
-		c.k, c.stride = 3, 1
-		cs = append(cs, winograd{c, 2}.forward(), winograd{c, 4}.forward())
+		cs = append(cs, forms(c)...)
 	}
 	for tiles := 3; tiles < 32; tiles++ { // every number of rows of the products
-		c := conv{n: tiles, h: 2, w: 2, k: 3, stride: 1, cin: 8, cout: 8 + tiles%4*8}
-		cs = append(cs, winograd{c, 2}.forward(), winograd{c, 4}.forward())
+		cs = append(cs, forms(conv{n: tiles, h: 2, w: 2, cin: 8, cout: 8 + tiles%4*8})...)
 	}
 	return cs
 }
@@ -76,15 +88,13 @@ func winogradCases() []Case {
 func winogradSpeed() []Case {
 	var cs []Case
 	for _, out := range []int{16, 32} {
-		c := conv{n: 1, h: 32, w: 32, k: 3, stride: 1, cin: 3, cout: out, scale: true, shift: true, act: kernel.ReLU}
-		cs = append(cs, winograd{c, 2}.forward(), winograd{c, 4}.forward())
+		cs = append(cs, forms(conv{n: 1, h: 32, w: 32, cin: 3, cout: out, scale: true, shift: true, act: kernel.ReLU})...)
 	}
 	for _, s := range []struct{ hw, ch int }{
 		{32, 16}, {32, 32}, {32, 64}, {16, 64}, {16, 128}, {14, 64}, {14, 128}, {8, 64}, {8, 128}, {8, 256}, {7, 64}, {7, 96}, {7, 512}, {4, 96}, {4, 256},
 	} {
 		for _, n := range []int{1, 8} {
-			c := conv{n: n, h: s.hw, w: s.hw, k: 3, stride: 1, cin: s.ch, cout: s.ch, scale: true, shift: true, act: kernel.ReLU}
-			cs = append(cs, winograd{c, 2}.forward(), winograd{c, 4}.forward())
+			cs = append(cs, forms(conv{n: n, h: s.hw, w: s.hw, cin: s.ch, cout: s.ch, scale: true, shift: true, act: kernel.ReLU})...)
 		}
 	}
 	return cs
