@@ -159,7 +159,8 @@ func (w *Winograd) check(hi int, scratch []float32) {
 	const op = "winograd"
 	checkWinograd(op, w.M, w.Stride)
 	require(w.H > 0 && w.W > 0, op, "an image has no pixels")
-	require(w.Cin > 0 && w.Cin%8 == 0 && w.Cin <= w.InMax || w.Cin == WinogradFew && w.Cin == w.InMax && w.Stride == 1, op,
+	whole := w.Cin > 0 && w.Cin%8 == 0 && w.Cin <= w.InMax
+	require(whole || w.Cin == WinogradFew && w.InMax == WinogradFew && w.Stride == 1, op,
 		"Cin is neither a multiple of 8 up to InMax nor, with stride 1, 3 and InMax")
 	require(w.Cin <= w.XPitch, op, "Cin is above XPitch")
 	require(w.Cout > 0 && w.Cout%8 == 0 && w.Cout <= w.YPitch, op, "Cout is no multiple of 8 up to YPitch")
