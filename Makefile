@@ -51,7 +51,7 @@ fmt: ## format the code
 gen: ## regenerate the assembly in kernel
 	cd kernel/_gen && $(GO) run .
 
-bench: ## speed of kernels, training, scheduling and HTTP on an idle machine (4 minutes), into bin/bench.txt
+bench: ## speed of kernels, training, scheduling and HTTP on an idle machine (7 minutes), into bin/bench.txt
 	@mkdir -p bin; { \
 	uptime; \
 	for threads in 1 2; do $(GO) test ./kernel/kerneltest -count 1 -run TestSpeedTable -speed $$threads -v -timeout 30m | grep -v '^=== '; done; \
