@@ -74,7 +74,7 @@ func classify(t *Tensor, k int, batched bool, labels []string) error {
 func (d Datatype) class(data []byte, v float64, i int, labels []string) []byte {
 	var text []byte
 	if width, _ := d.bits(); width > 0 {
-		text, _, _ = d.appendElement(nil, data) //nolint:errcheck // integers always have a text
+		text, _, _ = d.appendElement(nil, data) // integers always have a text
 	} else {
 		text = strconv.AppendFloat(nil, v, 'f', 6, 64)
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -140,7 +141,7 @@ func checkMirrored(t *testing.T, v *values, binaryOut bool, code int, body []byt
 	want := fmt.Sprintf(`{"model_name":"mirror","model_version":"7","outputs":[{"name":"out_%v","datatype":%q,"shape":[2],`, v.datatype, v.datatype)
 	if binaryOut {
 		want += fmt.Sprintf(`"parameters":{"binary_data_size":%d}}]}`, len(data))
-		if length != fmt.Sprint(len(want)) {
+		if length != strconv.Itoa(len(want)) {
 			t.Errorf("%v: header length %q, want %d", v.datatype, length, len(want))
 		}
 		want += string(data)

@@ -28,9 +28,11 @@ func FuzzInfer(f *testing.F) {
 		`{"name":"BYTES","shape":[2],"datatype":"BYTES","data":["","\u0000"]},{"name":"FP64","shape":[0],"datatype":"FP64","data":[]}]}`
 	f.Add([]byte(every), -1)
 	models := []*Metadata{
-		{Name: "toy", MaxBatch: 4,
+		{
+			Name: "toy", MaxBatch: 4,
 			Inputs:  []TensorMetadata{{Name: inputName, Datatype: FP32, Also: Uint8, Shape: []int64{-1, 2, 2, 1}}},
-			Outputs: []TensorMetadata{{Name: logitsName, Datatype: FP32, Shape: []int64{-1, 3}}, {Name: labelName, Datatype: Int64, Shape: []int64{-1}}}},
+			Outputs: []TensorMetadata{{Name: logitsName, Datatype: FP32, Shape: []int64{-1, 3}}, {Name: labelName, Datatype: Int64, Shape: []int64{-1}}},
+		},
 		{Name: "every"},
 	}
 	for _, d := range []Datatype{Bool, Int64, Bytes, FP64} {

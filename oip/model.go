@@ -3,6 +3,7 @@ package oip
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"weft/sched"
@@ -211,15 +212,15 @@ func tensorIndex(list []TensorMetadata, name []byte) int {
 
 // names lists tensors for the sentence of an error.
 func names(list []TensorMetadata) string {
-	s := ""
+	var s strings.Builder
 	for i := range list {
 		switch {
 		case i > 0 && i == len(list)-1:
-			s += " and "
+			s.WriteString(" and ")
 		case i > 0:
-			s += ", "
+			s.WriteString(", ")
 		}
-		s += list[i].Name
+		s.WriteString(list[i].Name)
 	}
-	return s
+	return s.String()
 }

@@ -30,15 +30,15 @@ func (j *serveJob) listen(ctx context.Context) (on listeners, err error) {
 		return on, err
 	}
 	if on.grpc, err = listen(ctx, j.grpc, "--grpc"); err != nil {
-		on.http.Close()
+		_ = on.http.Close()
 	}
 	return on, err
 }
 
 func (on listeners) close() {
-	on.http.Close()
+	_ = on.http.Close()
 	if on.grpc != nil {
-		on.grpc.Close()
+		_ = on.grpc.Close()
 	}
 }
 

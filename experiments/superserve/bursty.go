@@ -3,6 +3,7 @@ package superserve
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"weft/experiments/report"
 )
@@ -87,12 +88,13 @@ func (s *setting) narrows(cases []Case) Claim {
 		Text: "the lead narrows as CV² rises", Paper: "it does", Criterion: "mean accuracy at CV² 8 below that at CV² 2, at each of the rates",
 		Verdicts: verdicts(func(policy string) (value string, holds bool) {
 			holds = true
+			var falls []string
 			for i := 0; i+2 < len(cases); i += 3 {
 				fall := s.of(cases[i+2], policy).Accuracy - s.of(cases[i], policy).Accuracy
-				value += points(fall) + " "
+				falls = append(falls, points(fall))
 				holds = holds && fall < 0
 			}
-			return value + "points", holds
+			return strings.Join(falls, " ") + " points", holds
 		}),
 	}
 }

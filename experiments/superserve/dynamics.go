@@ -3,6 +3,7 @@ package superserve
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"gonum.org/v1/gonum/stat"
@@ -139,16 +140,14 @@ func (s *setting) follows(cases []Case) Claim {
 		Text: "accuracy falls as the rate climbs to 7400/s", Paper: "79.2 to 77.5 %", Criterion: "by at least half as many points as the paper's (0.85), at both accelerations",
 		Verdicts: verdicts(func(policy string) (value string, holds bool) {
 			holds = true
-			for i, c := range cases {
+			var falls []string
+			for _, c := range cases {
 				r := s.of(c, policy)
 				from, to := r.part(before[0], before[1]).Accuracy, r.part(after[0], after[1]).Accuracy
-				if i > 0 {
-					value += ", "
-				}
-				value += fmt.Sprintf("%.2f to %.2f %%", 100*from, 100*to)
+				falls = append(falls, fmt.Sprintf("%.2f to %.2f %%", 100*from, 100*to))
 				holds = holds && from-to >= 0.0085
 			}
-			return value, holds
+			return strings.Join(falls, ", "), holds
 		}),
 	}
 }
