@@ -64,16 +64,22 @@ func (m *model) layers(subnet string, batch int, c conditions, now func() time.T
 
 // plan compiles a subnet of the bundle, with the tuning that was kept or one that is measured now.
 func (m *model) plan(subnet string, pool *kernel.Pool, c conditions, now func() time.Time) (*supernet.Plan, error) {
-	points := m.Points()
+	points, name := m.Points(), subnet
+	switch space := m.Net.Space; subnet {
+	case "max":
+		name = space.Format(space.Max())
+	case "min":
+		name = space.Format(space.Min())
+	}
 	names := make([]string, len(points))
 	at := -1
 	for i, p := range points {
-		if names[i] = p.Name(); names[i] == subnet {
+		if names[i] = p.Name(); names[i] == name {
 			at = i
 		}
 	}
 	if at < 0 {
-		return nil, usagef("--layers %s: choose one of %s", subnet, strings.Join(names, ", "))
+		return nil, usagef("--layers %s: choose max, min, or one of %s", subnet, strings.Join(names, ", "))
 	}
 	p, err := m.kept(c)
 	if err != nil {

@@ -57,7 +57,7 @@ shown instead, beside the least that its multiply-adds and the data that it move
 	f := cmd.Flags()
 	f.IntVar(&c.threads, "threads", 1, "compute threads of a worker")
 	c.flag(cmd)
-	f.StringVar(&layers, "layers", "", "show the layers of this subnet")
+	f.StringVar(&layers, "layers", "", "show the layers of this subnet: max, min or an architecture")
 	f.IntVar(&batch, "batch", 1, "images a batch, for --layers")
 	f.BoolVar(&quiet, "quiet", false, "show no progress")
 	jsonFlag(cmd, &asJSON)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -205,18 +206,28 @@ func (j *searchJob) modelName() string {
 
 // subnetRow is a line of the table of a bundle's subnets.
 type subnetRow struct {
-	Arch     string  `json:"arch" col:"subnet"`
-	Accuracy float64 `json:"accuracy" col:"validation,%.4f"`
-	Test     float64 `json:"test_accuracy,omitempty" col:"test,%.4f"`
-	MMACs    float64 `json:"mmacs" col:"M MACs,%.2f"`
-	Params   int     `json:"params" col:"parameters"`
+	Arch     string   `json:"arch" col:"subnet"`
+	Accuracy accuracy `json:"accuracy" col:"validation,%v"`
+	Test     accuracy `json:"test_accuracy,omitempty" col:"test,%v"`
+	MMACs    float64  `json:"mmacs" col:"M MACs,%.2f"`
+	Params   int      `json:"params" col:"parameters"`
+}
+
+// accuracy is 0 if nobody measured it, as that of a network from elsewhere.
+type accuracy float64
+
+func (a accuracy) String() string {
+	if a == 0 {
+		return "unknown"
+	}
+	return strconv.FormatFloat(float64(a), 'f', 4, 64)
 }
 
 func printSubnets(w io.Writer, asJSON bool, b *bundle.Bundle) error {
 	points := b.Points()
 	rows := make([]subnetRow, len(points))
 	for i, s := range points {
-		rows[i] = subnetRow{s.Name(), s.Accuracy, s.Test, float64(s.MACs) / 1e6, s.Params}
+		rows[i] = subnetRow{s.Name(), accuracy(s.Accuracy), accuracy(s.Test), float64(s.MACs) / 1e6, s.Params}
 	}
 	return printTable(w, asJSON, rows)
 }
