@@ -1,10 +1,13 @@
 package builtin_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"weft/bundle"
 	"weft/bundle/builtin"
+	"weft/data"
 	"weft/kernel"
 	"weft/nn"
 	"weft/safetensors"
@@ -93,4 +96,53 @@ func TestStatisticsOfAnother(t *testing.T) {
 	if other*2 > own {
 		t.Errorf("%d of %d right with another subnet's statistics, %d with its own", other, n, own)
 	}
+}
+
+// TestCompactNormalisations: normalisations in 8 bits cost no subnet more than a tenth of a
+// point on the test images, which are read where weft data has put them.
+func TestCompactNormalisations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("46 passes over 10,000 images")
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Skip(err)
+	}
+	dir := filepath.Join(cache, "weft", "data", "fashion-mnist")
+	if _, err := os.Stat(dir); err != nil {
+		t.Skip("no test images: weft data fashion-mnist gets them")
+	}
+	set, err := data.Load(t.Context(), "fashion-mnist", data.Options{DataDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := open(t)
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	w := supernet.NewWorker(pool)
+	tuning := b.Net.Rule(b.Net.WinogradBytes())
+	tables := []*supernet.Table{
+		supernet.NewTableWith(b.Net, b.Norms, supernet.Options{Tuning: tuning}),
+		supernet.NewTableWith(b.Net, b.Norms, supernet.Options{Tuning: tuning, Compact: true}),
+	}
+	worst := -1.0
+	for _, s := range b.Subnets {
+		a, err := b.Net.Space.Parse(s.Arch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var points [2]float64
+		for i, table := range tables {
+			p, err := table.Plan(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			points[i] = 100 * float64(w.Correct(p, set.Test.Images, set.Test.Labels)) / float64(set.Test.N())
+		}
+		worst = max(worst, points[0]-points[1])
+		if points[1] < points[0]-0.1 {
+			t.Errorf("subnet %s has %.2f %% with normalisations in 8 bits, %.2f %% in 32", s.Arch, points[1], points[0])
+		}
+	}
+	t.Logf("%d subnets lose %.2f points at most", len(b.Subnets), worst)
 }
