@@ -3,7 +3,7 @@ package kernel
 import "math"
 
 // Winograd is a Conv of 3x3 taps and padding 1, computed by filters that multiply less. With
-// // stride 1 it is F(M×M, 3×3) of Winograd's minimal filtering (Lavin and Gray 2016, "Fast
+// stride 1 it is F(M×M, 3×3) of Winograd's minimal filtering (Lavin and Gray 2016, "Fast
 // Algorithms for Convolutional Neural Networks", section 4): each tile of M×M outputs is
 //
 //	y = Aᵀ [ Σ_ci (G w Gᵀ) ⊙ (Bᵀ x B) ] A
