@@ -61,7 +61,7 @@ type queue struct {
 	spare  []*lane // recycled
 	n      int
 	images int           // sum of the sizes
-	due    time.Duration // sum of the deadlines, by image
+	due    time.Duration // sum of the deadlines, by image; may wrap around, see meanDue
 	work   time.Duration // sum of the entries' work
 }
 
@@ -140,6 +140,14 @@ func (q *queue) count(e *entry, sign int) {
 	q.due += d * e.Deadline * time.Duration(e.Size)
 	q.work += d * e.work
 	e.lane.work += d * e.work
+}
+
+// meanDue returns the mean deadline, by image, of a queue that is not empty. Deadlines count
+// from an epoch long ago, so that their sum wraps around after days; the sum of what they
+// are after the earliest is small, and comes out right for all that.
+func (q *queue) meanDue() time.Duration {
+	head, n := q.head().Deadline, time.Duration(q.images)
+	return head + (q.due-head*n)/n
 }
 
 // longest returns the lane with the most work waiting for its tenant's share. Of

@@ -36,11 +36,9 @@ func (s *Scheduler) arrive(now time.Duration, r *Request) {
 	*e = entry{Request: *r, choice: choice}
 	e.fastest = s.profile.Latency(choice, r.Size)
 	e.work = e.fastest
-	if r.Subnet < 0 {
-		e.work = s.profile.Latency(choice, s.profile.MaxBatch) * time.Duration(r.Size) / time.Duration(s.profile.MaxBatch)
-	}
 	s.arrived += int64(r.Size)
 	if r.Subnet < 0 {
+		e.work = s.profile.Latency(choice, s.profile.MaxBatch) * time.Duration(r.Size) / time.Duration(s.profile.MaxBatch)
 		for i := choice + 1; i < len(s.profile.Subnets); i++ {
 			e.fastest = min(e.fastest, s.profile.Latency(i, r.Size))
 		}
@@ -74,7 +72,7 @@ func (s *Scheduler) admit(now time.Duration, e *entry) {
 func (s *Scheduler) overloaded(now time.Duration) bool {
 	q := &s.ready
 	head := s.slack(q.head().Deadline, now)
-	last := 2*s.slack(q.due/time.Duration(q.images), now) - head
+	last := 2*s.slack(q.meanDue(), now) - head
 	needs := 5*q.work/time.Duration(4*max(s.up, 1)) + s.profile.Latency(0, s.profile.MaxBatch)
 	return needs > max(last, head)
 }
@@ -219,7 +217,7 @@ func (s *Scheduler) decide(now time.Duration, free int) (d Decision, not int) {
 		Images:  s.ready.images,
 		Head:    head.Size,
 		Free:    free,
-		Mean:    s.slack(s.ready.due/time.Duration(s.ready.images), now),
+		Mean:    s.slack(s.ready.meanDue(), now),
 		Work:    s.ready.work,
 		Drift:   s.drift,
 		Risk:    s.Risk() / s.drift,

@@ -76,6 +76,12 @@ func Read(r io.Reader, o Options) (*Trace, error) {
 	if err != nil {
 		return nil, err
 	}
+	const mark = "\ufeff" // with which some programs begin UTF-8
+	if start, _ := b.Peek(len(mark)); string(start) == mark {
+		if _, err := b.Discard(len(mark)); err != nil {
+			return nil, err
+		}
+	}
 	if o.Format == "" {
 		o.Format = sniff(b)
 	}
@@ -208,7 +214,7 @@ func untar(r io.Reader) (*bufio.Reader, error) {
 // sniff tells the format by the first line.
 func sniff(b *bufio.Reader) string {
 	head, _ := b.Peek(1 << 12)
-	line, _, _ := strings.Cut(strings.TrimPrefix(string(head), "\ufeff"), "\n")
+	line, _, _ := strings.Cut(string(head), "\n")
 	switch {
 	case strings.HasPrefix(line, "HashOwner"):
 		return FormatAzure2019

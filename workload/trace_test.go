@@ -178,6 +178,7 @@ func TestRead(t *testing.T) {
 		{"0\n0.5\n1.25\n", ms(0, 500, 1250), ""},
 		{"# seconds\n1e-1\r\n\n0.05", ms(50, 100), ""},
 		{"arrival,client\n0.5,a\n1,b\n", ms(500, 1000), ""},
+		{"\ufeff0.5\n1\n", ms(500, 1000), ""},
 		{"", nil, "no arrivals"},
 		{"arrival\n", nil, "no arrivals"},
 		{"0\nsoon\n", nil, `line 2: "soon"`},
