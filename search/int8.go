@@ -1,10 +1,9 @@
 package search
 
 import (
-	"fmt"
-
 	"weft/data"
 	"weft/kernel"
+	"weft/nn"
 	"weft/supernet"
 )
 
@@ -25,22 +24,10 @@ func (e *Evaluator) Int8(ranges supernet.Ranges, calib [][]float32, pool *kernel
 
 // Evaluate measures a subnet that e has statistics of, on a split.
 func (q *Int8) Evaluate(a supernet.Arch, on data.Split) (Result, error) {
-	r := Result{Arch: a}
-	g, err := q.e.Net.Space.Lower(a)
-	if err != nil {
-		return r, err
-	}
-	if on.N() == 0 {
-		return r, fmt.Errorf("no images to evaluate subnet %s on", q.e.Net.Space.Format(a))
-	}
-	if _, err := q.Ranges.Add(q.e.Net, q.e.Norms, a, q.calib, q.pool); err != nil {
-		return r, err
-	}
-	p, err := q.table.Plan(a)
-	if err != nil {
-		return r, err
-	}
-	r.MACs, r.Params = g.MACs(), g.Params()
-	r.Accuracy = float64(q.e.work.Correct(p, on.Images, on.Labels)) / float64(on.N())
-	return r, nil
+	return q.e.measure(a, on, func(*nn.Graph) (*supernet.Plan, error) {
+		if _, err := q.Ranges.Add(q.e.Net, q.e.Norms, a, q.calib, q.pool); err != nil {
+			return nil, err
+		}
+		return q.table.Plan(a)
+	})
 }

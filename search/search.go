@@ -54,6 +54,16 @@ func NewEvaluator(net *supernet.Supernet, norms supernet.Norms, calib [][]float3
 
 // Evaluate calibrates a subnet where needed and measures it on a split.
 func (e *Evaluator) Evaluate(a supernet.Arch, on data.Split) (Result, error) {
+	return e.measure(a, on, func(g *nn.Graph) (*supernet.Plan, error) {
+		if len(e.calib) > 0 {
+			e.Norms.Add(e.exec, g, e.calib)
+		}
+		return e.table.Plan(a)
+	})
+}
+
+// measure measures a subnet on a split, by the plan that compile makes of its graph.
+func (e *Evaluator) measure(a supernet.Arch, on data.Split, compile func(*nn.Graph) (*supernet.Plan, error)) (Result, error) {
 	r := Result{Arch: a}
 	g, err := e.Net.Space.Lower(a)
 	if err != nil {
@@ -62,10 +72,7 @@ func (e *Evaluator) Evaluate(a supernet.Arch, on data.Split) (Result, error) {
 	if on.N() == 0 {
 		return r, fmt.Errorf("no images to evaluate subnet %s on", e.Net.Space.Format(a))
 	}
-	if len(e.calib) > 0 {
-		e.Norms.Add(e.exec, g, e.calib)
-	}
-	p, err := e.table.Plan(a)
+	p, err := compile(g)
 	if err != nil {
 		return r, err
 	}

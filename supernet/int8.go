@@ -148,7 +148,7 @@ func (b *network8) emit(o quant.Op, s tensor.Shape, p quant.Params) int {
 // value returns a value of the network.
 func (b *network8) value(i int) quant.Value { return b.n.Values[i] }
 
-// weights quantises the weights of a layer once.
+// weightsOf quantises the weights of a layer once.
 func (t *Int8) weightsOf(layer int, role nn.Role, k int) (*quant.Weights, error) {
 	key := weightKey{layer, role, k}
 	if w := t.weights[key]; w != nil {
@@ -216,6 +216,9 @@ func (b *network8) op(i int) error {
 	}
 	switch op.Kind {
 	case nn.Conv, nn.Depthwise, nn.FC:
+		if op.Kind == nn.FC && i < len(b.g.Ops)-1 {
+			return fmt.Errorf("operation %d (%s) has no int8 form before the end", i, op.Kind)
+		}
 		if op.Res >= 0 && o.Looked() {
 			return fmt.Errorf("operation %d has %v after a residual, which has no int8 form", i, op.Act)
 		}

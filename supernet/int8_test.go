@@ -467,6 +467,13 @@ func TestInt8NeedsRanges(t *testing.T) {
 	if _, err := NewInt8(n.net, Norms{}, n.ranges).Plan(n.archs[0]); err == nil {
 		t.Error("no error without statistics")
 	}
+	fixed := fixedSpace(t)
+	net, norms, ranges := New(fixed, make([]float32, fixed.Input.C), slices.Repeat([]float32{1}, fixed.Input.C), rand.New(rand.NewPCG(1, 2))), Norms{}, Ranges{}
+	madeUp(t, fixed, norms, fixed.Max(), rand.New(rand.NewPCG(1, 2)))
+	madeUpRanges(t, fixed, ranges, fixed.Max())
+	if _, err := NewInt8(net, norms, ranges).Plan(fixed.Max()); err == nil || !strings.Contains(err.Error(), "fc") {
+		t.Errorf("a fully connected layer before the end: %v", err)
+	}
 	pool := kernel.NewPool(1)
 	defer pool.Close()
 	if added, err := n.ranges.Add(n.net, n.norms, n.archs[1], nil, pool); err != nil || added != 0 {

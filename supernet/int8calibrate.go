@@ -2,6 +2,7 @@ package supernet
 
 import (
 	"fmt"
+	"slices"
 
 	"weft/kernel"
 	"weft/nn"
@@ -165,7 +166,7 @@ func (c *observer) op(i int) error {
 		res = c.vals[op.Res]
 	}
 	finish := func(raw []float32, last int) {
-		one, zero := fill(out.C, 1), fill(out.C, 0)
+		one, zero := slices.Repeat([]float32{1}, out.C), make([]float32, out.C)
 		kernel.ScaleShift(y, raw, res, c.n*out.Pixels(), out.C, one, zero, op.Act)
 		c.observe(i, last, y)
 	}
@@ -188,7 +189,7 @@ func (c *observer) op(i int) error {
 		c.means(x, y, in.Pixels(), in.C)
 		c.observe(i, 0, y)
 	case nn.MaxPool, nn.AvgPool:
-		g := &c.windows.Get(in.H, in.W, op.K, op.Stride, false).Fwd
+		g := c.windows.Forward(in.H, in.W, op.K, op.Stride, false)
 		for j := range c.n {
 			xi, yi := x[j*in.Size():(j+1)*in.Size()], y[j*out.Size():(j+1)*out.Size()]
 			if op.Kind == nn.MaxPool {
@@ -219,14 +220,14 @@ func (c *observer) convolve(i int, x, y []float32) error {
 	w := c.net.W
 	if op.Kind == nn.Depthwise {
 		d := &kernel.Depthwise{
-			G: &c.windows.Get(in.H, in.W, op.K, op.Stride, true).Fwd, X: x, W: w.DeriveKernel(op.Layer, op.K), Y: y,
+			G: c.windows.Forward(in.H, in.W, op.K, op.Stride, true), X: x, W: w.DeriveKernel(op.Layer, op.K), Y: y,
 			C: out.C, CMax: l.Out, Scale: norm.Scale, Shift: norm.Shift,
 		}
 		c.rows(c.n*out.Pixels(), d.Rows)
 		return nil
 	}
 	k := &kernel.Conv{
-		G: &c.windows.Get(in.H, in.W, op.K, op.Stride, false).Fwd, X: x, W: w.Of(w.Data, op.Layer, nn.Weight), Y: y,
+		G: c.windows.Forward(in.H, in.W, op.K, op.Stride, false), X: x, W: w.Of(w.Data, op.Layer, nn.Weight), Y: y,
 		Cin: in.C, Cout: out.C, XPitch: in.C, YPitch: out.C, Taps: l.Taps(), InMax: l.In, Scale: norm.Scale, Shift: norm.Shift,
 	}
 	c.rows(c.n*out.Pixels(), k.Rows)
@@ -259,19 +260,11 @@ func (c *observer) squeeze(i int, x, y []float32) {
 	c.observe(i, 0, mean)
 	c.observe(i, 1, hidden)
 	c.observe(i, 2, gate)
-	one, zero := fill(in.C, 1), fill(in.C, 0)
+	one, zero := slices.Repeat([]float32{1}, in.C), make([]float32, in.C)
 	kernel.ScaleShift(gate, gate, nil, c.n, in.C, one, zero, kernel.HSigmoid)
 	for j := range c.n {
 		a, b := j*in.Size(), (j+1)*in.Size()
 		kernel.ScaleShift(y[a:b], x[a:b], nil, in.Pixels(), in.C, gate[j*in.C:(j+1)*in.C], zero, kernel.Linear)
 	}
 	c.observe(i, 3, y)
-}
-
-func fill(n int, v float32) []float32 {
-	s := make([]float32, n)
-	for i := range s {
-		s[i] = v
-	}
-	return s
 }

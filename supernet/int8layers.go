@@ -1,33 +1,6 @@
 package supernet
 
-import (
-	"time"
-
-	"weft/quant"
-)
-
-// layers8 is Layers for an int8 plan.
-func (w *Worker) layers8(p *Plan, images []float32, n, rounds int, now func() time.Time) []Layer {
-	var layers []Layer
-	for i := range p.int8.segments {
-		s := &p.int8.segments[i]
-		layers = append(layers, p.describe8(s, w.groupOf(s, n))...)
-	}
-	logits := make([]float32, n*p.Classes)
-	b := &w.int8.batch
-	for round := range rounds {
-		times := make([]time.Duration, len(layers))
-		*b = batch8{w: w, p: p, n: n, images: images, logits: logits, timing: timing{now: now, times: times}}
-		for i := range p.int8.segments {
-			for group := range b.begin(&p.int8.segments[i]) {
-				b.through(group, 0, true)
-			}
-		}
-		shortest(layers, times, round)
-	}
-	b.timing = timing{}
-	return layers
-}
+import "weft/quant"
 
 // describe8 returns the layers of a segment for groups of images, without times.
 func (p *Plan) describe8(s *segment8, group int) []Layer {

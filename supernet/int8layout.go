@@ -56,7 +56,6 @@ func newValues8(n *quant.Network, steps []step8) *values8 {
 		}
 		if c := steps[i].op.columns; c != nil {
 			v.columns[i] = take(i, c.size)
-			c.lines = v.heap[v.columns[i]].n
 		}
 		if o.Kind != quant.FC {
 			v.value[o.Out] = take(i, n.Values[o.Out].Size())

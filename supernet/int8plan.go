@@ -12,15 +12,14 @@ import (
 // plan8 is what an int8 Plan runs: operations that all plans of a table share, and where
 // this one keeps its values.
 type plan8 struct {
-	sub, mul  []float32 // of the pixels, per channel
-	zero      uint8
-	steps     []step8
-	segments  []segment8
-	input     place8
-	passed    int // bytes an image of what the second segment takes over
-	logits    int // floats a row of logits
-	inputSize int
-	scratch   int // bytes that a thread needs beside its values
+	sub, mul []float32 // of the pixels, per channel
+	zero     uint8
+	steps    []step8
+	segments []segment8
+	input    place8
+	passed   int // bytes an image of what the second segment takes over
+	logits   int // floats a row of logits
+	scratch  int // bytes that a thread needs beside its values
 }
 
 // step8 is an operation of a plan on its values.
@@ -68,7 +67,7 @@ func (t *Int8) Plan(a Arch) (*Plan, error) {
 		return nil, err
 	}
 	n, g := b.n, b.g
-	q := &plan8{zero: n.Values[0].Zero, inputSize: n.Values[0].Size()}
+	q := &plan8{zero: n.Values[0].Zero}
 	for c := range n.Mean {
 		q.sub = append(q.sub, n.Mean[c])
 		q.mul = append(q.mul, 1/(n.Std[c]*n.Values[0].Scale))
@@ -119,7 +118,7 @@ func (t *Int8) compile(n *quant.Network, o *quant.Op) (*op8, error) {
 		op.dw = kernel.Depthwise8{G: g, W: o.W.Data, C: y.C, Pad: x.Zero, Requant8: requant(n, o, 1, g.Taps)}
 		op.macs = o.K * o.K * y.C * 6
 	case quant.MaxPool, quant.AvgPool:
-		op.gather = &t.windows.Get(x.H, x.W, o.K, o.Stride, false).Fwd
+		op.gather = t.windows.Forward(x.H, x.W, o.K, o.Stride, false)
 	case quant.GlobalPool:
 		op.rows, op.macs = 1, 8*x.Size()
 		op.scale = x.Scale / (y.Scale * float32(x.Pixels()))
@@ -147,7 +146,7 @@ func (t *Int8) conv(n *quant.Network, o *quant.Op) kernel.Conv8 {
 	case o.W.Window > 0:
 		c.G = &t.column(x.Shape, o).gather
 	default:
-		c.G = &t.windows.Get(x.H, x.W, o.K, o.Stride, false).Fwd
+		c.G = t.windows.Forward(x.H, x.W, o.K, o.Stride, false)
 	}
 	c.Cin = o.W.KernelIn(in)
 	c.XPitch = c.Cin

@@ -148,14 +148,17 @@ func (w *worker8) bytes() int {
 
 // run8 is Run for an int8 plan: threads take groups of images through a segment; the groups
 // that are left over are worked on by all threads together, operation by operation.
-func (w *Worker) run8(p *Plan, images []float32, n int, logits []float32) {
+func (w *Worker) run8(p *Plan, images []float32, n int, logits []float32, time timing) {
 	w.reserve8(p.int8, n)
 	b := &w.int8.batch
-	*b = batch8{w: w, p: p, n: n, images: images, logits: logits}
+	*b = batch8{w: w, p: p, n: n, images: images, logits: logits, timing: time}
 	t := w.pool.Threads()
 	for i := range p.int8.segments {
 		groups := b.begin(&p.int8.segments[i])
 		alone := groups / t * t
+		if time.times != nil {
+			alone = 0
+		}
 		w.pool.Run(alone, b)
 		for i := alone; i < groups; i++ {
 			b.through(i, 0, true)
@@ -188,7 +191,7 @@ func (b *batch8) through(i, thread int, together bool) {
 	}
 	b.timing.start()
 	if b.segment.from == 0 {
-		kernel.Quantise8(at(q.input), b.images[lo*q.inputSize:(lo+n)*q.inputSize], q.sub, q.mul, q.zero)
+		kernel.Quantise8(at(q.input), b.images[lo*b.p.Input.Size():(lo+n)*b.p.Input.Size()], q.sub, q.mul, q.zero)
 		b.timing.lap(0)
 	}
 	j := &t.job

@@ -14,7 +14,7 @@ import (
 type columns struct {
 	h, w, c, k, stride int
 	ow, width          int // pixels and bytes of one
-	size, lines        int // bytes of an image
+	size               int // bytes of an image
 	gather             kernel.Gather
 }
 

@@ -38,14 +38,20 @@ func (l *Layer) Bytes(n int) float64 {
 // operation, so that each has a time.
 func (w *Worker) Layers(p *Plan, images []float32, n, rounds int, now func() time.Time) []Layer {
 	w.Reserve(p, n)
+	start, layers := w.start, []Layer(nil)
 	if p.int8 != nil {
-		return w.layers8(p, images, n, rounds, now)
+		start = w.run8
+		for i := range p.int8.segments {
+			s := &p.int8.segments[i]
+			layers = append(layers, p.describe8(s, w.groupOf(s, n))...)
+		}
+	} else {
+		layers = p.describe(n)
 	}
-	layers := p.describe(n)
 	logits := make([]float32, n*p.Classes)
 	for round := range rounds {
 		times := make([]time.Duration, len(layers))
-		w.start(p, images, n, logits, timing{now: now, times: times})
+		start(p, images, n, logits, timing{now: now, times: times})
 		shortest(layers, times, round)
 	}
 	return layers

@@ -24,7 +24,7 @@ type Plan struct {
 	logits   place
 	segments []segment
 	tiles    int // lines a thread for Winograd's algorithm
-	widened  int // and for normalisations in half precision
+	widened  int // and for compact normalisations
 }
 
 // call is one operation of a plan: what to compute, on what, and with which

@@ -51,7 +51,7 @@ type tool struct {
 	dw      kernel.Depthwise
 	gather  kernel.Gather
 	scratch []float32 // of wino
-	widened []float32 // a normalisation in half precision
+	widened []float32 // a compact normalisation
 	_       [64]byte  // keeps threads off each other's cache lines
 }
 

@@ -103,7 +103,7 @@ func (w *Worker) Run(p *Plan, images []float32, n int, logits []float32) {
 		panic(fmt.Sprintf("supernet: %d values and room for %d logits do not fit %d images of %v", len(images), len(logits), n, p.Input))
 	}
 	if p.int8 != nil {
-		w.run8(p, images, n, logits)
+		w.run8(p, images, n, logits, timing{})
 		return
 	}
 	w.Reserve(p, n)
