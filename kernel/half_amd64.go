@@ -3,11 +3,10 @@
 package kernel
 
 func widenAVX2(dst []float32, src []uint16, factor float32) {
-	n := min(flatLen, len(src)) &^ 7
-	if n > 0 {
+	for len(src) >= 8 {
+		n := min(flatLen, len(src)&^7)
 		widen(&dst[0], &src[0], n, factor)
+		dst, src = dst[n:], src[n:]
 	}
-	if n < len(src) {
-		widenGeneric(dst[n:], src[n:], factor)
-	}
+	widenGeneric(dst, src, factor)
 }

@@ -74,7 +74,7 @@ func (t *Tiles8) Bytes() int { return 4 * (len(t.In.In) + len(t.Out)) }
 func Winograd8Len(outMax, inMax int) int { return Panels(outMax) * winograd8Pos * inMax * Panel }
 
 // Winograd8Pack transforms packed 3x3 weights (PackedIndex8). It reports whether the sums
-// fit; if not, dst is of no use. inMax is even.
+// fit; if not, dst is of no use. inMax is a multiple of 4.
 func Winograd8Pack(dst []int16, w []int8, outMax, inMax int) bool {
 	const op = "winograd8 pack"
 	require(inMax%quad == 0, op, "inMax is no multiple of 4")

@@ -7,12 +7,15 @@ import "unsafe"
 // winograd8Run is a Winograd8 at work on a block of tiles.
 type winograd8Run struct {
 	*Winograd8
+	tmp    *uint8
+	v, m   unsafe.Pointer // transformed inputs and products
+	vs, ms int            // bytes from one position to the next
+}
+
+// winograd8Table is table8 for a block of tiles.
+type winograd8Table struct {
 	pixels  [winograd8Block * winograd8Pos]*uint8
 	offsets [winograd8Block * winograd8Out]int
-	a       args8
-	tmp     *uint8
-	v, m    unsafe.Pointer // transformed inputs and products
-	vs, ms  int            // bytes from one position to the next
 }
 
 // winograd8Block is the largest number of tiles of a block.
@@ -21,7 +24,10 @@ const winograd8Block = 96
 // winograd8VNNI computes tiles block by block.
 func winograd8VNNI(w *Winograd8, lo, hi int, scratch []uint8) {
 	r := winograd8Run{Winograd8: w}
-	r.a.set(&w.Conv8)
+	var t winograd8Table
+	var a args8
+	a.set(&w.Conv8)
+	a.pixels, a.offsets = unsafe.Pointer(&t.pixels[0]), &t.offsets[0]
 	step := w.Step()
 	r.vs, r.ms = w.strides(step)
 	p := unsafe.Pointer(&scratch[0])
@@ -30,16 +36,15 @@ func winograd8VNNI(w *Winograd8, lo, hi int, scratch []uint8) {
 	r.m = unsafe.Add(r.v, winograd8Pos*r.vs)
 	for blocks := (hi - lo + step - 1) / step; blocks > 0; blocks-- {
 		n := (hi - lo + blocks - 1) / blocks
-		r.block(lo, n)
+		r.block(&t, &a, lo, n)
 		lo += n
 	}
 }
 
 // block computes n tiles.
-func (r *winograd8Run) block(lo, n int) {
-	r.find(lo, n)
-	a := &r.a
-	a.pixels, a.pitch, a.wpanel = unsafe.Pointer(&r.pixels[0]), r.pitch(), r.vs
+func (r *winograd8Run) block(t *winograd8Table, a *args8, lo, n int) {
+	r.find(t, lo, n)
+	a.pitch, a.wpanel = r.pitch(), r.vs
 	a.y = r.tmp
 	for a.ch = 0; a.ch < r.Cin; a.ch += 32 {
 		a.n, a.half = n, 1<<min(32, r.Cin-a.ch)-1
@@ -49,7 +54,7 @@ func (r *winograd8Run) block(lo, n int) {
 	for co := 0; co < r.Cout; {
 		p := panels8(Panels(r.Cout-co), true)
 		r.products(co, p, n)
-		a.offsets, a.pitch, a.wpanel = &r.offsets[0], p*Panel*4, r.ms
+		a.pitch, a.wpanel = p*Panel*4, r.ms
 		for i := range p {
 			a.group(&r.Conv8, co, 1)
 			a.n, a.float = n, (*float32)(unsafe.Add(r.m, i*winograd8Line))
@@ -60,18 +65,18 @@ func (r *winograd8Run) block(lo, n int) {
 }
 
 // find looks up the pixels and the outputs of n tiles.
-func (r *winograd8Run) find(lo, n int) {
-	t := r.Tiles
-	tiles := t.In.Rows()
+func (r *winograd8Run) find(t *winograd8Table, lo, n int) {
+	in, outs := &r.Tiles.In, r.Tiles.Out
+	tiles := in.Rows()
 	pad := &padRow8(r.Pad)[0]
 	for done := 0; done < n; {
 		image, i := (lo+done)/tiles, (lo+done)%tiles
 		part := min(tiles-i, n-done)
-		base := &r.X[image*t.In.InPix*r.XPitch]
-		lookUp((**float32)(unsafe.Pointer(&r.pixels[done*winograd8Pos])), &t.In.In[i*winograd8Pos], part*winograd8Pos,
+		base := &r.X[image*in.InPix*r.XPitch]
+		lookUp((**float32)(unsafe.Pointer(&t.pixels[done*winograd8Pos])), &in.In[i*winograd8Pos], part*winograd8Pos,
 			(*float32)(unsafe.Pointer(base)), r.XPitch, (*float32)(unsafe.Pointer(pad)))
-		for k, out := range t.Out[i*winograd8Out : (i+part)*winograd8Out] {
-			r.offsets[done*winograd8Out+k] = r.YPitch * (image*r.G.OutPix + int(out))
+		for k, out := range outs[i*winograd8Out : (i+part)*winograd8Out] {
+			t.offsets[done*winograd8Out+k] = r.YPitch * (image*r.G.OutPix + int(out))
 		}
 		done += part
 	}

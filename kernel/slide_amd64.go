@@ -63,12 +63,9 @@ func slideAVX2(d *Depthwise, lo, hi int) {
 		image, i := lo/per, lo%per
 		n := min(width-i%width, hi-lo, slideRun)
 		l.fill(g, i, i%width, n, &d.X[image*g.InPix*d.C], 4*d.C, 4*d.CMax)
-		// As even tiles as possible: first some of m outputs, then some of m−1.
-		tiles := (n + slideTile - 1) / slideTile
-		m := (n + tiles - 1) / tiles
-		small := tiles*m - n
-		d.tiles(&l, lo, 0, m, tiles-small)
-		d.tiles(&l, lo, m*(tiles-small), m-1, small)
+		m, tiles, less := even(n, slideTile)
+		d.tiles(&l, lo, 0, m, tiles)
+		d.tiles(&l, lo, m*tiles, m-1, less)
 		lo += n
 	}
 }

@@ -321,16 +321,20 @@ type windowKey struct {
 	rings           bool
 }
 
+// taps returns those of the window, in its order.
+func (key windowKey) taps() []Tap {
+	if key.rings {
+		return Rings(key.k)
+	}
+	return Raster(key.k)
+}
+
 // Get returns the window over h·w inputs with its taps in raster order, or ring by ring.
 func (ws *Windows) Get(h, w, k, stride int, rings bool) *Window {
 	key := windowKey{h, w, k, stride, rings}
 	win := ws.m[key]
 	if win == nil {
-		taps := Raster(k)
-		if rings {
-			taps = Rings(k)
-		}
-		win = NewWindow(h, w, k, stride, taps)
+		win = NewWindow(h, w, k, stride, key.taps())
 		if ws.m == nil {
 			ws.m = map[windowKey]*Window{}
 		}
@@ -345,11 +349,7 @@ func (ws *Windows) Forward(h, w, k, stride int, rings bool) *Gather {
 	key := windowKey{h, w, k, stride, rings}
 	g := ws.fwd[key]
 	if g == nil {
-		taps := Raster(k)
-		if rings {
-			taps = Rings(k)
-		}
-		g = &newForward(h, w, k, stride, taps).Fwd
+		g = &newForward(h, w, k, stride, key.taps()).Fwd
 		if ws.fwd == nil {
 			ws.fwd = map[windowKey]*Gather{}
 		}

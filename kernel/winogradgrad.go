@@ -71,13 +71,12 @@ func (w *WinogradGrad) Products(lo, hi int) {
 	need(op, "V", w.V, w.VLen())
 	need(op, "D", w.D, w.DLen())
 	need(op, "U", w.U, w.ULen())
+	c := ConvGrad{G: single, Cin: w.Cin, XPitch: w.Cin, YPitch: w.Cout, Taps: 1, InMax: w.Cin}
 	for p := lo; p < hi; p++ {
+		c.X = w.V[p*w.stride(w.Cin):]
 		for co := 0; co < w.Cout; co += Panel {
-			c := ConvGrad{
-				G: single, X: w.V[p*w.stride(w.Cin):], DY: w.D[p*w.stride(w.Cout)+co:],
-				DW:  w.U[PackedIndex(winogradMost, w.Cin, co, p, 0):][:w.Cin*Panel],
-				Cin: w.Cin, Cout: min(Panel, w.Cout-co), XPitch: w.Cin, YPitch: w.Cout, Taps: 1, InMax: w.Cin,
-			}
+			c.DY, c.Cout = w.D[p*w.stride(w.Cout)+co:], min(Panel, w.Cout-co)
+			c.DW = w.U[PackedIndex(winogradMost, w.Cin, co, p, 0):][:w.Cin*Panel]
 			clear(c.DW)
 			c.Images(0, w.tiles())
 		}

@@ -394,6 +394,9 @@ func TestInt8Winograd(t *testing.T) {
 			if bytes == 1<<30 && !tiled {
 				t.Error("no layer is computed by tiles")
 			}
+			if allocs := testing.AllocsPerRun(3, func() { w.Run(p, x, 9, got) }); allocs != 0 {
+				t.Errorf("%d threads, %d bytes for transformed weights: %v allocations a run", threads, bytes, allocs)
+			}
 		}
 	}
 }
