@@ -183,3 +183,22 @@ func TestLoadAndUnload(t *testing.T) {
 		t.Errorf("load while draining: %v", err)
 	}
 }
+
+// TestDrainBeforeWorkersAreUp: a server may be shut down while its workers prepare.
+func TestDrainBeforeWorkersAreUp(t *testing.T) {
+	hold := make(chan struct{})
+	m := model(t, constant(1), constant(2))
+	s, err := serve.New([]serve.Model{m}, serve.Options{Prepare: func() { <-hold }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.Shutdown(ctx); err == nil {
+		t.Error("a drain that had no time reports no error")
+	}
+	close(hold)
+	if err := s.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -87,10 +87,9 @@ func (w *worker) ownThread() {
 	}
 	r.mu.Lock()
 	if r.workers != nil { // else the server drains already
-		r.up++
-	}
-	if r.up == len(r.workers) {
-		close(r.started)
+		if r.up++; r.up == len(r.workers) {
+			close(r.started)
+		}
 	}
 	r.stepLocked(sched.Event{Kind: sched.WorkerUp, Worker: w.index})
 	r.mu.Unlock()
