@@ -1,11 +1,13 @@
 package oip
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"slices"
 	"strconv"
 
+	"weft/safetensors"
 	"weft/serve"
 )
 
@@ -48,15 +50,7 @@ func classify(t *Tensor, k int, batched bool, labels []string) error {
 			values[i] = t.Datatype.float64(t.Data[(r*row+i)*size:])
 			order[i] = i
 		}
-		slices.SortStableFunc(order, func(a, b int) int {
-			switch {
-			case values[a] > values[b]:
-				return -1
-			case values[a] < values[b]:
-				return 1
-			}
-			return 0
-		})
+		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(values[b], values[a]) })
 		for _, i := range order[:k] {
 			data = appendBytes(data, t.Datatype.class(t.Data[(r*row+i)*size:], values[i], i, labels))
 		}
@@ -89,7 +83,7 @@ func (d Datatype) class(data []byte, v float64, i int, labels []string) []byte {
 func (d Datatype) float64(data []byte) float64 {
 	switch d {
 	case FP16:
-		return float64(half(binary.LittleEndian.Uint16(data)))
+		return float64(safetensors.FromF16(binary.LittleEndian.Uint16(data)))
 	case BF16:
 		return float64(math.Float32frombits(uint32(binary.LittleEndian.Uint16(data)) << 16))
 	case FP32:
@@ -103,17 +97,4 @@ func (d Datatype) float64(data []byte) float64 {
 		return float64(int64(v) << (64 - width) >> (64 - width))
 	}
 	return float64(v)
-}
-
-// half widens an IEEE 754 binary16.
-func half(h uint16) float32 {
-	sign, exponent, fraction := uint32(h>>15)<<31, uint32(h>>10)&31, uint32(h)&1023
-	switch exponent {
-	case 0:
-		v := float32(fraction) / (1 << 24)
-		return math.Float32frombits(math.Float32bits(v) | sign)
-	case 31:
-		return math.Float32frombits(sign | 255<<23 | fraction<<13)
-	}
-	return math.Float32frombits(sign | (exponent+112)<<23 | fraction<<13)
 }

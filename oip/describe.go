@@ -42,12 +42,7 @@ func (h *Handler) json(w http.ResponseWriter, r *http.Request, status int, v any
 		h.fail(w, err)
 		return
 	}
-	body, encoding := compress(r, append(body, '\n'))
-	if encoding != "" {
-		w.Header().Set("Content-Encoding", encoding)
-		w.Header().Set("Vary", "Accept-Encoding")
-	}
-	h.write(w, status, body)
+	h.writeCompressed(w, r, status, append(body, '\n'))
 }
 
 const serverName = "weft"

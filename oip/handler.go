@@ -324,10 +324,15 @@ func (h *Handler) infer(w http.ResponseWriter, r *http.Request, e *endpoint) {
 		w.Header()["Content-Type"] = typeBinary
 		w.Header()["Inference-Header-Content-Length"] = []string{strconv.Itoa(header)}
 	}
-	body, encoding := compress(r, x.out)
+	h.writeCompressed(w, r, http.StatusOK, x.out)
+}
+
+// writeCompressed writes the body in the encoding that the request accepts.
+func (h *Handler) writeCompressed(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+	body, encoding := compress(r, body)
 	if encoding != "" {
 		w.Header().Set("Content-Encoding", encoding)
 		w.Header().Set("Vary", "Accept-Encoding")
 	}
-	h.write(w, http.StatusOK, body)
+	h.write(w, status, body)
 }

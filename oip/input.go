@@ -3,6 +3,7 @@ package oip
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"strconv"
 	"unsafe"
 
@@ -268,20 +269,11 @@ func (in *input) fromJSON(name string) error {
 		return serve.Errorf(serve.Invalid, "the input %s has neither data nor binary_data_size: send one", name)
 	case int64(in.count) != n:
 		return serve.Errorf(serve.Invalid, "the data of input %s has %d values and the shape needs %d: send exactly those", name, in.count, n)
-	case in.nesting > 1 && (in.nesting != len(in.shape) || !equal(in.dims[:in.nesting], in.shape)):
+	case in.nesting > 1 && !slices.Equal(in.dims[:in.nesting], in.shape):
 		return serve.Errorf(serve.Invalid, "the data of input %s is nested as %v and the shape is %v: nest it as the shape, or not at all", name, in.dims[:in.nesting], in.shape)
 	}
 	in.data = in.memory
 	return nil
-}
-
-func equal(a, b []int64) bool {
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // order puts the inputs in the order of the model.

@@ -299,13 +299,13 @@ func (j *demoJob) report(path, trace string, m *model, p *bundle.Profile, rows [
 	}
 	for _, r := range profileRows(m, p) {
 		d.Subnets = append(d.Subnets, report.Subnet{
-			Group: "searched", Name: r.Arch, MACs: r.MMACs * 1e6, Accuracy: r.Accuracy,
+			Group: "searched", Name: r.Arch, MACs: r.MMACs * 1e6, Accuracy: float64(r.Accuracy),
 			Latency: []time.Duration{micros(r.LatencyUS[0]), micros(r.LatencyUS[3]), micros(r.LatencyUS[15])},
 		})
 	}
 	for _, r := range rows {
 		d.Results = append(d.Results, report.Result{
-			Policy: r.Policy, Attainment: r.Attainment, MeanAccuracy: r.Accuracy,
+			Policy: r.Policy, Attainment: r.Attainment, MeanAccuracy: float64(r.Accuracy),
 			AnswerAccuracy: r.Answers, Goodput: r.Goodput, P50: micros(1e3 * r.P50), P99: micros(1e3 * r.P99),
 		})
 		d.Timelines = append(d.Timelines, timelineOf(r))

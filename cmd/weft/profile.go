@@ -67,7 +67,7 @@ shown instead, beside the least that its multiply-adds and the data that it move
 // profileRow is a line of the table of latencies.
 type profileRow struct {
 	Arch      string    `json:"arch" col:"subnet"`
-	Accuracy  float64   `json:"accuracy" col:"accuracy,%.4f"`
+	Accuracy  accuracy  `json:"accuracy" col:"accuracy,%v"`
 	MMACs     float64   `json:"mmacs" col:"M MACs,%.2f"`
 	B1        float64   `json:"-" col:"b1 ms,%.3f"`
 	B4        float64   `json:"-" col:"b4 ms,%.3f"`
@@ -85,7 +85,7 @@ func profileRows(m *model, p *bundle.Profile) []profileRow {
 		}
 		s := points[i]
 		rows = append(rows, profileRow{
-			Arch: t.Arch, Accuracy: s.Accuracy, MMACs: float64(s.MACs) / 1e6,
+			Arch: t.Arch, Accuracy: accuracy(s.Accuracy), MMACs: float64(s.MACs) / 1e6,
 			B1: t.LatencyUS[0] / 1e3, B4: t.LatencyUS[3] / 1e3, B16: t.LatencyUS[maxBatch-1] / 1e3,
 			PerSecond: maxBatch * 1e6 / t.LatencyUS[maxBatch-1], LatencyUS: t.LatencyUS,
 		})
