@@ -63,18 +63,22 @@ func (h *Handler) ServeGRPC(ctx context.Context, ln net.Listener) error {
 	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), h.opt.Grace)
 	defer stop()
 	drained := h.server.Shutdown(grace)
-	ended := make(chan struct{})
+	idle := make(chan struct{})
 	go func() {
 		srv.GracefulStop()
-		close(ended)
+		close(idle)
 	}()
 	select {
-	case <-ended:
+	case <-idle:
 	case <-grace.Done():
 		srv.Stop()
-		<-ended
+		<-idle
 	}
-	return errors.Join(drained, <-failed)
+	ended := <-failed
+	if errors.Is(ended, grpc.ErrServerStopped) { // ctx ended before it began to listen
+		ended = nil
+	}
+	return errors.Join(drained, ended)
 }
 
 // grpcService implements the protocol's service on the models of a Handler.

@@ -3,6 +3,7 @@ package oip_test
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -459,4 +460,20 @@ func TestRefusedRepositoryRequests(t *testing.T) {
 	refused(t, err, codes.PermissionDenied, "model control")
 	_, err = client.RepositoryModelLoad(t.Context(), &pb.RepositoryModelLoadRequest{ModelName: "toy", RepositoryName: "x"})
 	refused(t, err, codes.InvalidArgument, "no names")
+}
+
+// A server that is stopped before it listens ends like any other.
+func TestGRPCStoppedAtOnce(t *testing.T) {
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	for range 20 {
+		h, _ := newHandler(t, serve.Options{}, toy(t, linear{size: 4, classes: 3}))
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.ServeGRPC(stopped, ln); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -26,6 +26,8 @@ type Request struct {
 	Subnet string
 	// Priority orders requests of equal deadline; the higher goes first.
 	Priority int
+	// Tenant is whose request it is; see sched.Options.Shares.
+	Tenant string
 	// Late says what becomes of a request that can't meet its deadline.
 	Late sched.LatePolicy
 }

@@ -179,7 +179,7 @@ func (r *Router) submit(c *call, subnet int) (id uint64, err error) {
 	id = r.slots.put(c)
 	r.stepLocked(sched.Event{Kind: sched.Arrive, Request: sched.Request{
 		ID: id, Arrival: c.arrival, Deadline: c.deadline, Size: req.N,
-		MinAccuracy: req.MinAccuracy, Subnet: subnet, Priority: req.Priority, Late: req.Late,
+		MinAccuracy: req.MinAccuracy, Subnet: subnet, Priority: req.Priority, Tenant: req.Tenant, Late: req.Late,
 	}})
 	return id, nil
 }

@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"pytorch":     {"bundle"},
 	"serve":       {"sched", "bundle", "bus"},
 	"oip":         {"serve"},
+	"remote":      {"serve", "bus"},
 	"dash":        {"serve"},
 }
 
