@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -462,12 +463,16 @@ func TestRefusedRepositoryRequests(t *testing.T) {
 	refused(t, err, codes.InvalidArgument, "no names")
 }
 
-// A server that is stopped before it listens ends like any other.
+// A server that is stopped before it listens ends like any other. With one processor, stopping it comes first.
 func TestGRPCStoppedAtOnce(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	h, s := newHandler(t, serve.Options{}, toy(t, linear{size: 4, classes: 3}))
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for range 20 {
-		h, _ := newHandler(t, serve.Options{}, toy(t, linear{size: 4, classes: 3}))
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
