@@ -30,6 +30,7 @@ type Router struct {
 	workers  []*worker
 	timer    *time.Timer
 	timeline timeline
+	flight   flight
 	recent   window
 	drift    []float64 // by subnet, see metrics
 	up       int       // workers that take batches
@@ -46,11 +47,13 @@ type call struct {
 	resp *Response
 	done chan struct{} // gets one value when the router is through with the call
 
+	pin               int // as in sched.Request.Subnet
 	arrival, deadline time.Duration
+	attempts          int // batches that it was in
 	err               error
 }
 
-func newRouter(m Model, opt Options, metrics *metrics, epoch time.Time) (*Router, error) {
+func newRouter(m Model, opt Options, metrics *metrics, epoch time.Time, missed chan<- Miss) (*Router, error) {
 	s, err := sched.New(opt.Policy, m.Profile, opt.Sched)
 	if err != nil {
 		return nil, err
@@ -67,6 +70,7 @@ func newRouter(m Model, opt Options, metrics *metrics, epoch time.Time) (*Router
 		log:      opt.Log.With("model", m.Name),
 		sched:    s,
 		timeline: timeline{ring: make([]Decision, opt.Timeline)},
+		flight:   flight{missed: missed, model: m.Name, ring: make([]Record, opt.Flight)},
 		drift:    make([]float64, len(m.Profile.Subnets)),
 		started:  make(chan struct{}),
 		stopped:  make(chan struct{}),
@@ -176,6 +180,7 @@ func (r *Router) submit(c *call, subnet int) (id uint64, err error) {
 		c.arrival = min(c.arrival, req.Start.Sub(r.epoch))
 	}
 	c.deadline = c.arrival + timeout
+	c.pin, c.attempts = subnet, 0
 	id = r.slots.put(c)
 	r.stepLocked(sched.Event{Kind: sched.Arrive, Request: sched.Request{
 		ID: id, Arrival: c.arrival, Deadline: c.deadline, Size: req.N,
@@ -202,7 +207,7 @@ func (r *Router) stepLocked(ev sched.Event) {
 		case sched.Dispatch:
 			r.dispatch(now, a)
 		case sched.Drop:
-			r.drop(a.ID, a.Reason)
+			r.drop(now, a.ID, a.Reason)
 		case sched.Wait:
 			r.timer.Reset(a.Until - now)
 		}
@@ -213,19 +218,22 @@ func (r *Router) stepLocked(ev sched.Event) {
 func (r *Router) dispatch(now time.Duration, a *sched.Action) {
 	w := r.workers[a.Worker]
 	w.batch, w.subnet, w.ids = a.Batch, a.Subnet, append(w.ids[:0], a.IDs...)
+	w.dispatched = now
 	w.calls = w.calls[:0]
 	for _, id := range a.IDs {
-		w.calls = append(w.calls, r.slots.get(id))
+		c := r.slots.get(id)
+		c.attempts++
+		w.calls = append(w.calls, c)
 	}
 	requests, images := r.sched.Waiting()
 	r.timeline.add(Decision{
-		At: now, Slack: w.calls[0].deadline - now, Requests: len(a.IDs), Images: a.Images,
+		At: now, Batch: a.Batch, Slack: w.calls[0].deadline - now, Requests: len(a.IDs), Images: a.Images,
 		Subnet: a.Subnet, Worker: a.Worker, WaitingRequests: requests, WaitingImages: images,
 	})
 	w.wake(now, r.model.Profile.Latency(a.Subnet, a.Images))
 }
 
-func (r *Router) drop(id uint64, why sched.Reason) {
+func (r *Router) drop(now time.Duration, id uint64, why sched.Reason) {
 	c := r.slots.take(id)
 	switch why {
 	case sched.Late:
@@ -245,6 +253,7 @@ func (r *Router) drop(id uint64, why sched.Reason) {
 	if why == sched.Late || why == sched.Full {
 		r.recent.add(false)
 	}
+	r.recordDrop(now, id, c)
 	c.done <- struct{}{}
 }
 

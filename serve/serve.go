@@ -46,6 +46,8 @@ type Options struct {
 	Prepare func()
 	// Timeline is the number of recent decisions to remember (0: DefaultTimeline).
 	Timeline int
+	// Flight is the number of recent requests to remember (0: DefaultFlight).
+	Flight int
 	// Repository is where Load finds models (nil: nothing can be loaded).
 	Repository Repository
 	// Log receives what an operator must know (nil: nothing is logged).
@@ -69,6 +71,9 @@ func (o *Options) setDefaults() {
 	if o.Timeline == 0 {
 		o.Timeline = DefaultTimeline
 	}
+	if o.Flight == 0 {
+		o.Flight = DefaultFlight
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -82,6 +87,7 @@ type Server struct {
 	epoch    time.Time
 	serving  atomic.Pointer[catalog] // replaced as a whole
 	loading  chan struct{}           // holds a value while a model is loaded
+	missed   chan Miss               // holds a miss that is to be looked into
 
 	mu       sync.Mutex // guards what follows, and changes of serving
 	retired  []*Router  // replaced or unloaded, and not known to have ended
@@ -100,7 +106,7 @@ func New(models []Model, opt Options) (*Server, error) {
 	opt.setDefaults()
 	s := &Server{
 		opt: opt, registry: newRegistry(), epoch: time.Now(),
-		loading: make(chan struct{}, 1), states: make(map[string]Entry),
+		loading: make(chan struct{}, 1), missed: make(chan Miss, 1), states: make(map[string]Entry),
 	}
 	s.metrics = newMetrics(s.registry)
 	c := &catalog{routers: make(map[string]*Router, len(models))}
@@ -129,7 +135,7 @@ func (s *Server) newRouter(m Model) (*Router, error) {
 	if err := m.validate(); err != nil {
 		return nil, err
 	}
-	r, err := newRouter(m, s.opt, s.metrics, s.epoch)
+	r, err := newRouter(m, s.opt, s.metrics, s.epoch, s.missed)
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", m.Name, err)
 	}

@@ -5,6 +5,7 @@ import "time"
 // Decision is one batch that the scheduler started, and what it saw.
 type Decision struct {
 	At              time.Duration // since the server's start
+	Batch           uint64        // the batch's number
 	Slack           time.Duration // until the deadline of its most urgent request
 	Requests        int           // in the batch
 	Images          int           // in the batch

@@ -33,6 +33,8 @@ type worker struct {
 	ids    []uint64
 	calls  []*call
 
+	dispatched, began, started, computed time.Duration // of the batch, as in Record
+
 	images []float32 // [MaxBatch][H*W*C], the batch gathered
 	logits []float32 // [MaxBatch][Classes]
 }
@@ -133,7 +135,8 @@ func (w *worker) run() {
 	if err == nil {
 		w.record(images, began, start, end)
 	}
-	w.finish(images, end-start, met, err == nil)
+	w.began, w.started, w.computed = began, start, end
+	w.finish(images, met, err == nil)
 }
 
 func (w *worker) subnetName() string { return w.router.model.Profile.Subnets[w.subnet].Name }
@@ -207,17 +210,18 @@ func (w *worker) scatter(images int, start, end time.Duration, err error) (met i
 // finish answers the calls and reports the worker free. Slots are given back
 // before the scheduler looks for more work, answers go out before the next
 // batch is picked up.
-func (w *worker) finish(images int, took time.Duration, met int, ok bool) {
+func (w *worker) finish(images, met int, ok bool) {
 	r := w.router
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.recordBatch(w, images)
 	for i, c := range w.calls {
 		r.slots.take(w.ids[i])
 		r.recent.add(i < met)
 		c.done <- struct{}{} // never blocks: it has room for one
 	}
 	if ok {
-		r.observe(w.subnet, images, took)
+		r.observe(w.subnet, images, w.computed-w.started)
 	}
 	w.finishing = true
 	r.stepLocked(sched.Event{Kind: sched.Done, Worker: w.index, Batch: w.batch})
