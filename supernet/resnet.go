@@ -31,6 +31,14 @@ func ofaResNet50D() *Space {
 // pixels: wide and early at a low resolution, which trains fast on a CPU.
 func resnet32() *Space { return basicResNet(32, 32, 48, 96, 192) }
 
+// resnet32w is as resnet32, wider and without elastic widths, so that its smallest subnet is a seventh
+// of the largest: the most accurate one for CIFAR-10 that trains within hours.
+func resnet32w() *Space {
+	s := basicResNet(32, 64, 64, 128, 256)
+	s.Widths = []float64{1}
+	return s
+}
+
 // resnet28 is a ResNet of basic blocks for images of 28 pixels with stages at 14, 7 and 4
 // pixels. Its widths come in thirds, whole multiples of 8 channels in every stage.
 func resnet28() *Space {

@@ -104,6 +104,7 @@ var spaces = map[string]func() *Space{
 	"mbv3-28-k35":   elasticKernel(mbv328, 3, 5),
 	"ofa-resnet50d": ofaResNet50D,
 	"resnet-32":     resnet32,
+	"resnet-32w":    resnet32w,
 	"resnet-28":     resnet28,
 	"resnet-28s":    resnet28s,
 }
