@@ -11,6 +11,7 @@ type Status struct {
 	Workers, Free   int // up; up and idle
 	WaitingRequests int
 	WaitingImages   int
+	InFlight        int // requests that wait or run
 	// Attainment is the share of the last Accounted (up to 1024) requests that
 	// met their deadline. Dropped and refused ones count, withdrawn ones don't.
 	Attainment float64
@@ -33,6 +34,7 @@ func (r *Router) Status() Status {
 		Free:      r.sched.Free(),
 		Pace:      r.sched.Drift(),
 		Drift:     slices.Clone(r.drift),
+		InFlight:  r.slots.used,
 		Accounted: min(r.recent.total, len(r.recent.met)),
 	}
 	st.WaitingRequests, st.WaitingImages = r.sched.Waiting()
