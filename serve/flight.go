@@ -10,26 +10,30 @@ import (
 // Record is a request that has ended, or waits or runs still. Times count from
 // the server's start; those that it did not come to are 0.
 type Record struct {
-	ID                uint64
-	Arrival, Deadline time.Duration
-	Images            int
-	MinAccuracy       float64
-	Pin               int // the subnet that it asked for, or sched.AnySubnet
-	Priority          int
-	Tenant            string
-	Late              sched.LatePolicy
+	ID          uint64           `json:"id"`
+	Arrival     time.Duration    `json:"arrival_ns"`
+	Deadline    time.Duration    `json:"deadline_ns"`
+	Images      int              `json:"images"`
+	MinAccuracy float64          `json:"min_accuracy,omitempty"`
+	Pin         int              `json:"pin"` // the subnet that it asked for, or sched.AnySubnet
+	Priority    int              `json:"priority,omitempty"`
+	Tenant      string           `json:"tenant,omitempty"`
+	Late        sched.LatePolicy `json:"late,omitempty"`
 
 	// Of its latest batch: when the scheduler started it, when the worker began
 	// to gather it and to compute it, and when that was done.
-	Dispatched, Began, Started, Computed time.Duration
+	Dispatched time.Duration `json:"dispatched_ns,omitempty"`
+	Began      time.Duration `json:"began_ns,omitempty"`
+	Started    time.Duration `json:"started_ns,omitempty"`
+	Computed   time.Duration `json:"computed_ns,omitempty"`
 	// Done is when it was answered or given up (0: not yet).
-	Done        time.Duration
-	Batch       uint64 // the batch's number (0: it was in none)
-	BatchImages int
-	Subnet      int // index into Profile.Subnets
-	Worker      int
-	Attempts    int  // how often it was put into a batch
-	Code        Code // how it ended
+	Done        time.Duration `json:"done_ns,omitempty"`
+	Batch       uint64        `json:"batch,omitempty"` // the batch's number (0: it was in none)
+	BatchImages int           `json:"batch_images,omitempty"`
+	Subnet      int           `json:"subnet"` // index into Profile.Subnets
+	Worker      int           `json:"worker"`
+	Attempts    int           `json:"attempts,omitempty"` // how often it was put into a batch
+	Code        Code          `json:"code"`               // how it ended
 }
 
 // Waits reports whether the request had not ended when it was recorded.

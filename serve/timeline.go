@@ -4,15 +4,15 @@ import "time"
 
 // Decision is one batch that the scheduler started, and what it saw.
 type Decision struct {
-	At              time.Duration // since the server's start
-	Batch           uint64        // the batch's number
-	Slack           time.Duration // until the deadline of its most urgent request
-	Requests        int           // in the batch
-	Images          int           // in the batch
-	Subnet          int           // index into Profile.Subnets
-	Worker          int
-	WaitingRequests int // left in the queue
-	WaitingImages   int // left in the queue
+	At              time.Duration `json:"at_ns"`    // since the server's start
+	Batch           uint64        `json:"batch"`    // the batch's number
+	Slack           time.Duration `json:"slack_ns"` // until the deadline of its most urgent request
+	Requests        int           `json:"requests"` // in the batch
+	Images          int           `json:"images"`   // in the batch
+	Subnet          int           `json:"subnet"`   // index into Profile.Subnets
+	Worker          int           `json:"worker"`
+	WaitingRequests int           `json:"waiting_requests"` // left in the queue
+	WaitingImages   int           `json:"waiting_images"`   // left in the queue
 }
 
 // timeline is a ring of the latest decisions.
