@@ -34,7 +34,7 @@ func (s *Scheduler) learn(now, took, takes time.Duration) {
 // batch has run for long: else a spell of slow batches could make every request
 // look hopeless, and nothing would ever run to show that the spell is over.
 func (s *Scheduler) doubt(now time.Duration) {
-	if len(s.free) == s.up && now-s.learned > maxDrift*s.longest {
+	if s.running == 0 && now-s.learned > maxDrift*s.longest {
 		s.drift += driftWeight * (1 - s.drift)
 		s.risk += driftWeight * (1 - s.risk)
 	}

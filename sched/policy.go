@@ -17,9 +17,12 @@ type View struct {
 	Slack time.Duration
 	// Images waits in all, Head of them belong to the most urgent request.
 	Images, Head int
-	// Free of the Workers that are up are idle. Free is 0 when the scheduler only
-	// asks whether to give up a request that nothing can save.
-	Free, Workers int
+	// Free workers are idle. It is 0 when the scheduler only asks whether to give up
+	// a request that nothing can save.
+	Free int
+	// Workers is how many the model can count on: those that are up or, of those that
+	// run other models too, the part of their time that it is likely to get.
+	Workers float64
 	// Mean is the mean slack of all that wait, by image.
 	Mean time.Duration
 	// Work is the least worker time that all that wait need, on the profile's clock:
@@ -180,3 +183,11 @@ func (p *Profile) names() []string {
 
 // fill is the number of images that a full batch would take now.
 func (v *View) fill() int { return min(max(v.Images, v.Head), v.Profile.MaxBatch) }
+
+// workers is Workers, or 1 while there is none.
+func (v *View) workers() float64 {
+	if v.Workers > 0 {
+		return v.Workers
+	}
+	return 1
+}

@@ -28,7 +28,7 @@ func (p *proteus) Name() string { return p.name }
 
 func (p *proteus) Decide(v View) Decision {
 	if p.roll(&v) {
-		p.plan(v.Profile, float64(v.Workers)/max(p.rate*headroom, 1e-9))
+		p.plan(v.Profile, v.Workers/max(p.rate*headroom, 1e-9))
 	}
 	subnet := p.lo
 	if p.debt+p.share > 0 {

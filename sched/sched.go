@@ -20,7 +20,6 @@ package sched
 
 import (
 	"fmt"
-	"math"
 	"strings"
 	"time"
 )
@@ -68,11 +67,14 @@ const (
 	Arrive
 	// Cancel withdraws the request Event.ID: its client is gone.
 	Cancel
-	// WorkerUp reports that Event.Worker is ready for a batch.
+	// WorkerUp reports that Event.Worker is ready for a batch of the model.
 	WorkerUp
 	// WorkerDown reports that Event.Worker is lost, and its batch with it. The
 	// batch's requests go back to the queue.
 	WorkerDown
+	// WorkerLeave reports that Event.Worker wants no more batches: it is gone once it
+	// has finished the one that it runs.
+	WorkerLeave
 	// Done reports that Event.Worker has finished the batch Event.Batch.
 	Done
 )
@@ -82,7 +84,7 @@ type Event struct {
 	Kind    EventKind
 	Request Request // Arrive
 	ID      uint64  // Cancel
-	Worker  int     // WorkerUp, WorkerDown, Done: a small number, 0 and up
+	Worker  int     // WorkerUp, WorkerDown, WorkerLeave, Done: a small number, 0 and up
 	Batch   uint64  // Done
 }
 
@@ -119,6 +121,7 @@ const (
 // Action is one thing that the caller must do.
 type Action struct {
 	Kind   ActionKind
+	Model  int      // Dispatch, Drop: the number of its scheduler in its group
 	Worker int      // Dispatch: it was free and is now busy
 	Batch  uint64   // Dispatch: to be named in Done
 	Subnet int      // Dispatch: index into Profile.Subnets
@@ -170,8 +173,10 @@ const (
 // DefaultPolicy is the name of the policy to use when none is named.
 const DefaultPolicy = "weft"
 
-// Scheduler is the state machine. It is not safe for concurrent use.
+// Scheduler is the state machine of one model. It is not safe for concurrent use.
 type Scheduler struct {
+	group   *Group
+	number  int // in the group
 	profile *Profile
 	policy  Policy
 	opt     Options
@@ -182,25 +187,28 @@ type Scheduler struct {
 	spare   []*entry // recycled
 	skipped []*entry // scratch of fill
 
-	workers []worker // by number
-	free    []int    // idle workers; the last one freed is the first one used
-	up      int
-	loaded  []int         // by subnet, the free workers that hold it; nil without Options.Load
-	arrived int64         // images
-	batch   uint64        // number of the latest batch
-	wake    time.Duration // when the latest Wait ends
+	// Of the workers that run the model, as the group counts them.
+	up, idle int
+	loaded   []int // by subnet, the free workers that hold it; nil without Options.Load
+	running  int   // batches of the model
+
+	arrived int64 // images
+	demand  demand
+	wants   float64 // scratch of share
 
 	drift   float64
 	risk    float64       // quantile of what drift averages
 	learned time.Duration // when the latest batch ended
 	longest time.Duration // of the profile's latencies
-
-	actions []Action
 }
 
-// New returns a scheduler without workers whose policy has the given name (see
-// [ParsePolicy]; "" means DefaultPolicy).
+// New returns a scheduler without workers, whose model is the only one of its group.
+// Its policy has the given name (see [ParsePolicy]; "" means DefaultPolicy).
 func New(policy string, p *Profile, opt Options) (*Scheduler, error) {
+	return NewGroup().Add(policy, p, opt)
+}
+
+func newScheduler(policy string, p *Profile, opt Options) (*Scheduler, error) {
 	if opt.MaxQueue == 0 {
 		opt.MaxQueue = DefaultMaxQueue
 	}
@@ -229,7 +237,6 @@ func New(policy string, p *Profile, opt Options) (*Scheduler, error) {
 		ready:   newQueue(),
 		late:    newQueue(),
 		byID:    make(map[uint64]*entry),
-		wake:    math.MinInt64,
 		drift:   1,
 		risk:    1,
 	}
@@ -247,27 +254,16 @@ func New(policy string, p *Profile, opt Options) (*Scheduler, error) {
 // Step panics if a request arrives whose ID waits or runs already. It ignores
 // what a race between workers and the caller can produce: Done for a batch that
 // the worker no longer runs, Cancel for a request that has ended, WorkerDown
-// for a worker that is down. WorkerUp for a busy worker means that it restarted.
+// for a worker that is down. WorkerUp for a worker that runs the model already
+// means that it restarted.
+//
+// Where other models share the workers, the actions may be theirs; see Action.Model.
 func (s *Scheduler) Step(now time.Duration, ev Event) []Action {
-	s.actions = s.actions[:0]
-	switch ev.Kind {
-	case Arrive:
-		s.arrive(now, &ev.Request)
-	case Cancel:
-		s.cancel(ev.ID)
-	case WorkerUp:
-		s.workerDown(ev.Worker)
-		s.workerUp(ev.Worker)
-	case WorkerDown:
-		s.workerDown(ev.Worker)
-	case Done:
-		s.done(now, ev.Worker, ev.Batch)
-	}
-	s.expire(now)
-	s.dispatch(now)
-	s.wait(now)
-	return s.actions
+	return s.group.Step(now, s.number, ev)
 }
+
+// Number returns the model's number in its group.
+func (s *Scheduler) Number() int { return s.number }
 
 // Policy returns the policy in use.
 func (s *Scheduler) Policy() Policy { return s.policy }
@@ -284,8 +280,11 @@ func (s *Scheduler) Waiting() (requests, images int) {
 // Options.Load.
 func (s *Scheduler) Loads() bool { return s.loaded != nil }
 
-// Free returns the number of workers that are up and idle.
-func (s *Scheduler) Free() int { return len(s.free) }
+// Up returns the number of workers that run the model, busy or idle.
+func (s *Scheduler) Up() int { return s.up }
+
+// Free returns the number of those that are idle.
+func (s *Scheduler) Free() int { return s.idle }
 
 // Drift returns how long batches have taken of late, as a multiple of what the
 // profile says: a moving average over the latest 16 or so. It is 1 at the start

@@ -1,6 +1,9 @@
 package sched
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // buckets is SlackFit's table (paper, section 4.2 and A.5): the range of
 // latencies [l_min(1), l_max(MaxBatch)] cut evenly, each bucket holding the
@@ -114,6 +117,6 @@ func (s *slackFit) Decide(v View) Decision {
 // behind returns how long all workers take for the images that wait beyond the first n,
 // in full batches of the smallest subnet.
 func (v *View) behind(n int) time.Duration {
-	batch := v.Profile.MaxBatch * max(v.Workers, 1) // 0 while none is up
-	return time.Duration(max(v.Images-n, 0)+batch-1) / time.Duration(batch) * v.Profile.Latency(0, v.Profile.MaxBatch)
+	rounds := math.Ceil(float64(max(v.Images-n, 0)) / (float64(v.Profile.MaxBatch) * v.workers()))
+	return time.Duration(rounds) * v.Profile.Latency(0, v.Profile.MaxBatch)
 }

@@ -2,21 +2,8 @@ package sched
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
-
-// worker is what the scheduler knows about one executor.
-type worker struct {
-	up    bool
-	holds int           // the subnet in its memory, -1: none yet
-	batch uint64        // that it runs; 0: idle
-	since time.Duration // when the batch was dispatched
-	takes time.Duration // according to the profile; 0: it only loads
-	load  time.Duration // before that
-	run   []*entry      // the batch's requests
-	ids   []uint64      // the same, for the caller
-}
 
 func (s *Scheduler) arrive(now time.Duration, r *Request) {
 	if s.byID[r.ID] != nil {
@@ -43,6 +30,7 @@ func (s *Scheduler) arrive(now time.Duration, r *Request) {
 			e.fastest = min(e.fastest, s.profile.Latency(i, r.Size))
 		}
 	}
+	s.demand.add(now, e.work)
 	s.byID[r.ID] = e
 	s.ready.push(e)
 	s.admit(now, e)
@@ -66,14 +54,18 @@ func (s *Scheduler) admit(now time.Duration, e *entry) {
 }
 
 // overloaded reports whether not all that waits can be in time, if deadlines are
-// spread evenly: all workers together, in full batches of the smallest subnets
+// spread evenly: the workers together, in full batches of the smallest subnets
 // that are accepted, have not enough until the last deadline, with a quarter to spare, so
 // that room is made before requests become hopeless, whoever's they are.
 func (s *Scheduler) overloaded(now time.Duration) bool {
 	q := &s.ready
 	head := s.slack(q.head().Deadline, now)
 	last := 2*s.slack(q.meanDue(), now) - head
-	needs := 5*q.work/time.Duration(4*max(s.up, 1)) + s.profile.Latency(0, s.profile.MaxBatch)
+	workers := s.share(now)
+	if workers == 0 {
+		workers = 1
+	}
+	needs := time.Duration(float64(5*q.work)/(4*workers)) + s.profile.Latency(0, s.profile.MaxBatch)
 	return needs > max(last, head)
 }
 
@@ -89,92 +81,6 @@ func (s *Scheduler) cancel(id uint64) {
 	}
 }
 
-func (s *Scheduler) workerUp(i int) {
-	for len(s.workers) <= i {
-		s.workers = append(s.workers, worker{
-			run: make([]*entry, 0, s.profile.MaxBatch),
-			ids: make([]uint64, 0, s.profile.MaxBatch),
-		})
-	}
-	s.workers[i].up, s.workers[i].holds = true, -1
-	s.up++
-	s.freed(i)
-}
-
-// workerDown takes the worker out and its batch back.
-func (s *Scheduler) workerDown(i int) {
-	if i >= len(s.workers) || !s.workers[i].up {
-		return
-	}
-	w := &s.workers[i]
-	w.up = false
-	s.up--
-	if w.batch == 0 {
-		s.takeFree(slices.Index(s.free, i))
-		return
-	}
-	w.batch = 0
-	for _, e := range w.run {
-		switch {
-		case e.cancelled:
-			s.end(e, Cancelled)
-		case e.attempts >= s.opt.MaxAttempts:
-			s.end(e, Lost)
-		default:
-			e.state, e.late = waiting, false
-			s.ready.push(e)
-		}
-	}
-	w.run = w.run[:0]
-}
-
-func (s *Scheduler) done(now time.Duration, i int, batch uint64) {
-	if i >= len(s.workers) || s.workers[i].batch != batch || batch == 0 {
-		return
-	}
-	w := &s.workers[i]
-	w.batch = 0
-	if w.takes > 0 {
-		s.learn(now, now-w.since-w.load, w.takes)
-	}
-	for _, e := range w.run {
-		s.release(e)
-	}
-	w.run = w.run[:0]
-	s.freed(i)
-}
-
-// freed adds the worker to the free ones.
-func (s *Scheduler) freed(i int) {
-	s.free = append(s.free, i)
-	if h := s.workers[i].holds; s.loaded != nil && h >= 0 {
-		s.loaded[h]++
-	}
-}
-
-// takeFree removes the free worker at that place among the free ones, and returns it.
-func (s *Scheduler) takeFree(at int) int {
-	i := s.free[at]
-	s.free = slices.Delete(s.free, at, at+1)
-	if h := s.workers[i].holds; s.loaded != nil && h >= 0 {
-		s.loaded[h]--
-	}
-	return i
-}
-
-// choose returns the place, among the free workers, of the one to run the subnet,
-// or to load it: the last freed that holds it, or that does not.
-func (s *Scheduler) choose(subnet int, holds bool) int {
-	if s.loaded != nil {
-		for at := range slices.Backward(s.free) {
-			if (s.workers[s.free[at]].holds == subnet) == holds {
-				return at
-			}
-		}
-	}
-	return len(s.free) - 1
-}
-
 // expire gives up on requests that no dispatch can save any more, so that they
 // are told at once even while every worker is busy.
 func (s *Scheduler) expire(now time.Duration) {
@@ -186,21 +92,21 @@ func (s *Scheduler) expire(now time.Duration) {
 	}
 }
 
-// dispatch gives work to the free workers.
+// dispatch asks the policy once and does as it says. Some free worker runs the
+// model, for which something waits.
 func (s *Scheduler) dispatch(now time.Duration) {
-	for len(s.free) > 0 && s.ready.len() > 0 {
-		d, not := s.decide(now, len(s.free))
-		switch {
-		case d.Late:
-			s.giveUp(now, s.ready.pop())
-		case d.Load:
-			s.run(now, s.choose(d.Subnet, false), d.Subnet, 0)
-		default:
-			s.start(now, &s.ready, d, not)
-		}
-	}
-	for len(s.free) > 0 && s.late.len() > 0 {
+	if s.ready.len() == 0 {
 		s.start(now, &s.late, Decision{Subnet: s.late.head().choice, Batch: s.profile.MaxBatch}, AnySubnet)
+		return
+	}
+	d, not := s.decide(now, s.idle)
+	switch {
+	case d.Late:
+		s.giveUp(now, s.ready.pop())
+	case d.Load:
+		s.run(now, s.group.choose(s, d.Subnet, false), d.Subnet, 0)
+	default:
+		s.start(now, &s.ready, d, not)
 	}
 }
 
@@ -221,7 +127,7 @@ func (s *Scheduler) decide(now time.Duration, free int) (d Decision, not int) {
 		Work:    s.ready.work,
 		Drift:   s.drift,
 		Risk:    s.Risk() / s.drift,
-		Workers: s.up,
+		Workers: s.share(now),
 		Arrived: s.arrived,
 		Loaded:  s.loaded,
 		Profile: s.profile,
@@ -241,18 +147,20 @@ func (s *Scheduler) decide(now time.Duration, free int) (d Decision, not int) {
 // are taken in the queue's order as far as they accept the subnet and their
 // images fit. Those that accept the subnet not (if it is one) stay out.
 func (s *Scheduler) start(now time.Duration, q *queue, d Decision, not int) {
-	at := s.choose(d.Subnet, true)
-	images := s.fill(&s.workers[s.free[at]], q, d, not)
+	at := s.group.choose(s, d.Subnet, true)
+	images := s.fill(&s.group.workers[s.group.free[at]], q, d, not)
 	s.run(now, at, d.Subnet, images)
 }
 
 // run sends the free worker at that place off with the images that it was given,
 // or, if there are none, to load the subnet.
 func (s *Scheduler) run(now time.Duration, at, subnet, images int) {
-	i := s.takeFree(at)
-	w := &s.workers[i]
-	s.batch++
-	w.batch, w.since, w.takes, w.load = s.batch, now, 0, 0
+	g := s.group
+	i := g.takeFree(at)
+	w := &g.workers[i]
+	g.batch++
+	s.running++
+	w.batch, w.model, w.since, w.takes, w.load = g.batch, s, now, 0, 0
 	if images > 0 {
 		w.takes = s.profile.Latency(subnet, images)
 	} else {
@@ -262,8 +170,8 @@ func (s *Scheduler) run(now time.Duration, at, subnet, images int) {
 		w.load = s.opt.Load[subnet]
 	}
 	w.holds = subnet
-	s.actions = append(s.actions, Action{
-		Kind: Dispatch, Worker: i, Batch: w.batch, Subnet: subnet, IDs: w.ids, Images: images, Load: w.load,
+	g.actions = append(g.actions, Action{
+		Kind: Dispatch, Model: s.number, Worker: i, Batch: w.batch, Subnet: subnet, IDs: w.ids, Images: images, Load: w.load,
 	})
 }
 
@@ -292,18 +200,17 @@ func (s *Scheduler) fill(w *worker, q *queue, d Decision, not int) (images int) 
 	return images
 }
 
-// wait asks for a Tick when the head of the queue becomes hopeless. A Wait that
-// ends before that stays as it is.
-func (s *Scheduler) wait(now time.Duration) {
-	if s.ready.len() == 0 {
-		return
+// again puts a request back whose worker was lost.
+func (s *Scheduler) again(e *entry) {
+	switch {
+	case e.cancelled:
+		s.end(e, Cancelled)
+	case e.attempts >= s.opt.MaxAttempts:
+		s.end(e, Lost)
+	default:
+		e.state, e.late = waiting, false
+		s.ready.push(e)
 	}
-	until := s.doom(s.ready.head()) + 1
-	if until <= now || now < s.wake && s.wake <= until {
-		return
-	}
-	s.wake = until
-	s.actions = append(s.actions, Action{Kind: Wait, Until: until})
 }
 
 // giveUp ends a request that can't meet its deadline, or demotes it.
@@ -330,7 +237,7 @@ func (s *Scheduler) end(e *entry, why Reason) {
 }
 
 func (s *Scheduler) drop(id uint64, why Reason) {
-	s.actions = append(s.actions, Action{Kind: Drop, ID: id, Reason: why})
+	s.group.actions = append(s.group.actions, Action{Kind: Drop, Model: s.number, ID: id, Reason: why})
 }
 
 func (s *Scheduler) alloc() *entry {

@@ -53,7 +53,7 @@ func (s *switching) Decide(v View) Decision {
 // the forecast rate.
 func (s *switching) sustains(v *View) int {
 	for i := range slices.Backward(v.Profile.Subnets) {
-		if s.rate*headroom*s.perImage(v.Profile, i) <= float64(v.Workers) {
+		if s.rate*headroom*s.perImage(v.Profile, i) <= v.Workers {
 			return i
 		}
 	}

@@ -106,7 +106,7 @@ func (w *weft) Decide(v View) Decision {
 func (w *weft) price(v *View) float64 {
 	base := w.base(v)
 	n := v.fill()
-	spoken := float64(v.Work) * float64(v.Images-n) / float64(v.Images*max(v.Workers, 1))
+	spoken := float64(v.Work) * float64(v.Images-n) / (float64(v.Images) * v.workers())
 	z := spoken / float64(max(v.tail()-v.Profile.Latency(0, n), 1))
 	return base * math.Pow(w.top/base, z-calm)
 }
@@ -115,7 +115,7 @@ func (w *weft) price(v *View) float64 {
 // time that each image can have; half the last slope where even the largest
 // subnet needs less than that.
 func (w *weft) base(v *View) float64 {
-	share := float64(v.Workers) / max(headroom*v.Drift*w.rate.perSecond, math.SmallestNonzeroFloat64)
+	share := v.Workers / max(headroom*v.Drift*w.rate.perSecond, math.SmallestNonzeroFloat64)
 	for _, c := range w.hull {
 		if share < c.cost {
 			return c.slope
@@ -134,7 +134,7 @@ func (v *View) tail() time.Duration { return min(2*v.Mean, 3*v.Slack) - v.Slack 
 // have the time left that they need, in the smallest subnets that they accept:
 // nobody is left behind for the sake of accuracy. 0 means none.
 func (v *View) affordable(subnet, n int) int {
-	each := float64(v.Work) / float64(v.Images*max(v.Workers, 1))
+	each := float64(v.Work) / (float64(v.Images) * v.workers())
 	for b := n; b >= v.Head; b-- {
 		rest := 0.
 		if b < n {
@@ -171,7 +171,7 @@ func (r *rate) observe(v *View) {
 func (v *View) hurry(n int) Decision {
 	p := v.Profile
 	b := p.largestBatch(0, v.Slack)
-	backlog := 2*v.Images > 3*p.MaxBatch*v.Workers
+	backlog := float64(2*v.Images) > float64(3*p.MaxBatch)*v.Workers
 	if b < v.Head || backlog || 2*int64(b)*int64(p.Latency(0, n)) < int64(n)*int64(p.Latency(0, b)) {
 		return Decision{Late: true}
 	}
