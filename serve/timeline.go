@@ -40,3 +40,6 @@ func (r *Router) Timeline(dst []Decision) (decisions []Decision, total int) {
 
 // Now returns the time since the server's start, as in Decision.At.
 func (r *Router) Now() time.Duration { return r.now() }
+
+// Now returns the time since the server's start, as in Decision.At.
+func (s *Server) Now() time.Duration { return time.Since(s.epoch) }

@@ -11,6 +11,7 @@ import (
 var mayImport = map[string][]string{
 	"tensor":      {},
 	"atomicfile":  {},
+	"guard":       {"atomicfile"},
 	"safetensors": {"atomicfile"},
 	"bus":         {},
 	"workload":    {},
@@ -31,9 +32,9 @@ var mayImport = map[string][]string{
 	"onnx":        {"bundle"},
 	"pytorch":     {"bundle"},
 	"serve":       {"sched", "bundle", "bus"},
-	"oip":         {"serve"},
+	"oip":         {"serve", "guard"},
 	"remote":      {"serve", "bus"},
-	"dash":        {"serve"},
+	"dash":        {"serve", "workload"},
 }
 
 // anything names the folders that wire the rest together.
