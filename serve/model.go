@@ -13,7 +13,7 @@ type Executor interface {
 	// Run runs n images on subnet s, an index of Model.Profile.Subnets, and
 	// writes n*Classes logits. images: [n][H*W*C], pixel/255 (the executor
 	// normalises); it must not be changed. Both slices are the worker's and
-	// must not be kept. An error or a panic fails this batch only.
+	// must not be kept. An error or a panic fails this batch only; see ErrWorkerLost.
 	Run(s int, images []float32, n int, logits []float32) error
 }
 
@@ -26,7 +26,9 @@ type Model struct {
 	ClassNames []string // empty, or one per class
 	// Profile holds the subnets, their accuracies and latencies, and MaxBatch.
 	Profile *sched.Profile
-	// Executors are the workers, one or more.
+	// Executors run the model on the server's workers, the i-th on worker i, which
+	// other models may run on too. There may be none: requests then wait for a
+	// worker to join (Server.Attach).
 	Executors []Executor
 	// Close, if not nil, is called once no executor runs any more, to release
 	// what they use.
@@ -51,8 +53,6 @@ func (m *Model) validate() error {
 		return fmt.Errorf("model %s has %d classes and %d names: name all or none", m.Name, m.Classes, len(m.ClassNames))
 	case m.Profile == nil:
 		return fmt.Errorf("model %s has no profile: profile it first", m.Name)
-	case len(m.Executors) == 0:
-		return fmt.Errorf("model %s has no executor: give it a worker", m.Name)
 	}
 	return nil
 }

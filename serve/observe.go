@@ -8,7 +8,7 @@ import (
 // Status is what a Router knows about itself at one moment.
 type Status struct {
 	Ready           bool
-	Workers, Free   int // up; up and idle
+	Workers, Free   int // that run the model: up; up and idle
 	WaitingRequests int
 	WaitingImages   int
 	InFlight        int // requests that wait or run
@@ -29,8 +29,8 @@ func (r *Router) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	st := Status{
-		Ready:     r.readyLocked(),
-		Workers:   r.up,
+		Ready:     r.unready() == "",
+		Workers:   r.sched.Up(),
 		Free:      r.sched.Free(),
 		Pace:      r.sched.Drift(),
 		Drift:     slices.Clone(r.drift),

@@ -54,8 +54,8 @@ func (s *Server) Index() []Entry {
 	maps.Copy(entries, s.states)
 	for name, r := range s.serving.Load().routers {
 		e := Entry{Name: name, Version: r.model.Version, State: StateReady, Reason: s.states[name].Reason}
-		if !r.Ready() {
-			e.State, e.Reason = StateUnavailable, "its workers start or end"
+		if why := r.Unready(); why != "" {
+			e.State, e.Reason = StateUnavailable, why
 		}
 		entries[name] = e
 	}
@@ -95,7 +95,7 @@ func (s *Server) Load(ctx context.Context, name string) error {
 	return nil
 }
 
-// open reads a model and starts its workers.
+// open reads a model and has the workers run it.
 func (s *Server) open(ctx context.Context, repo Repository, name string) (*Router, error) {
 	m, err := repo.Open(ctx, name)
 	if err != nil {
@@ -109,7 +109,7 @@ func (s *Server) open(ctx context.Context, repo Repository, name string) (*Route
 		}
 		return nil, err
 	}
-	r.start()
+	s.pool.start(r)
 	<-r.started
 	return r, nil
 }
@@ -150,6 +150,7 @@ func (s *Server) swap(name string, r *Router) (old *Router, err error) {
 	}
 	next.names = slices.Sorted(maps.Keys(next.routers))
 	s.serving.Store(next)
+	s.changed()
 	if old == nil {
 		return nil, nil
 	}

@@ -11,34 +11,32 @@ import (
 	"weft/sched"
 )
 
-// Router takes the requests for one model to its workers. It is safe for
-// concurrent use.
+// Router takes the requests for one model, in the edition that it was opened in, to
+// the workers. It is safe for concurrent use.
 type Router struct {
+	pool    *pool
 	model   Model
 	subnets map[string]int // index by name
-	opt     Options
-	epoch   time.Time
+	opt     *Options
 	metrics routerMetrics
 	log     *slog.Logger
 	calls   sync.Pool // of *call
 
 	statistics Recorder
 
-	mu       sync.Mutex // guards what follows, and the calls that workers don't run
+	mu       *sync.Mutex // the pool's; guards what follows, and the calls that workers don't run
 	sched    *sched.Scheduler
 	slots    slots
-	workers  []*worker
-	timer    *time.Timer
 	timeline timeline
 	flight   flight
 	recent   window
 	drift    []float64 // by subnet, see metrics
-	up       int       // workers that take batches
-	alive    int       // goroutines of workers
+	starting int       // workers that are to run the model and are not up yet
+	busy     int       // workers that run a batch of it
 	draining bool
 	aborted  bool          // draining took too long: who waits is refused
 	started  chan struct{} // closed when all workers were up for the first time
-	stopped  chan struct{} // closed when the last worker ended
+	stopped  chan struct{} // closed when nothing waits or runs any more, and none will
 }
 
 // call is a request on its way.
@@ -53,22 +51,15 @@ type call struct {
 	err               error
 }
 
-func newRouter(m Model, opt Options, metrics *metrics, epoch time.Time, missed chan<- Miss) (*Router, error) {
-	s, err := sched.New(opt.Policy, m.Profile, opt.Sched)
-	if err != nil {
-		return nil, err
-	}
-	if s.Loads() {
-		return nil, fmt.Errorf("policy %s is for simulations (weft bench --sim): the workers of this server share all weights and load nothing", opt.Policy)
-	}
+func newRouter(m Model, opt *Options, metrics *metrics, p *pool, missed chan<- Miss) (*Router, error) {
 	r := &Router{
+		pool:     p,
+		mu:       &p.mu,
 		model:    m,
 		subnets:  make(map[string]int, len(m.Profile.Subnets)),
 		opt:      opt,
-		epoch:    epoch,
 		metrics:  metrics.router(&m),
 		log:      opt.Log.With("model", m.Name),
-		sched:    s,
 		timeline: timeline{ring: make([]Decision, opt.Timeline)},
 		flight:   flight{missed: missed, model: m.Name, ring: make([]Record, opt.Flight)},
 		drift:    make([]float64, len(m.Profile.Subnets)),
@@ -79,18 +70,20 @@ func newRouter(m Model, opt Options, metrics *metrics, epoch time.Time, missed c
 	for i, sub := range m.Profile.Subnets {
 		r.subnets[sub.Name] = i
 	}
-	for i, exec := range m.Executors {
-		r.workers = append(r.workers, newWorker(r, i, exec))
-	}
-	return r, nil
+	return r, p.add(r)
 }
 
-func (r *Router) start() {
-	r.timer = time.AfterFunc(time.Hour, func() { r.step(sched.Event{Kind: sched.Tick}) })
-	r.alive = 2 * len(r.workers)
-	for _, w := range r.workers {
-		w.start()
+// begun notes that the workers are up, if they are.
+func (r *Router) begun() {
+	if r.starting > 0 {
+		return
 	}
+	select {
+	case <-r.started:
+	default:
+		close(r.started)
+	}
+	r.pool.notify()
 }
 
 // Model returns the model. The caller must not change what it points to.
@@ -99,14 +92,27 @@ func (r *Router) Model() *Model { return &r.model }
 // Policy returns the name of the scheduling policy.
 func (r *Router) Policy() string { return r.sched.Policy().Name() }
 
-// Ready reports whether the workers are up and requests are taken.
-func (r *Router) Ready() bool {
+// Ready reports whether requests are taken and some worker is there to run them.
+func (r *Router) Ready() bool { return r.Unready() == "" }
+
+// Unready says why the model is not ready, or "" when it is.
+func (r *Router) Unready() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.readyLocked()
+	return r.unready()
 }
 
-func (r *Router) readyLocked() bool { return !r.draining && r.up == len(r.workers) }
+func (r *Router) unready() string {
+	switch {
+	case r.draining:
+		return "it ends"
+	case r.starting > 0:
+		return "its workers start"
+	case r.sched.Up() == 0:
+		return "no worker runs it: wait for one to join"
+	}
+	return ""
+}
 
 // Infer answers the request. See InferInto.
 func (r *Router) Infer(ctx context.Context, req *Request) (*Response, error) {
@@ -177,7 +183,7 @@ func (r *Router) submit(c *call, subnet int) (id uint64, err error) {
 	}
 	c.arrival = r.now()
 	if !req.Start.IsZero() {
-		c.arrival = min(c.arrival, req.Start.Sub(r.epoch))
+		c.arrival = min(c.arrival, req.Start.Sub(r.pool.epoch))
 	}
 	c.deadline = c.arrival + timeout
 	c.pin, c.attempts = subnet, 0
@@ -189,8 +195,7 @@ func (r *Router) submit(c *call, subnet int) (id uint64, err error) {
 	return id, nil
 }
 
-// now is the time since the epoch. It rises with each call under r.mu.
-func (r *Router) now() time.Duration { return time.Since(r.epoch) }
+func (r *Router) now() time.Duration { return r.pool.now() }
 
 func (r *Router) step(ev sched.Event) {
 	r.mu.Lock()
@@ -198,25 +203,11 @@ func (r *Router) step(ev sched.Event) {
 	r.stepLocked(ev)
 }
 
-// stepLocked steps the scheduler and does what it asks for.
-func (r *Router) stepLocked(ev sched.Event) {
-	now := r.now()
-	actions := r.sched.Step(now, ev)
-	for i := range actions {
-		switch a := &actions[i]; a.Kind {
-		case sched.Dispatch:
-			r.dispatch(now, a)
-		case sched.Drop:
-			r.drop(now, a.ID, a.Reason)
-		case sched.Wait:
-			r.timer.Reset(a.Until - now)
-		}
-	}
-	r.endIfDrained()
-}
+func (r *Router) stepLocked(ev sched.Event) { r.pool.stepLocked(r.sched.Number(), ev) }
 
-func (r *Router) dispatch(now time.Duration, a *sched.Action) {
-	w := r.workers[a.Worker]
+func (r *Router) dispatch(now time.Duration, w *worker, a *sched.Action) {
+	r.busy++
+	w.take(r)
 	w.batch, w.subnet, w.ids = a.Batch, a.Subnet, append(w.ids[:0], a.IDs...)
 	w.dispatched = now
 	w.calls = w.calls[:0]
@@ -261,24 +252,31 @@ func (r *Router) drop(now time.Duration, id uint64, why sched.Reason) {
 func (r *Router) drain() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.draining = true
-	r.endIfDrained()
+	if !r.draining {
+		r.draining = true
+		r.pool.draining = append(r.pool.draining, r)
+		r.pool.notify()
+	}
+	r.pool.endDrained()
 }
 
-// endIfDrained ends the workers once nothing is left to do.
-func (r *Router) endIfDrained() {
-	if !r.draining || r.slots.used > 0 || r.workers == nil {
-		return
+// endIfDrained takes the router out once nothing is left to do, and releases the model.
+func (r *Router) endIfDrained() bool {
+	if r.slots.used > 0 || r.busy > 0 {
+		return false
 	}
-	r.timer.Stop()
-	for _, w := range r.workers {
-		w.end()
-	}
-	r.workers, r.up = nil, 0
+	r.pool.remove(r)
+	go func() {
+		if r.model.Close != nil {
+			r.model.Close()
+		}
+		close(r.stopped)
+	}()
+	return true
 }
 
-// awaitDrain waits until the workers have ended. When ctx ends first, it
-// refuses those who wait.
+// awaitDrain waits until the router has ended. When ctx ends first, it refuses those
+// who wait.
 func (r *Router) awaitDrain(ctx context.Context) error {
 	select {
 	case <-r.stopped:

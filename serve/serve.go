@@ -1,10 +1,12 @@
 // Package serve answers inference requests with the most accurate subnet that
 // meets each request's deadline.
 //
-// A [Server] offers models by name. Each has a [Router], which owns a
-// scheduler (package sched) and one worker per [Executor]. A request passes
+// A [Server] offers models by name. Each has a [Router] with a queue of its own
+// (package sched), and all share the workers, each of which has an [Executor] for
+// every model that it runs. Workers may join and leave at any time ([Server.Attach]).
+// A request passes
 //
-//	Infer -> queue of the scheduler -> worker: gather, Executor.Run, scatter -> Infer
+//	Infer -> queue of the model -> worker: gather, Executor.Run, scatter -> Infer
 //
 // The caller of Infer blocks meanwhile, so its buffers are read and written in
 // place and a steady stream of requests allocates nothing.
@@ -14,8 +16,8 @@
 // picks its next batch up without waiting for another thread to be scheduled,
 // which under full load would cost it milliseconds.
 //
-// Work of a millisecond and more runs on operating system threads of its own, so that [Options.Prepare] can lower the priority of computing below that
-// of the network.
+// Computing of a millisecond and more runs on operating system threads of its own, so
+// that [Options.Prepare] can lower its priority below that of the network.
 package serve
 
 import (
@@ -85,6 +87,7 @@ type Server struct {
 	registry *prometheus.Registry
 	metrics  *metrics
 	epoch    time.Time
+	pool     *pool
 	serving  atomic.Pointer[catalog] // replaced as a whole
 	loading  chan struct{}           // holds a value while a model is loaded
 	missed   chan Miss               // holds a miss that is to be looked into
@@ -108,6 +111,7 @@ func New(models []Model, opt Options) (*Server, error) {
 		opt: opt, registry: newRegistry(), epoch: time.Now(),
 		loading: make(chan struct{}, 1), missed: make(chan Miss, 1), states: make(map[string]Entry),
 	}
+	s.pool = newPool(&s.opt, s.epoch)
 	s.metrics = newMetrics(s.registry)
 	c := &catalog{routers: make(map[string]*Router, len(models))}
 	for i := range models {
@@ -125,8 +129,8 @@ func New(models []Model, opt Options) (*Server, error) {
 	slices.Sort(c.names)
 	s.serving.Store(c)
 	s.registry.MustRegister(collector{s})
-	for _, r := range c.routers {
-		r.start()
+	for _, name := range c.names {
+		s.pool.start(c.routers[name])
 	}
 	return s, nil
 }
@@ -135,7 +139,7 @@ func (s *Server) newRouter(m Model) (*Router, error) {
 	if err := m.validate(); err != nil {
 		return nil, err
 	}
-	r, err := newRouter(m, s.opt, s.metrics, s.epoch, s.missed)
+	r, err := newRouter(m, &s.opt, s.metrics, s.pool, s.missed)
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", m.Name, err)
 	}
@@ -190,9 +194,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, r := range routers {
 		r.drain()
 	}
+	s.pool.end()
 	var errs []error
 	for _, r := range routers {
 		errs = append(errs, r.awaitDrain(ctx))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.pool.awaitEnd(ctx))...)
 }

@@ -324,12 +324,11 @@ func TestBadModels(t *testing.T) {
 	exec := []serve.Executor{sleeper(t)}
 	good := model(t, exec...)
 	for want, change := range map[string]func(m *serve.Model){
-		"no name":     func(m *serve.Model) { m.Name = "" },
-		"images of":   func(m *serve.Model) { m.W = 0 },
-		"classes":     func(m *serve.Model) { m.Classes = 0 },
-		"names":       func(m *serve.Model) { m.ClassNames = []string{"one"} },
-		"no profile":  func(m *serve.Model) { m.Profile = nil },
-		"no executor": func(m *serve.Model) { m.Executors = nil },
+		"no name":    func(m *serve.Model) { m.Name = "" },
+		"images of":  func(m *serve.Model) { m.W = 0 },
+		"classes":    func(m *serve.Model) { m.Classes = 0 },
+		"names":      func(m *serve.Model) { m.ClassNames = []string{"one"} },
+		"no profile": func(m *serve.Model) { m.Profile = nil },
 	} {
 		m := good
 		change(&m)

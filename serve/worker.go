@@ -1,9 +1,11 @@
 package serve
 
 import (
+	"errors"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"weft/sched"
@@ -16,18 +18,28 @@ import (
 // network. Work that goes on for longer moves to the worker's own thread.
 const shortWork = time.Millisecond
 
-// worker runs one executor. The batch fields belong to the router while the
-// worker is free and to the goroutine that runs the batch meanwhile.
+// worker runs batches of one model or more, one at a time. The batch fields belong to
+// the pool while the worker is free and to the goroutine that runs the batch meanwhile.
 type worker struct {
-	router *Router
-	index  int
-	exec   Executor
-	short  chan struct{} // one value per batch that is short work, closed to end the worker
-	long   chan struct{} // the same for the others
+	pool  *pool
+	index int
+	name  string
+	short chan struct{} // one value per batch that is short work, closed to end the worker
+	long  chan struct{} // the same for the others; nil unless the worker computes
+	ended chan struct{} // closed when its goroutines have ended
 
+	// Guarded by pool.mu.
+	execs     []Executor    // by number of the router; nil: it does not run that model
+	alive     int           // goroutines
+	up        bool          // it takes batches
+	leaving   bool          // it takes no more
+	gone      bool          // and has none: its number is free
 	since     time.Duration // when the work began that goes on without a rest
 	finishing bool          // it still runs, and looks for its next batch
 
+	phase  atomic.Int32
+	router *Router // of the batch, as below
+	exec   Executor
 	batch  uint64
 	subnet int
 	ids    []uint64
@@ -39,25 +51,67 @@ type worker struct {
 	logits []float32 // [MaxBatch][Classes]
 }
 
-func newWorker(r *Router, index int, exec Executor) *worker {
-	limit := r.model.Profile.MaxBatch
-	return &worker{
-		router: r,
-		index:  index,
-		exec:   exec,
-		short:  make(chan struct{}, 1),
-		long:   make(chan struct{}, 1),
-		ids:    make([]uint64, 0, limit),
-		calls:  make([]*call, 0, limit),
-		images: make([]float32, limit*r.model.ImageSize()),
-		logits: make([]float32, limit*r.model.Classes),
+// The phases of a batch. One that is lost while it is gathered or computed is no more
+// the worker's, even if it goes on; one that is answered is not lost.
+const (
+	idle int32 = iota
+	gathering
+	computing
+	answering
+	lost
+)
+
+func newWorker(p *pool, index int, name string, compute bool) *worker {
+	w := &worker{
+		pool:  p,
+		index: index,
+		name:  name,
+		alive: 1,
+		short: make(chan struct{}, 1),
+		ended: make(chan struct{}),
 	}
+	if compute {
+		w.alive++
+		w.long = make(chan struct{}, 1)
+	}
+	return w
 }
 
 // start starts the worker's goroutines.
 func (w *worker) start() {
-	go w.ownThread()
 	go w.loop(w.short)
+	if w.long != nil {
+		go w.ownThread()
+	} else {
+		w.up = true
+	}
+}
+
+// offer has the worker run the router's model by the executor.
+func (w *worker) offer(r *Router, exec Executor) {
+	n := r.sched.Number()
+	if w.leaving || w.pool.routers[n] != r {
+		return
+	}
+	for len(w.execs) <= n {
+		w.execs = append(w.execs, nil)
+	}
+	known := w.execs[n] != nil
+	w.execs[n] = exec
+	switch {
+	case known:
+	case w.up:
+		w.pool.stepLocked(n, sched.Event{Kind: sched.WorkerUp, Worker: w.index})
+		w.pool.notify()
+	default:
+		r.starting++
+	}
+}
+
+// take makes the router's batch the worker's.
+func (w *worker) take(r *Router) {
+	w.phase.Store(gathering)
+	w.router, w.exec = r, w.execs[r.sched.Number()]
 }
 
 // wake lets the batch run, which is expected to take so long. It never blocks:
@@ -66,56 +120,101 @@ func (w *worker) wake(now, expected time.Duration) {
 	if !w.finishing {
 		w.since = now
 	}
-	if now+expected-w.since < shortWork {
+	if w.long == nil || now+expected-w.since < shortWork {
 		w.short <- struct{}{}
 	} else {
 		w.long <- struct{}{}
 	}
 }
 
-// end ends the goroutines.
-func (w *worker) end() {
+// leave takes the worker out once its batch is over.
+func (w *worker) leave() {
+	if w.leaving {
+		return
+	}
+	w.leaving = true
+	w.pool.stepLocked(0, sched.Event{Kind: sched.WorkerLeave, Worker: w.index})
+	if w.phase.Load() == idle {
+		w.release()
+	}
+}
+
+// lose takes the worker out at once, and the batch from it unless that is computed.
+func (w *worker) lose() {
+	switch {
+	case w.gone:
+	case w.phase.CompareAndSwap(idle, lost), w.phase.CompareAndSwap(computing, lost):
+		w.down()
+	case w.phase.CompareAndSwap(gathering, lost): // run sees it when it no longer reads requests
+	default:
+		w.leave()
+	}
+}
+
+// down gives the worker's batch back.
+func (w *worker) down() {
+	w.release()
+	w.pool.stepLocked(0, sched.Event{Kind: sched.WorkerDown, Worker: w.index})
+}
+
+// release ends the goroutines, which have nothing more to do.
+func (w *worker) release() {
+	if w.gone {
+		return
+	}
+	w.leaving, w.gone = true, true
+	w.pool.workers[w.index] = nil
 	close(w.short)
-	close(w.long)
+	if w.long != nil {
+		close(w.long)
+	}
+	for n, exec := range w.execs {
+		if exec != nil && !w.up {
+			w.pool.routers[n].starting--
+		}
+	}
+	w.execs = nil
+	w.pool.notify()
 }
 
 // ownThread runs long work. The thread stays locked, so that it ends
 // with the goroutine and nothing else inherits its priority.
 func (w *worker) ownThread() {
 	runtime.LockOSThread()
-	r := w.router
-	if r.opt.Prepare != nil {
-		r.opt.Prepare()
+	p := w.pool
+	if p.prepare != nil {
+		p.prepare()
 	}
-	r.mu.Lock()
-	if r.workers != nil { // else the server drains already
-		if r.up++; r.up == len(r.workers) {
-			close(r.started)
+	p.mu.Lock()
+	if !w.gone { // else the server drains already
+		w.up = true
+		for n, exec := range w.execs {
+			if exec != nil {
+				p.routers[n].starting--
+				p.stepLocked(n, sched.Event{Kind: sched.WorkerUp, Worker: w.index})
+				p.routers[n].begun()
+			}
 		}
 	}
-	r.stepLocked(sched.Event{Kind: sched.WorkerUp, Worker: w.index})
-	r.mu.Unlock()
+	p.mu.Unlock()
 	w.loop(w.long)
 }
 
-// loop runs batches until their channel is closed. The goroutine of the router
-// that ends last releases the model.
+// loop runs batches until their channel is closed.
 func (w *worker) loop(batches <-chan struct{}) {
 	for range batches {
 		w.run()
 	}
-	r := w.router
-	r.mu.Lock()
-	r.alive--
-	last := r.alive == 0
-	r.mu.Unlock()
-	if !last {
+	p := w.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.alive--; w.alive > 0 {
 		return
 	}
-	if r.model.Close != nil {
-		r.model.Close()
+	close(w.ended)
+	if p.alive--; p.alive == 0 {
+		p.lastEnded()
 	}
-	close(r.stopped)
 }
 
 // run takes one batch through the executor and answers its calls.
@@ -123,9 +222,17 @@ func (w *worker) run() {
 	r := w.router
 	began := r.now()
 	images := w.gather()
+	if !w.phase.CompareAndSwap(gathering, computing) {
+		w.giveBack(nil)
+		return
+	}
 	start := r.now()
 	err := w.infer(images)
 	end := r.now()
+	if errors.Is(err, ErrWorkerLost) || !w.phase.CompareAndSwap(computing, answering) {
+		w.giveBack(err)
+		return
+	}
 	if err != nil {
 		r.log.Error("batch failed", slog.Int("worker", w.index), slog.String("subnet", w.subnetName()),
 			slog.Int("images", images), slog.Any("error", err))
@@ -139,6 +246,20 @@ func (w *worker) run() {
 	w.finish(images, met, err == nil)
 }
 
+// giveBack ends the batch of a worker that is lost, and the worker.
+func (w *worker) giveBack(err error) {
+	p := w.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.phase.Store(lost)
+	if !w.gone {
+		w.down()
+	}
+	p.log.Warn("worker lost", slog.Int("worker", w.index), slog.String("name", w.name), slog.Any("error", err))
+	w.router.busy--
+	p.endDrained()
+}
+
 func (w *worker) subnetName() string { return w.router.model.Profile.Subnets[w.subnet].Name }
 
 // record counts the batch, before its requests are answered.
@@ -150,14 +271,17 @@ func (w *worker) record(images int, began, start, end time.Duration) {
 	r := w.router
 	done := r.now()
 	r.statistics.Batch(Batch{
-		End: r.epoch.Add(done), Requests: len(w.calls), Size: images,
+		End: r.pool.epoch.Add(done), Requests: len(w.calls), Size: images,
 		Queue: queue, Input: start - began, Infer: end - start, Output: done - end,
 	})
 }
 
 // gather copies the images of the batch into one slice and returns their number.
 func (w *worker) gather() (images int) {
-	size := w.router.model.ImageSize()
+	m := &w.router.model
+	size := m.ImageSize()
+	w.images = grow(w.images, m.Profile.MaxBatch*size)
+	w.logits = grow(w.logits, m.Profile.MaxBatch*m.Classes)
 	for _, c := range w.calls {
 		dst := w.images[images*size:][:c.req.N*size]
 		if c.req.Pixels == nil {
@@ -223,7 +347,12 @@ func (w *worker) finish(images, met int, ok bool) {
 	if ok {
 		r.observe(w.subnet, images, w.computed-w.started)
 	}
+	r.busy--
+	w.phase.Store(idle)
 	w.finishing = true
 	r.stepLocked(sched.Event{Kind: sched.Done, Worker: w.index, Batch: w.batch})
 	w.finishing = false
+	if w.leaving {
+		w.release()
+	}
 }
