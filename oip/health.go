@@ -3,7 +3,6 @@ package oip
 import (
 	"context"
 	"strconv"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -19,9 +18,6 @@ type healthService struct {
 	health.UnimplementedHealthServer
 	h *Handler
 }
-
-// healthInterval is how often a watch looks.
-const healthInterval = 100 * time.Millisecond
 
 func (s *healthService) status(service string) health.HealthCheckResponse_ServingStatus {
 	ready := false
@@ -61,9 +57,8 @@ func (s *healthService) List(context.Context, *health.HealthListRequest) (*healt
 
 // Watch implements the health service. It ends once the server has drained.
 func (s *healthService) Watch(in *health.HealthCheckRequest, stream grpc.ServerStreamingServer[health.HealthCheckResponse]) error {
-	tick := time.NewTicker(healthInterval)
-	defer tick.Stop()
 	for last := health.HealthCheckResponse_ServingStatus(-1); ; {
+		changed := s.h.server.Changes()
 		if st := s.status(in.Service); st != last {
 			if err := stream.Send(&health.HealthCheckResponse{Status: st}); err != nil {
 				return err
@@ -76,7 +71,7 @@ func (s *healthService) Watch(in *health.HealthCheckRequest, stream grpc.ServerS
 		select {
 		case <-stream.Context().Done():
 			return stream.Context().Err()
-		case <-tick.C:
+		case <-changed:
 		}
 	}
 }

@@ -42,6 +42,13 @@ func (r *Router) Status() Status {
 	return st
 }
 
+// Backlog returns how long the workers need at least for what waits.
+func (r *Router) Backlog() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sched.Backlog(r.now())
+}
+
 // driftWeight is the weight of the newest batch in the moving average.
 const driftWeight = 1. / 32
 

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"weft/bundle"
-	"weft/kernel"
 	"weft/sched"
 	"weft/supernet"
 )
@@ -13,11 +12,19 @@ import (
 // planExecutor runs a bundle's subnets in this process: actuating one is picking its
 // plan, all of which point into the same weights.
 type planExecutor struct {
-	plans  []*supernet.Plan // by index of the profile
-	worker *supernet.Worker
+	plans    []*supernet.Plan // by index of the profile
+	maxBatch int
+	worker   *supernet.Worker // which other models' executors use too
+	reserved bool
 }
 
 func (e *planExecutor) Run(s int, images []float32, n int, logits []float32) error {
+	if !e.reserved { // not before: until now, the worker may have run another model
+		e.reserved = true
+		for _, plan := range e.plans {
+			e.worker.Reserve(plan, e.maxBatch)
+		}
+	}
 	e.worker.Run(e.plans[s], images, n, logits)
 	return nil
 }
@@ -64,11 +71,11 @@ func Plans(b *bundle.Bundle, tuning *supernet.Tuning) ([]*supernet.Plan, error) 
 	return plans, nil
 }
 
-// Local returns the model that serves a bundle with workers in this process, one a pool,
-// with the latencies of a profile measured on this kind of worker; a batch counts as no
-// faster than a smaller one, whatever noise says. Subnets that another one dominates are
-// left out.
-func Local(name string, b *bundle.Bundle, p *bundle.Profile, pools []*kernel.Pool) (Model, error) {
+// Local returns the model that serves a bundle with these workers in this process, which
+// may be those of other models too. It has the latencies of a profile measured on this kind
+// of worker; a batch counts as no faster than a smaller one, whatever noise says. Subnets
+// that another one dominates are left out.
+func Local(name string, b *bundle.Bundle, p *bundle.Profile, workers []*supernet.Worker) (Model, error) {
 	space := b.Net.Space
 	m := Model{Name: name, H: space.Input.H, W: space.Input.W, C: space.Input.C, Classes: space.Classes, ClassNames: b.ClassNames}
 	plans, err := Plans(b, p.Tuning)
@@ -86,12 +93,8 @@ func Local(name string, b *bundle.Bundle, p *bundle.Profile, pools []*kernel.Poo
 	for i, s := range m.Profile.Subnets {
 		served[i] = byName[s.Name]
 	}
-	for _, pool := range pools {
-		w := supernet.NewWorker(pool)
-		for _, plan := range served {
-			w.Reserve(plan, m.Profile.MaxBatch)
-		}
-		m.Executors = append(m.Executors, &planExecutor{plans: served, worker: w})
+	for _, w := range workers {
+		m.Executors = append(m.Executors, &planExecutor{plans: served, maxBatch: m.Profile.MaxBatch, worker: w})
 	}
 	return m, nil
 }

@@ -155,6 +155,7 @@ func (p *pool) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ending = true
+	p.notify()
 	p.endDrained()
 	if p.alive == 0 {
 		p.lastEnded()

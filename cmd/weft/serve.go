@@ -16,6 +16,7 @@ import (
 	"weft/oip"
 	"weft/sched"
 	"weft/serve"
+	"weft/supernet"
 )
 
 // computeNice is the nice value of compute threads: low enough that threads of the network, woken by a packet, run at
@@ -32,6 +33,7 @@ type serveJob struct {
 	simple      bool // the models of Triton's examples are served too
 	quiet       bool
 	conditions
+	crew []*supernet.Worker // one a worker, on which every model runs
 }
 
 // newServeCmd returns the serve command.
@@ -57,7 +59,7 @@ machine yet. SIGTERM and Ctrl-C drain: requests that are in get their answers, n
 	f.StringVar(&job.policy, "policy", sched.DefaultPolicy, fmt.Sprintf("how to choose subnet and batch: %v", sched.Policies()))
 	f.DurationVar(&job.slo, "slo", serve.DefaultSLO, "deadline of requests that name none")
 	f.DurationVar(&job.margin, "margin", time.Millisecond, "time kept free before each deadline for what is not computing")
-	f.IntVar(&job.workers, "workers", max(runtime.NumCPU()-1, 1), "workers of each model")
+	f.IntVar(&job.workers, "workers", max(runtime.NumCPU()-1, 1), "workers, which all models share")
 	f.IntVar(&job.threads, "threads", 1, "compute threads of a worker")
 	f.BoolVar(&job.fixed, "fixed", false, "refuse to load, reload and unload models at the wish of clients")
 	f.BoolVar(&job.simple, "simple", false, "serve the models simple and simple_string too, which the examples of Triton's clients call")
@@ -90,11 +92,12 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 		return err
 	}
 	defer on.close()
+	dismiss := j.hire()
 	models, from, err := j.loadAll(ctx, paths, errw)
 	if err != nil {
 		return err
 	}
-	runtime.GOMAXPROCS(runtime.NumCPU() + j.workers*j.threads*len(models))
+	runtime.GOMAXPROCS(runtime.NumCPU() + j.workers*j.threads)
 	log := newLogger(errw)
 	s, err := serve.New(models, serve.Options{
 		Policy: j.policy, SLO: j.slo, Sched: sched.Options{Margin: j.margin}, Log: log,
@@ -113,7 +116,26 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 			m.Name, on.http.Addr(), len(p), 100*p[0].Accuracy, 100*p[len(p)-1].Accuracy, s.Router(m.Name).Policy(),
 			count(j.workers, "worker"), count(j.threads, "thread"))
 	}
-	return on.serve(ctx, oip.NewHandler(s, opt), out)
+	if err := on.serve(ctx, oip.NewHandler(s, opt), out); err != nil {
+		return err // a batch may still run
+	}
+	dismiss()
+	return nil
+}
+
+// hire makes what the workers compute on.
+func (j *serveJob) hire() (dismiss func()) {
+	pools := make([]*kernel.Pool, j.workers)
+	j.crew = make([]*supernet.Worker, j.workers)
+	for i := range pools {
+		pools[i] = kernel.NewPool(j.threads, kernel.Nice(computeNice))
+		j.crew[i] = supernet.NewWorker(pools[i])
+	}
+	return func() {
+		for _, pool := range pools {
+			pool.Close()
+		}
+	}
 }
 
 // loadAll loads the bundles at the paths, and returns where to load them from again.
@@ -147,21 +169,10 @@ func (j *serveJob) load(ctx context.Context, path string, bars *progress, errw i
 	if err != nil {
 		newLogger(errw).Warn("the latencies are not kept and will be measured again next time", slog.Any("error", err))
 	}
-	pools := make([]*kernel.Pool, j.workers)
-	for i := range pools {
-		pools[i] = kernel.NewPool(j.threads, kernel.Nice(computeNice))
-	}
-	closeAll := func() {
-		for _, pool := range pools {
-			pool.Close()
-		}
-	}
-	model, err := serve.Local(m.Name, m.Bundle, p, pools)
+	model, err := serve.Local(m.Name, m.Bundle, p, j.crew)
 	if err != nil {
-		closeAll()
 		return model, err
 	}
-	model.Close = closeAll
 	if w := model.Profile.Check(); len(w) > 0 {
 		newLogger(errw).Warn("latencies are out of order, which costs the policies accuracy; run weft profile on an idle machine",
 			slog.String("model", m.Name), slog.Int("places", len(w)), slog.String("first", w[0]))
