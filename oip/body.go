@@ -47,7 +47,7 @@ func readBody(dst []byte, r *http.Request, limit int64) ([]byte, error) {
 		defer zlibReaders.Put(z)
 		return readAll(dst, z, -1, limit)
 	default:
-		return dst, &statusError{http.StatusUnsupportedMediaType, codes.Unimplemented, "the Content-Encoding " + strconv.QuoteToASCII(encoding) + " is not known: send gzip, deflate or identity"}
+		return dst, &statusError{http: http.StatusUnsupportedMediaType, grpc: codes.Unimplemented, text: "the Content-Encoding " + strconv.QuoteToASCII(encoding) + " is not known: send gzip, deflate or identity"}
 	}
 }
 
@@ -87,17 +87,17 @@ func readAll(dst []byte, r io.Reader, size, limit int64) ([]byte, error) {
 }
 
 func tooLarge(limit int64) error {
-	return &statusError{http.StatusRequestEntityTooLarge, codes.ResourceExhausted, "the body is larger than " + strconv.FormatInt(limit, 10) + " bytes: send fewer images at a time"}
+	return &statusError{http: http.StatusRequestEntityTooLarge, grpc: codes.ResourceExhausted, text: "the body is larger than " + strconv.FormatInt(limit, 10) + " bytes: send fewer images at a time"}
 }
 
 func badBody(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return &statusError{http.StatusBadRequest, codes.InvalidArgument, "the body ends early: send all of it"}
+		return &statusError{http: http.StatusBadRequest, grpc: codes.InvalidArgument, text: "the body ends early: send all of it"}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return &statusError{http.StatusRequestTimeout, codes.DeadlineExceeded, "the body came too slowly: send it within " + readTimeout.String()}
+		return &statusError{http: http.StatusRequestTimeout, grpc: codes.DeadlineExceeded, text: "the body came too slowly: send it within " + readTimeout.String()}
 	}
-	return &statusError{http.StatusBadRequest, codes.InvalidArgument, "the body can not be read: " + err.Error()}
+	return &statusError{http: http.StatusBadRequest, grpc: codes.InvalidArgument, text: "the body can not be read: " + err.Error()}
 }
 
 // minCompress is the size below which compressing a response costs more than it saves.

@@ -1,7 +1,9 @@
 package oip
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,36 +23,68 @@ import (
 // itself: no goroutine stands between a call and its connection, so that a load
 // generator leaves the processor to the server. It is safe for concurrent use.
 type Client struct {
+	opt     ClientOptions
+	base    string // URL without the path
 	address string // host:port
 	host    string
 	prefix  string // of paths
-	dialer  net.Dialer
+	dialer  dialer
+	http    http.Client // for what is not inference
 
 	mu     sync.Mutex
 	idle   []*conn // the latest used is the last
 	closed bool
 }
 
-// Dial returns a client for the server at the base URL, http://HOST[:PORT]. It
-// connects when it is used.
-func Dial(base string) (*Client, error) {
+// ClientOptions of a Client. The zero value is useful.
+type ClientOptions struct {
+	// Key is the API key to present ("": none).
+	Key string
+	// TLS is for servers at https URLs (nil: the system's authorities are trusted,
+	// and no certificate is shown).
+	TLS *tls.Config
+	// Retry sends a request again that the server has refused for the load there
+	// is, when the server says, if the request's timeout leaves the time.
+	Retry bool
+}
+
+// dialer is a net.Dialer or a tls.Dialer.
+type dialer interface {
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Dial returns a client for the server at the base URL, http://HOST[:PORT] or
+// https://HOST[:PORT]. It connects when it is used.
+func Dial(base string, opt ClientOptions) (*Client, error) {
 	u, err := url.Parse(base)
-	if err == nil && (u.Scheme != "http" || u.Hostname() == "") {
-		err = errors.New("it is not of the form http://HOST:PORT")
+	if err == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "") {
+		err = errors.New("it is not of the form http://HOST:PORT or https://HOST:PORT")
+	}
+	if err == nil && strings.ContainsFunc(opt.Key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		err = errors.New("the API key has a space or another character that keys do not have")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("server %q: %w", base, err)
 	}
+	c := &Client{opt: opt, base: u.Scheme + "://" + u.Host, host: u.Host, prefix: strings.TrimSuffix(u.Path, "/")}
+	plain := &net.Dialer{Timeout: 10 * time.Second}
 	port := u.Port()
-	if port == "" {
-		port = "80"
+	switch {
+	case u.Scheme == "https":
+		config := opt.TLS.Clone()
+		if config == nil {
+			config = new(tls.Config)
+		}
+		config.NextProtos = []string{"http/1.1"}
+		c.dialer = &tls.Dialer{NetDialer: plain, Config: config}
+		port = cmp.Or(port, "443")
+	default:
+		c.dialer = plain
+		port = cmp.Or(port, "80")
 	}
-	return &Client{
-		address: net.JoinHostPort(u.Hostname(), port),
-		host:    u.Host,
-		prefix:  strings.TrimSuffix(u.Path, "/"),
-		dialer:  net.Dialer{Timeout: 10 * time.Second},
-	}, nil
+	c.address = net.JoinHostPort(u.Hostname(), port)
+	c.http.Transport = &http.Transport{TLSClientConfig: opt.TLS, DialContext: plain.DialContext}
+	return c, nil
 }
 
 // Close closes the idle connections and those in use as their calls end.
@@ -62,6 +96,7 @@ func (c *Client) Close() {
 		cn.discard()
 	}
 	c.idle = nil
+	c.http.CloseIdleConnections()
 }
 
 // Ready reports an error unless the server is ready.
@@ -97,11 +132,14 @@ func (c *Client) Model(ctx context.Context, name string) (*ClientModel, error) {
 
 // get reads a JSON document into v, or drops it if v is nil.
 func (c *Client) get(ctx context.Context, path string, v any) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.address+c.prefix+path, http.NoBody)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+c.prefix+path, http.NoBody)
 	if err != nil {
 		return fmt.Errorf("request %s: %w", path, err)
 	}
-	resp, err := http.DefaultClient.Do(r)
+	if c.opt.Key != "" {
+		r.Header.Set("Authorization", "Bearer "+c.opt.Key)
+	}
+	resp, err := c.http.Do(r)
 	if err != nil {
 		return fmt.Errorf("request %s: %w", path, err)
 	}
@@ -131,7 +169,7 @@ func refusal(status int, retry bool, body []byte) error {
 	switch {
 	case status == http.StatusGatewayTimeout:
 		code = serve.Late
-	case status == http.StatusServiceUnavailable && retry:
+	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable && retry:
 		code = serve.Full
 	case status == http.StatusServiceUnavailable:
 		code = serve.Draining

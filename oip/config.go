@@ -82,8 +82,8 @@ func (e *endpoint) config() modelConfig {
 func (e *endpoint) serveConfig() (int, any) { return http.StatusOK, e.config() }
 
 // ModelConfig implements the protocol's service.
-func (s *grpcService) ModelConfig(_ context.Context, in *pb.ModelConfigRequest) (*pb.ModelConfigResponse, error) {
-	e, err := s.h.endpoint(in.Name, in.Version)
+func (s *grpcService) ModelConfig(ctx context.Context, in *pb.ModelConfigRequest) (*pb.ModelConfigResponse, error) {
+	e, err := s.model(ctx, in.Name, in.Version)
 	if err != nil {
 		return nil, grpcError(err)
 	}

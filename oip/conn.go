@@ -16,11 +16,12 @@ import (
 type conn struct {
 	net.Conn
 	in     *bufio.Reader
-	out    []byte // the request
-	header []byte // the JSON of the request
-	body   []byte // of the response
-	retry  bool   // the response has Retry-After
-	broken bool   // not to be used again
+	out    []byte        // the request
+	header []byte        // the JSON of the request
+	body   []byte        // of the response
+	retry  bool          // the response has Retry-After
+	after  time.Duration // that it says, 0 if not in a way that is understood
+	broken bool          // not to be used again
 }
 
 func newConn(c net.Conn) *conn { return &conn{Conn: c, in: bufio.NewReader(c)} }
@@ -57,7 +58,7 @@ func (c *conn) read() (status, header int, err error) {
 	}
 	size, header := -1, -1
 	chunked := false
-	c.retry = false
+	c.retry, c.after = false, 0
 	for {
 		line, err := c.line()
 		if err != nil {
@@ -79,6 +80,9 @@ func (c *conn) read() (status, header int, err error) {
 			c.broken = c.broken || bytes.EqualFold(value, []byte("close"))
 		case bytes.EqualFold(name, []byte("Retry-After")):
 			c.retry = true
+			c.retryAfter(value, time.Second)
+		case bytes.EqualFold(name, []byte("Retry-After-Ms")):
+			c.retryAfter(value, time.Millisecond)
 		}
 		if err != nil || size > maxAnswer {
 			return 0, 0, fmt.Errorf("the answer's header has %.80q", line)
@@ -86,6 +90,20 @@ func (c *conn) read() (status, header int, err error) {
 	}
 	return status, header, c.readBody(size, chunked)
 }
+
+// retryAfter takes over when to come back. The shorter of two is the more exact.
+func (c *conn) retryAfter(value []byte, unit time.Duration) {
+	n, err := strconv.Atoi(string(value))
+	if err != nil || n < 0 || n > maxRetryAfter {
+		return // a date, which servers of this protocol do not send
+	}
+	if d := time.Duration(n) * unit; c.after == 0 || d < c.after {
+		c.after = d
+	}
+}
+
+// maxRetryAfter bounds the units of a time to come back.
+const maxRetryAfter = 1e6
 
 func (c *conn) readBody(size int, chunked bool) (err error) {
 	switch {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"weft/guard"
 	"weft/serve"
 )
 
@@ -74,8 +75,9 @@ func readyStatus(ready bool) int {
 	return http.StatusServiceUnavailable
 }
 
-func (h *Handler) models() (int, any) {
-	return http.StatusOK, map[string][]string{"models": h.names()}
+func (h *Handler) models(c *guard.Client) (int, any) {
+	list := slices.DeleteFunc(h.names(), func(name string) bool { return c.May(name) != nil })
+	return http.StatusOK, map[string][]string{"models": list}
 }
 
 // names returns the names of all models, sorted.

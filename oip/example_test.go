@@ -37,7 +37,7 @@ func Example() {
 	ended := make(chan error, 1)
 	go func() { ended <- handler.Serve(ctx, ln, handler) }()
 
-	client, err := oip.Dial("http://" + ln.Addr().String())
+	client, err := oip.Dial("http://"+ln.Addr().String(), oip.ClientOptions{})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -10,13 +10,13 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	_ "google.golang.org/grpc/encoding/gzip" // clients may compress
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
-	"google.golang.org/grpc/status"
 
 	pb "weft/oip/inference"
 	"weft/serve"
@@ -27,21 +27,30 @@ const (
 	maxMessage = openBody + 1<<20
 	window     = 1 << 20 // of a stream: an image or several arrive without waiting for the window
 	maxStreams = 1024    // requests at a time on a connection
+	maxHeaders = 64 << 10
 )
 
 // GRPC returns a server of the protocol's gRPC service, of the standard health
 // service and of reflection, with the models of h.
 func (h *Handler) GRPC() *grpc.Server {
-	srv := grpc.NewServer(
+	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.InitialWindowSize(window),
-		grpc.InitialConnWindowSize(4*window),
+		grpc.InitialConnWindowSize(4 * window),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.ConnectionTimeout(headerTimeout),
 		grpc.WaitForHandlers(true),
-	)
+		grpc.InTapHandle(h.tapped),
+		grpc.UnaryInterceptor(refuse),
+		grpc.StreamInterceptor(refuseStream),
+	}
+	if c := h.opt.Certificates; c != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(c.Config("h2"))))
+	}
+	srv := grpc.NewServer(options...)
 	s := &grpcService{h: h}
 	pb.RegisterGRPCInferenceServiceServer(srv, s)
 	grpc_health_v1.RegisterHealthServer(srv, &healthService{h: h})
@@ -54,7 +63,7 @@ func (h *Handler) GRPC() *grpc.Server {
 func (h *Handler) ServeGRPC(ctx context.Context, ln net.Listener) error {
 	srv := h.GRPC()
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(ln) }()
+	go func() { failed <- srv.Serve(netutil.LimitListener(ln, h.opt.MaxConnections)) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve gRPC on %s: %w", ln.Addr(), err)
@@ -88,15 +97,6 @@ type grpcService struct {
 	requests sync.Pool // of *grpcRequest
 }
 
-// grpcError returns an error as gRPC shows it.
-func grpcError(err error) error {
-	_, code := statusOf(err)
-	if errors.Is(err, context.DeadlineExceeded) {
-		code = codes.DeadlineExceeded
-	}
-	return status.Error(code, err.Error())
-}
-
 // ServerLive implements the protocol's service.
 func (s *grpcService) ServerLive(context.Context, *pb.ServerLiveRequest) (*pb.ServerLiveResponse, error) {
 	return &pb.ServerLiveResponse{Live: true}, nil
@@ -122,8 +122,8 @@ func (s *grpcService) ServerMetadata(context.Context, *pb.ServerMetadataRequest)
 }
 
 // ModelMetadata implements the protocol's service.
-func (s *grpcService) ModelMetadata(_ context.Context, in *pb.ModelMetadataRequest) (*pb.ModelMetadataResponse, error) {
-	e, err := s.h.endpoint(in.Name, in.Version)
+func (s *grpcService) ModelMetadata(ctx context.Context, in *pb.ModelMetadataRequest) (*pb.ModelMetadataResponse, error) {
+	e, err := s.model(ctx, in.Name, in.Version)
 	if err != nil {
 		return nil, grpcError(err)
 	}
@@ -149,10 +149,15 @@ func (s *grpcService) ModelInfer(ctx context.Context, in *pb.ModelInferRequest) 
 }
 
 func (s *grpcService) infer(ctx context.Context, in *pb.ModelInferRequest, start time.Time) (*pb.ModelInferResponse, error) {
-	e, err := s.h.endpoint(in.ModelName, in.ModelVersion)
+	call := callOf(ctx)
+	e, err := s.model(ctx, in.ModelName, in.ModelVersion)
+	if err == nil {
+		err = s.h.access.enter(call.client, start)
+	}
 	if err != nil {
 		return nil, err
 	}
+	defer call.client.Leave()
 	q, _ := s.requests.Get().(*grpcRequest)
 	if q == nil {
 		q = new(grpcRequest)
@@ -161,8 +166,8 @@ func (s *grpcService) infer(ctx context.Context, in *pb.ModelInferRequest, start
 	if err := q.decode(in, e.md); err != nil {
 		return nil, err
 	}
-	q.Start = start
-	if deadline, ok := ctx.Deadline(); ok {
+	q.Start, q.Tenant = start, call.client.TenantName()
+	if deadline, ok := ctx.Deadline(); ok && !call.timed {
 		q.limit(deadline)
 	}
 	var resp Response // becomes part of the message

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc/codes"
 
+	"weft/guard"
 	"weft/serve"
 )
 
@@ -36,19 +37,32 @@ type Options struct {
 	Models []Model
 	// FixedModels refuses to load and unload models.
 	FixedModels bool
+	// Guard has the keys without which nobody may use the server (nil: there are
+	// none, and everybody may but change the models).
+	Guard *guard.Guard
+	// Certificates are shown to clients, and clients' are wanted, over TLS (nil:
+	// connections are not encrypted).
+	Certificates *guard.Certificates
+	// MaxConnections bounds the connections that Serve, and that ServeGRPC, has
+	// at a time (0: DefaultMaxConnections). Others wait.
+	MaxConnections int
 	// Grace bounds the time that Serve takes to drain (0: DefaultGrace).
 	Grace time.Duration
 	// Log receives what an operator must know (nil: nothing is logged).
 	Log *slog.Logger
 }
 
-// DefaultGrace is the default of Options.Grace.
-const DefaultGrace = 10 * time.Second
+// Defaults of Options.
+const (
+	DefaultGrace          = 10 * time.Second
+	DefaultMaxConnections = 8192
+)
 
 // Handler answers the protocol's requests. It is safe for concurrent use.
 type Handler struct {
 	server    *serve.Server
 	opt       Options
+	access    access
 	endpoints sync.Map             // by name: the *endpoint of the server's model as last seen
 	others    map[string]*endpoint // Options.Models
 	metrics   http.Handler
@@ -70,12 +84,16 @@ func NewHandler(s *serve.Server, opt Options) *Handler {
 	if opt.Grace == 0 {
 		opt.Grace = DefaultGrace
 	}
+	if opt.MaxConnections == 0 {
+		opt.MaxConnections = DefaultMaxConnections
+	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	h := &Handler{
 		server:    s,
 		opt:       opt,
+		access:    newAccess(opt.Guard, s.Registry()),
 		others:    make(map[string]*endpoint),
 		metrics:   promhttp.HandlerFor(s.Registry(), promhttp.HandlerOpts{}),
 		responses: make(map[int]prometheus.Counter),
@@ -88,7 +106,7 @@ func NewHandler(s *serve.Server, opt Options) *Handler {
 		Name: "weft_http_responses_total", Help: "HTTP responses by status code.",
 	}, []string{"code"})
 	s.Registry().MustRegister(responses)
-	for _, code := range []int{200, 400, 403, 404, 405, 408, 413, 415, statusCancelled, 500, 501, 503, 504} {
+	for _, code := range []int{200, 400, 401, 403, 404, 405, 408, 413, 415, 429, statusCancelled, 500, 501, 503, 504} {
 		h.responses[code] = responses.WithLabelValues(strconv.Itoa(code))
 	}
 	return h
@@ -98,7 +116,7 @@ func NewHandler(s *serve.Server, opt Options) *Handler {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimSuffix(r.URL.Path, "/")
 	if path == "/metrics" {
-		if allow(w, r, http.MethodGet, h) {
+		if _, ok := h.client(w, r, guard.Observe, ""); ok && allow(w, r, http.MethodGet, h) {
 			h.metrics.ServeHTTP(w, r)
 		}
 		return
@@ -116,7 +134,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.repository(w, r, path)
 		return
 	}
-	switch rest {
+	h.describe(w, r, rest)
+}
+
+// describe serves what tells about the server.
+func (h *Handler) describe(w http.ResponseWriter, r *http.Request, path string) {
+	need := guard.Use
+	switch path {
+	case "/health/live", "/health/ready":
+		need = guard.Probe
+	case "/models/stats":
+		need = guard.Observe
+	}
+	c, ok := h.client(w, r, need, "")
+	if !ok {
+		return
+	}
+	switch path {
 	case "":
 		h.get(w, r, h.serverMetadata)
 	case "/health/live":
@@ -124,12 +158,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/health/ready":
 		h.get(w, r, h.ready)
 	case "/models":
-		h.get(w, r, h.models)
+		h.get(w, r, func() (int, any) { return h.models(c) })
 	case "/models/stats":
 		h.serveStatistics(w, r, "", "")
 	default:
 		h.notFound(w, r)
 	}
+}
+
+// rightOf returns what a call of the verb of a model needs.
+func rightOf(verb string) guard.Right {
+	switch verb {
+	case "ready":
+		return guard.Probe
+	case "stats", "timeline":
+		return guard.Observe
+	}
+	return guard.Use
 }
 
 // model serves what is below /v2/models/: MODEL[/versions/VERSION][/VERB].
@@ -139,6 +184,10 @@ func (h *Handler) model(w http.ResponseWriter, r *http.Request, path string) {
 	if rest, ok := strings.CutPrefix(verb, "versions/"); ok {
 		version, verb, _ = strings.Cut(rest, "/")
 	}
+	c, ok := h.client(w, r, rightOf(verb), name)
+	if !ok {
+		return
+	}
 	e, err := h.endpoint(name, version)
 	if err != nil {
 		h.fail(w, err)
@@ -147,7 +196,7 @@ func (h *Handler) model(w http.ResponseWriter, r *http.Request, path string) {
 	switch verb {
 	case "infer":
 		if allow(w, r, http.MethodPost, h) {
-			h.infer(w, r, e)
+			h.infer(w, r, e, c)
 		}
 	case "":
 		h.get(w, r, e.metadata)
@@ -182,19 +231,19 @@ func (h *Handler) endpoint(name, version string) (*endpoint, error) {
 	if e == nil {
 		for _, known := range h.server.Index() {
 			if known.Name == name {
-				return nil, &statusError{http.StatusServiceUnavailable, codes.Unavailable, "model " + name + " is not loaded (" + known.Reason + "): load it first"}
+				return nil, &statusError{http: http.StatusServiceUnavailable, grpc: codes.Unavailable, text: "model " + name + " is not loaded (" + known.Reason + "): load it first"}
 			}
 		}
 		return nil, unknownModel(name)
 	}
 	if have := e.md.Versions[0]; version != "" && version != have {
-		return nil, &statusError{http.StatusNotFound, codes.NotFound, "model " + name + " has no version " + strconv.Quote(version) + ": it has version " + have}
+		return nil, &statusError{http: http.StatusNotFound, grpc: codes.NotFound, text: "model " + name + " has no version " + strconv.Quote(version) + ": it has version " + have}
 	}
 	return e, nil
 }
 
 func unknownModel(name string) error {
-	return &statusError{http.StatusNotFound, codes.NotFound, "model " + strconv.Quote(name) + " is unknown: GET /v2/models lists the models"}
+	return &statusError{http: http.StatusNotFound, grpc: codes.NotFound, text: "model " + strconv.Quote(name) + " is unknown: GET /v2/models lists the models"}
 }
 
 // current returns the endpoint of the model, or nil.
@@ -224,7 +273,7 @@ func (h *Handler) answer(ctx context.Context, e *endpoint, q *Request, resp *Res
 		}
 		next := h.current(e.md.Name)
 		if serve.CodeOf(err) != serve.Draining || next == nil || next == e {
-			return err
+			return e.shed(err)
 		}
 		e = next
 		if err := e.md.check(q); err != nil {
@@ -248,12 +297,12 @@ func allow(w http.ResponseWriter, r *http.Request, method string, h *Handler) bo
 		return true
 	}
 	w.Header().Set("Allow", method)
-	h.fail(w, &statusError{http.StatusMethodNotAllowed, codes.Unimplemented, "the method " + strconv.Quote(r.Method) + " is not allowed here: use " + method})
+	h.fail(w, &statusError{http: http.StatusMethodNotAllowed, grpc: codes.Unimplemented, text: "the method " + strconv.Quote(r.Method) + " is not allowed here: use " + method})
 	return false
 }
 
 func (h *Handler) notFound(w http.ResponseWriter, r *http.Request) {
-	h.fail(w, &statusError{http.StatusNotFound, codes.NotFound, "the path " + strconv.Quote(r.URL.Path) + " is unknown: GET /v2 describes the server"})
+	h.fail(w, &statusError{http: http.StatusNotFound, grpc: codes.NotFound, text: "the path " + strconv.Quote(r.URL.Path) + " is unknown: GET /v2 describes the server"})
 }
 
 // fail answers with the error.
@@ -264,8 +313,11 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 		w.Header().Set("Connection", "close") // the rest of the body is not worth reading
 	case serve.CodeOf(err) == serve.Draining:
 		w.Header().Set("Connection", "close") // the next request had better go elsewhere
-	case serve.CodeOf(err) == serve.Full:
-		w.Header().Set("Retry-After", "1")
+	case status == http.StatusUnauthorized:
+		w.Header()["Www-Authenticate"] = challenge
+	}
+	if retry := retryOf(err); retry > 0 {
+		setRetry(w.Header(), retry)
 	}
 	body := append([]byte(`{"error":`), quote(err.Error())...)
 	h.write(w, status, append(body, '}', '\n'))
@@ -275,6 +327,7 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 var (
 	typeJSON   = []string{"application/json"}
 	typeBinary = []string{"application/octet-stream"}
+	challenge  = []string{`Bearer realm="weft"`, `Basic realm="weft: the key is the password"`}
 )
 
 func (h *Handler) write(w http.ResponseWriter, status int, body []byte) {
@@ -290,12 +343,17 @@ func (h *Handler) write(w http.ResponseWriter, status int, body []byte) {
 	}
 }
 
-// infer answers an inference request.
-func (h *Handler) infer(w http.ResponseWriter, r *http.Request, e *endpoint) {
+// infer answers an inference request of the client.
+func (h *Handler) infer(w http.ResponseWriter, r *http.Request, e *endpoint, c *guard.Client) {
+	start := time.Now()
+	err := h.access.enter(c, start)
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	defer c.Leave()
 	x := h.exchanges.Get().(*exchange)
 	defer h.exchanges.Put(x)
-	start := time.Now()
-	var err error
 	if x.body, err = readBody(x.body[:0], r, e.maxBody); err != nil {
 		h.fail(w, err)
 		return
@@ -311,7 +369,7 @@ func (h *Handler) infer(w http.ResponseWriter, r *http.Request, e *endpoint) {
 		h.fail(w, err)
 		return
 	}
-	x.in.Start = start
+	x.in.Start, x.in.Tenant = start, c.TenantName()
 	if err := h.answer(r.Context(), e, &x.in.Request, &x.resp); err != nil {
 		h.fail(w, err)
 		return

@@ -98,9 +98,10 @@ func newServer(t testing.TB, opt serve.Options, models ...serve.Model) *serve.Se
 	return s
 }
 
-// do sends a request straight to the handler. headers are "Name: value".
+// do sends a request straight to the handler, as from its own machine. headers are "Name: value".
 func do(h http.Handler, method, path string, body []byte, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, bytes.NewReader(body))
+	r.RemoteAddr, r.Host = "127.0.0.1:1", "localhost"
 	for _, hd := range headers {
 		name, value, _ := strings.Cut(hd, ": ")
 		r.Header.Set(name, value)

@@ -77,7 +77,7 @@ func (m *imageModel) Infer(ctx context.Context, q *Request, resp *Response) erro
 	in := &q.Inputs[0]
 	c.req = serve.Request{
 		N: int(in.Shape[0]), Start: q.Start, Timeout: q.Timeout, Priority: q.Priority,
-		MinAccuracy: q.MinAccuracy, Subnet: q.Subnet, Late: q.Late,
+		MinAccuracy: q.MinAccuracy, Subnet: q.Subnet, Tenant: q.Tenant, Late: q.Late,
 	}
 	if in.Datatype == Uint8 {
 		c.req.Pixels = in.Data

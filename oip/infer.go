@@ -33,7 +33,11 @@ func (m *ClientModel) prepare(path string) error {
 	}
 	s := m.Inputs[0].Shape
 	m.H, m.W, m.C, m.Classes = int(s[1]), int(s[2]), int(s[3]), int(m.Outputs[0].Shape[1])
-	m.start = "POST " + m.client.prefix + path + "/infer HTTP/1.1\r\nHost: " + m.client.host +
+	key := ""
+	if m.client.opt.Key != "" {
+		key = "\r\nAuthorization: Bearer " + m.client.opt.Key
+	}
+	m.start = "POST " + m.client.prefix + path + "/infer HTTP/1.1\r\nHost: " + m.client.host + key +
 		"\r\nContent-Type: application/octet-stream\r\nInference-Header-Content-Length: "
 	m.shape = `{"inputs":[{"name":"` + inputName + `","shape":[`
 	m.sides = fmt.Sprintf(",%d,%d,%d]", m.H, m.W, m.C)
@@ -47,25 +51,53 @@ const answerTime = 10 * time.Second
 // reuses; like serve.Router.InferInto, for a model elsewhere. Images travel in
 // binary. An answer of a refusal has the server's serve.Code.
 func (m *ClientModel) InferInto(ctx context.Context, req *serve.Request, resp *serve.Response) error {
+	if !m.client.opt.Retry {
+		_, err := m.try(ctx, req, resp)
+		return err
+	}
+	again := *req
+	if again.Start.IsZero() {
+		again.Start = time.Now()
+	}
+	for {
+		retry, err := m.try(ctx, &again, resp)
+		if err == nil || retry == 0 || req.Timeout > 0 && time.Since(again.Start)+retry >= req.Timeout {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(retry):
+		}
+	}
+}
+
+// try sends the request once, over another connection if an idle one has been
+// closed by the server. After a refusal, retry is when to come back, if the
+// server says.
+func (m *ClientModel) try(ctx context.Context, req *serve.Request, resp *serve.Response) (retry time.Duration, err error) {
 	for fresh := false; ; fresh = true {
 		cn, reused, err := m.client.take(ctx, fresh)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		answered, err := m.exchange(ctx, cn, req, resp)
 		if err != nil && !answered {
 			cn.broken = true
 		}
+		if err != nil && answered {
+			retry = cn.after
+		}
 		m.client.give(cn)
 		switch {
 		case err == nil || answered:
-			return err
+			return retry, err
 		case ctx.Err() != nil:
-			return ctx.Err()
+			return 0, ctx.Err()
 		case reused && errors.Is(err, errNoAnswer) && !errors.Is(err, os.ErrDeadlineExceeded):
-			continue // the server had closed the idle connection
+			continue
 		default:
-			return err
+			return 0, err
 		}
 	}
 }

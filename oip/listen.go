@@ -2,12 +2,15 @@ package oip
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"time"
+
+	"golang.org/x/net/netutil"
 
 	"weft/serve"
 )
@@ -19,6 +22,7 @@ const (
 	writeTimeout   = serve.MaxTimeout + time.Minute // queue, compute and write
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 64 << 10
+	http2Streams   = 256 // requests at a time on a connection of HTTP/2
 )
 
 // Serve answers the connections of ln until ctx ends. Then it drains: it turns
@@ -26,6 +30,10 @@ const (
 // answered, within Options.Grace. root answers the requests, h or a handler
 // that leads to it.
 func (h *Handler) Serve(ctx context.Context, ln net.Listener, root http.Handler) error {
+	ln = netutil.LimitListener(ln, h.opt.MaxConnections)
+	if c := h.opt.Certificates; c != nil {
+		ln = tls.NewListener(ln, c.Config("h2", "http/1.1"))
+	}
 	srv := &http.Server{
 		Handler:           root,
 		ReadHeaderTimeout: headerTimeout,
@@ -33,6 +41,7 @@ func (h *Handler) Serve(ctx context.Context, ln net.Listener, root http.Handler)
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: http2Streams, MaxReceiveBufferPerConnection: 4*window - 1, MaxReceiveBufferPerStream: window},
 		ErrorLog:          slog.NewLogLogger(h.opt.Log.Handler(), slog.LevelWarn),
 	}
 	failed := make(chan error, 1)

@@ -48,7 +48,7 @@ func listen(t testing.TB, opt serve.Options, models ...serve.Model) (base string
 
 func dial(t testing.TB, base string) (*oip.Client, *oip.ClientModel) {
 	t.Helper()
-	c, err := oip.Dial(base)
+	c, err := oip.Dial(base, oip.ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,8 +115,8 @@ func TestClientErrors(t *testing.T) {
 	if err := c.Ready(t.Context()); serve.CodeOf(err) != serve.Draining {
 		t.Errorf("ready while draining: %v", err)
 	}
-	for _, base := range []string{"127.0.0.1:80", "https://localhost", "http://", "http://a b"} {
-		if _, err := oip.Dial(base); err == nil {
+	for _, base := range []string{"127.0.0.1:80", "ftp://localhost", "http://", "https://", "http://a b"} {
+		if _, err := oip.Dial(base, oip.ClientOptions{}); err == nil {
 			t.Errorf("Dial(%q) is accepted", base)
 		}
 	}

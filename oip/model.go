@@ -62,7 +62,8 @@ type Request struct {
 	Timeout time.Duration
 	// Priority orders requests of equal deadline; the higher goes first.
 	Priority int
-	// MinAccuracy, Subnet and Late are as in serve.Request.
+	// Tenant, MinAccuracy, Subnet and Late are as in serve.Request.
+	Tenant      string
 	MinAccuracy float64
 	Subnet      string
 	Late        sched.LatePolicy

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"weft/guard"
 	pb "weft/oip/inference"
 	"weft/serve"
 )
@@ -25,8 +26,9 @@ type indexEntry struct {
 	Reason  string `json:"reason"`
 }
 
-// index lists the models, those that are ready alone if so wanted.
-func (h *Handler) index(readyOnly bool) []indexEntry {
+// index lists the models that the client may use, those that are ready alone if
+// so wanted.
+func (h *Handler) index(c *guard.Client, readyOnly bool) []indexEntry {
 	list := []indexEntry{}
 	for _, e := range h.server.Index() {
 		list = append(list, indexEntry{e.Name, e.Version, string(e.State), e.Reason})
@@ -34,9 +36,9 @@ func (h *Handler) index(readyOnly bool) []indexEntry {
 	for name, e := range h.others {
 		list = append(list, indexEntry{name, e.md.Versions[0], string(serve.StateReady), ""})
 	}
-	if readyOnly {
-		list = slices.DeleteFunc(list, func(e indexEntry) bool { return e.State != string(serve.StateReady) })
-	}
+	list = slices.DeleteFunc(list, func(e indexEntry) bool {
+		return c.May(e.Name) != nil || readyOnly && e.State != string(serve.StateReady)
+	})
 	slices.SortFunc(list, func(a, b indexEntry) int { return strings.Compare(a.Name, b.Name) })
 	return list
 }
@@ -44,7 +46,7 @@ func (h *Handler) index(readyOnly bool) []indexEntry {
 // change loads or unloads a model. What was built in is always loaded.
 func (h *Handler) change(ctx context.Context, verb, name string) error {
 	if h.opt.FixedModels {
-		return &statusError{http.StatusForbidden, codes.PermissionDenied, "this server was started without model control: its models stay as they are"}
+		return &statusError{http: http.StatusForbidden, grpc: codes.PermissionDenied, text: "this server was started without model control: its models stay as they are"}
 	}
 	if h.others[name] != nil {
 		if verb == "load" {
@@ -79,7 +81,12 @@ func (h *Handler) repository(w http.ResponseWriter, r *http.Request, path string
 		h.notFound(w, r)
 		return
 	}
-	if !allow(w, r, http.MethodPost, h) {
+	need := guard.Change
+	if verb == "index" {
+		need = guard.Use
+	}
+	c, ok := h.client(w, r, need, name)
+	if !ok || !allow(w, r, http.MethodPost, h) {
 		return
 	}
 	var in struct {
@@ -104,7 +111,7 @@ func (h *Handler) repository(w http.ResponseWriter, r *http.Request, path string
 	case err != nil:
 		h.fail(w, err)
 	case verb == "index":
-		h.json(w, r, http.StatusOK, h.index(in.Ready))
+		h.json(w, r, http.StatusOK, h.index(c, in.Ready))
 	default:
 		h.json(w, r, http.StatusOK, struct{}{})
 	}
@@ -112,13 +119,13 @@ func (h *Handler) repository(w http.ResponseWriter, r *http.Request, path string
 
 // noOverride refuses to load a model other than as it is in its file.
 func noOverride(parameter string) error {
-	return &statusError{http.StatusNotImplemented, codes.Unimplemented, "the parameter " + string(quote(parameter)) + " of load is not offered: a model is loaded as it is in its bundle"}
+	return &statusError{http: http.StatusNotImplemented, grpc: codes.Unimplemented, text: "the parameter " + string(quote(parameter)) + " of load is not offered: a model is loaded as it is in its bundle"}
 }
 
 // RepositoryIndex implements the protocol's service.
-func (s *grpcService) RepositoryIndex(_ context.Context, in *pb.RepositoryIndexRequest) (*pb.RepositoryIndexResponse, error) {
+func (s *grpcService) RepositoryIndex(ctx context.Context, in *pb.RepositoryIndexRequest) (*pb.RepositoryIndexResponse, error) {
 	out := &pb.RepositoryIndexResponse{}
-	for _, e := range s.h.index(in.Ready) {
+	for _, e := range s.h.index(callOf(ctx).client, in.Ready) {
 		out.Models = append(out.Models, &pb.RepositoryIndexResponse_ModelIndex{Name: e.Name, Version: e.Version, State: e.State, Reason: e.Reason})
 	}
 	return out, nil

@@ -100,7 +100,12 @@ func (h *Handler) serveStatistics(w http.ResponseWriter, r *http.Request, name, 
 }
 
 // ModelStatistics implements the protocol's service.
-func (s *grpcService) ModelStatistics(_ context.Context, in *pb.ModelStatisticsRequest) (*pb.ModelStatisticsResponse, error) {
+func (s *grpcService) ModelStatistics(ctx context.Context, in *pb.ModelStatisticsRequest) (*pb.ModelStatisticsResponse, error) {
+	if in.Name != "" {
+		if err := s.may(ctx, in.Name); err != nil {
+			return nil, grpcError(err)
+		}
+	}
 	answer, err := s.h.statistics(in.Name, in.Version)
 	if err != nil {
 		return nil, grpcError(err)

@@ -3,6 +3,7 @@ package oip
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -14,6 +15,8 @@ type statusError struct {
 	http int
 	grpc codes.Code
 	text string
+	// retry is when to come back (0: not said).
+	retry time.Duration
 }
 
 func (e *statusError) Error() string { return e.text }
@@ -33,6 +36,14 @@ var statuses = [...]struct {
 	serve.Draining:  {http.StatusServiceUnavailable, codes.Unavailable},
 	serve.Cancelled: {statusCancelled, codes.Canceled},
 	serve.Failed:    {http.StatusInternalServerError, codes.Internal},
+}
+
+// retryOf returns when the error says to come back, or 0.
+func retryOf(err error) time.Duration {
+	if e, ok := errors.AsType[*statusError](err); ok {
+		return e.retry
+	}
+	return 0
 }
 
 // statusOf returns the status of an error for each transport.

@@ -276,6 +276,17 @@ func (s *Scheduler) Waiting() (requests, images int) {
 	return s.ready.len() + s.late.len(), s.ready.images + s.late.images
 }
 
+// Backlog returns how long what waits will keep the workers busy that the model can
+// count on, at the pace of late: the least that it takes, in full batches of the
+// smallest subnets that are accepted. Without a worker it is that of one.
+func (s *Scheduler) Backlog(now time.Duration) time.Duration {
+	workers := s.share(now)
+	if workers == 0 {
+		workers = 1
+	}
+	return time.Duration(s.drift * float64(s.ready.work+s.late.work) / workers)
+}
+
 // Loads reports whether workers hold one subnet at a time and load others; see
 // Options.Load.
 func (s *Scheduler) Loads() bool { return s.loaded != nil }

@@ -156,7 +156,7 @@ func (j *benchJob) run(ctx context.Context, load data.Split, bars *progress, lab
 	if err != nil {
 		return workload.Summary{}, err
 	}
-	client, err := oip.Dial(j.url)
+	client, err := oip.Dial(j.url, oip.ClientOptions{})
 	if err != nil {
 		return workload.Summary{}, err
 	}
