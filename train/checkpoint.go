@@ -19,7 +19,11 @@ const (
 	configFile     = "config.json"
 	metricsFile    = "metrics.jsonl"
 	checkpointFile = "checkpoint.safetensors"
+	lockFile       = "lock"
 )
+
+// Files returns the names of a run folder's files that tell how the run goes; every run has the first.
+func Files() []string { return []string{configFile, metricsFile, checkpointFile} }
 
 // progress is the part of a checkpoint that is not weights.
 type progress struct {
