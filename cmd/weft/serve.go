@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -32,6 +33,7 @@ type serveJob struct {
 	fixed       bool // models are neither loaded nor unloaded
 	simple      bool // the models of Triton's examples are served too
 	quiet       bool
+	flight      flightFlags
 	conditions
 	crew []*supernet.Worker // one a worker, on which every model runs
 }
@@ -63,6 +65,7 @@ machine yet. SIGTERM and Ctrl-C drain: requests that are in get their answers, n
 	f.IntVar(&job.threads, "threads", 1, "compute threads of a worker")
 	f.BoolVar(&job.fixed, "fixed", false, "refuse to load, reload and unload models at the wish of clients")
 	f.BoolVar(&job.simple, "simple", false, "serve the models simple and simple_string too, which the examples of Triton's clients call")
+	job.flight.flags(f)
 	job.flag(cmd)
 	f.BoolVar(&job.quiet, "quiet", false, "show no progress")
 	return cmd
@@ -79,7 +82,7 @@ func (j *serveJob) validate() error {
 	case j.margin < 0:
 		return usagef("--margin %v is negative", j.margin)
 	}
-	return j.conditions.validate()
+	return cmp.Or(j.flight.validate(), j.conditions.validate())
 }
 
 // run serves until ctx ends.
@@ -106,6 +109,11 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 	if err != nil {
 		return err
 	}
+	_, stop, err := j.flight.start(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	opt := oip.Options{Version: thisBuild().Version, Log: log, FixedModels: j.fixed}
 	if j.simple {
 		opt.Models = oip.Simple()

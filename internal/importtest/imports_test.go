@@ -34,7 +34,8 @@ var mayImport = map[string][]string{
 	"serve":       {"sched", "bundle", "bus"},
 	"oip":         {"serve", "guard"},
 	"remote":      {"serve", "bus"},
-	"dash":        {"serve", "workload"},
+	"dash":        {"serve", "workload", "guard"},
+	"flight":      {"serve"},
 }
 
 // anything names the folders that wire the rest together.

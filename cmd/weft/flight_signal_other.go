@@ -1,0 +1,8 @@
+//go:build !unix
+
+package main
+
+import "os"
+
+// notifyFlight does nothing: there is no signal left that could ask for a flight.
+func notifyFlight(chan<- os.Signal) {}

@@ -1,0 +1,12 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// notifyFlight passes on the signals that ask for a flight.
+func notifyFlight(c chan<- os.Signal) { signal.Notify(c, syscall.SIGUSR1) }
