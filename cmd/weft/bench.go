@@ -29,6 +29,8 @@ type benchJob struct {
 	subnet, late      string
 	minAccuracy       float64
 	bin               time.Duration
+	retry             bool
+	client            clientFlags
 	sim               simJob
 }
 
@@ -91,6 +93,8 @@ Traces, where FILE has arrival times in seconds, rates second by second, or is o
 	f.StringVar(&job.late, "late", "reject", "what the server does with requests that it can't answer in time: reject or serve")
 	f.Float64Var(&job.minAccuracy, "min-accuracy", 0, "least profiled accuracy that requests accept, 0..1")
 	f.DurationVar(&job.bin, "bin", 100*time.Millisecond, "width of the timeline's bins, in the JSON")
+	f.BoolVar(&job.retry, "retry", false, "send requests again that the server refuses for its load, when it says, if their deadline leaves the time")
+	job.client.flags(f)
 	f.StringVar(&name, "data", "", "data set whose test images to send (default: a few dozen Fashion-MNIST images built in)")
 	f.BoolVar(&quiet, "quiet", false, "show no progress")
 	job.sim.add(cmd)
@@ -150,13 +154,26 @@ func (j *benchJob) latePolicy() (sched.LatePolicy, error) {
 	return 0, usagef("--late %q: choose reject or serve", j.late)
 }
 
+// dial returns a client of the server.
+func (j *benchJob) dial() (*oip.Client, error) {
+	if err := j.client.validate(); err != nil {
+		return nil, err
+	}
+	opt, err := j.client.options()
+	if err != nil {
+		return nil, err
+	}
+	opt.Retry = j.retry
+	return oip.Dial(j.url, opt)
+}
+
 // run puts the load on the server and accounts for it.
 func (j *benchJob) run(ctx context.Context, load data.Split, bars *progress, label string) (workload.Summary, error) {
 	trace, err := j.parseTrace()
 	if err != nil {
 		return workload.Summary{}, err
 	}
-	client, err := oip.Dial(j.url, oip.ClientOptions{})
+	client, err := j.dial()
 	if err != nil {
 		return workload.Summary{}, err
 	}

@@ -14,6 +14,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+
+	"weft/guard/guardtest"
 )
 
 func TestMain(m *testing.M) {
@@ -25,6 +27,7 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	authority := guardtest.NewAuthority(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -33,6 +36,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_CACHE_HOME", e.WorkDir+"/cache")
 			e.Setenv("CHECKPOINTS", checkpoints)
+			authority.Files(e.WorkDir)
 			return drawClasses(filepath.Join(e.WorkDir, "pics"))
 		},
 	})

@@ -34,6 +34,7 @@ type serveJob struct {
 	simple      bool // the models of Triton's examples are served too
 	quiet       bool
 	flight      flightFlags
+	guard       guardFlags
 	conditions
 	crew []*supernet.Worker // one a worker, on which every model runs
 }
@@ -66,6 +67,7 @@ machine yet. SIGTERM and Ctrl-C drain: requests that are in get their answers, n
 	f.BoolVar(&job.fixed, "fixed", false, "refuse to load, reload and unload models at the wish of clients")
 	f.BoolVar(&job.simple, "simple", false, "serve the models simple and simple_string too, which the examples of Triton's clients call")
 	job.flight.flags(f)
+	job.guard.flags(f)
 	job.flag(cmd)
 	f.BoolVar(&job.quiet, "quiet", false, "show no progress")
 	return cmd
@@ -82,12 +84,15 @@ func (j *serveJob) validate() error {
 	case j.margin < 0:
 		return usagef("--margin %v is negative", j.margin)
 	}
-	return cmp.Or(j.flight.validate(), j.conditions.validate())
+	return cmp.Or(j.flight.validate(), j.guard.validate(), j.conditions.validate())
 }
 
 // run serves until ctx ends.
 func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer) error {
 	if err := j.validate(); err != nil {
+		return err
+	}
+	if err := j.guard.open(time.Now()); err != nil {
 		return err
 	}
 	on, err := j.listen(ctx)
@@ -102,8 +107,10 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 	}
 	runtime.GOMAXPROCS(runtime.NumCPU() + j.workers*j.threads)
 	log := newLogger(errw)
+	j.guard.warn(log, on)
+	defer j.guard.watch(ctx, log)()
 	s, err := serve.New(models, serve.Options{
-		Policy: j.policy, SLO: j.slo, Sched: sched.Options{Margin: j.margin}, Log: log,
+		Policy: j.policy, SLO: j.slo, Sched: sched.Options{Margin: j.margin, Shares: j.guard.keys.Shares()}, Log: log,
 		Prepare: func() { lowerPriority(log) }, Repository: from,
 	})
 	if err != nil {
@@ -115,13 +122,14 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 	}
 	defer stop()
 	opt := oip.Options{Version: thisBuild().Version, Log: log, FixedModels: j.fixed}
+	j.guard.apply(&opt)
 	if j.simple {
 		opt.Models = oip.Simple()
 	}
 	for _, m := range models {
 		p := m.Profile.Subnets
-		fmt.Fprintf(out, "Serving %s on http://%s: %d subnets of %.2f to %.2f %%, policy %s, %s of %s\n",
-			m.Name, on.http.Addr(), len(p), 100*p[0].Accuracy, 100*p[len(p)-1].Accuracy, s.Router(m.Name).Policy(),
+		fmt.Fprintf(out, "Serving %s on %s://%s: %d subnets of %.2f to %.2f %%, policy %s, %s of %s\n",
+			m.Name, j.guard.scheme(), on.http.Addr(), len(p), 100*p[0].Accuracy, 100*p[len(p)-1].Accuracy, s.Router(m.Name).Policy(),
 			count(j.workers, "worker"), count(j.threads, "thread"))
 	}
 	if err := on.serve(ctx, oip.NewHandler(s, opt), out); err != nil {
