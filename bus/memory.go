@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 )
@@ -11,47 +12,55 @@ import (
 // maxPending is how many messages may wait for a subscriber before further ones are dropped.
 const maxPending = 4096
 
-// Memory is a bus within one process, for servers without a cluster and for tests. Its parts share one Memory. Time
-// passes by package time alone, so that testing/synctest can move it.
+// Memory is a connection to a bus within one process, for servers without a cluster and for tests. Time passes by
+// package time alone, so that testing/synctest can move it.
 type Memory struct {
-	mu      sync.Mutex
-	subs    map[*memorySub]bool
-	buckets map[string]*memoryBucket
-	objects map[string]*memoryObjects
-	dropped uint64
+	hub     *memoryHub
 	closed  chan struct{}
+	dropped uint64 // under the hub's lock
 }
 
 var _ Bus = (*Memory)(nil)
 
-// NewMemory returns an empty bus.
-func NewMemory() *Memory {
-	return &Memory{
-		subs: map[*memorySub]bool{}, buckets: map[string]*memoryBucket{}, objects: map[string]*memoryObjects{},
-		closed: make(chan struct{}),
-	}
+// memoryHub is what the connections share.
+type memoryHub struct {
+	mu      sync.Mutex
+	subs    map[*memorySub]bool
+	buckets map[string]*memoryValues
+	objects map[string]map[string][]byte // content by store and digest
 }
 
-// memorySub is a subscription. Its goroutine ends when stopped or the bus is closed.
+// NewMemory returns a connection to a new, empty bus.
+func NewMemory() *Memory {
+	return &Memory{closed: make(chan struct{}), hub: &memoryHub{
+		subs: map[*memorySub]bool{}, buckets: map[string]*memoryValues{}, objects: map[string]map[string][]byte{},
+	}}
+}
+
+// Connect returns another connection to the same bus. Each is closed by itself.
+func (m *Memory) Connect() *Memory { return &Memory{closed: make(chan struct{}), hub: m.hub} }
+
+// memorySub is a subscription. Its goroutine ends when stopped or its connection is closed.
 type memorySub struct {
+	conn    *Memory
 	pattern string
 	queue   chan Message
 	stopped chan struct{}
 }
 
-func (s *memorySub) run(closed <-chan struct{}, fn func(Message)) {
+func (s *memorySub) run(fn func(Message)) {
 	for {
 		select {
 		case <-s.stopped:
 			return
-		case <-closed:
+		case <-s.conn.closed:
 			return
 		default: // an end comes before messages that wait
 		}
 		select {
 		case <-s.stopped:
 			return
-		case <-closed:
+		case <-s.conn.closed:
 			return
 		case m := <-s.queue:
 			fn(m)
@@ -83,14 +92,14 @@ func (m *Memory) publish(ctx context.Context, subject string, data []byte, respo
 	if err := checkSize(data); err != nil {
 		return 0, fmt.Errorf("publish to %s: %w", subject, err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.hub.mu.Lock()
+	defer m.hub.mu.Unlock()
 	if err := m.ready(ctx); err != nil {
 		return 0, fmt.Errorf("publish to %s: %w", subject, err)
 	}
 	msg := Message{Subject: subject, Data: bytes.Clone(data), respond: respond}
 	n := 0
-	for s := range m.subs {
+	for s := range m.hub.subs {
 		if !matches(s.pattern, subject) {
 			continue
 		}
@@ -98,7 +107,7 @@ func (m *Memory) publish(ctx context.Context, subject string, data []byte, respo
 		select {
 		case s.queue <- msg:
 		default:
-			m.dropped++
+			s.conn.dropped++
 		}
 	}
 	return n, nil
@@ -109,19 +118,19 @@ func (m *Memory) Subscribe(ctx context.Context, pattern string, fn func(Message)
 	if err := checkPattern(pattern); err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.hub.mu.Lock()
+	defer m.hub.mu.Unlock()
 	if err := m.ready(ctx); err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", pattern, err)
 	}
-	s := &memorySub{pattern: pattern, queue: make(chan Message, maxPending), stopped: make(chan struct{})}
-	m.subs[s] = true
-	go s.run(m.closed, fn)
+	s := &memorySub{conn: m, pattern: pattern, queue: make(chan Message, maxPending), stopped: make(chan struct{})}
+	m.hub.subs[s] = true
+	go s.run(fn)
 	return sync.OnceFunc(func() {
 		close(s.stopped)
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		delete(m.subs, s)
+		m.hub.mu.Lock()
+		defer m.hub.mu.Unlock()
+		delete(m.hub.subs, s)
 	}), nil
 }
 
@@ -160,20 +169,20 @@ func (m *Memory) Bucket(ctx context.Context, name string, o BucketOptions) (Buck
 	if err := checkBucket(name, o); err != nil {
 		return nil, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.hub.mu.Lock()
+	defer m.hub.mu.Unlock()
 	if err := m.ready(ctx); err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", name, err)
 	}
-	b := m.buckets[name]
-	if b == nil {
-		b = &memoryBucket{bus: m, name: name, values: map[string]memoryValue{}, watches: map[*memoryWatch]bool{}}
-		b.timer = time.AfterFunc(time.Hour, b.expire)
-		m.buckets[name] = b
+	v := m.hub.buckets[name]
+	if v == nil {
+		v = &memoryValues{hub: m.hub, values: map[string]memoryValue{}, watches: map[*memoryWatch]bool{}}
+		v.timer = time.AfterFunc(time.Hour, v.timeUp)
+		m.hub.buckets[name] = v
 	}
-	b.ttl = o.TTL
-	b.expireLocked()
-	return b, nil
+	v.ttl = o.TTL
+	v.expire()
+	return &memoryBucket{conn: m, name: name, memoryValues: v}, nil
 }
 
 // Objects implements Bus.
@@ -181,35 +190,31 @@ func (m *Memory) Objects(ctx context.Context, name string) (Objects, error) {
 	if err := checkName(name); err != nil {
 		return nil, fmt.Errorf("objects: %w", err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.hub.mu.Lock()
+	defer m.hub.mu.Unlock()
 	if err := m.ready(ctx); err != nil {
 		return nil, fmt.Errorf("objects %s: %w", name, err)
 	}
-	if m.objects[name] == nil {
-		m.objects[name] = &memoryObjects{bus: m, name: name, content: map[string][]byte{}}
+	if m.hub.objects[name] == nil {
+		m.hub.objects[name] = map[string][]byte{}
 	}
-	return m.objects[name], nil
+	return &memoryObjects{conn: m, name: name, content: m.hub.objects[name]}, nil
 }
 
 // Status implements Bus.
 func (m *Memory) Status() Status {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.hub.mu.Lock()
+	defer m.hub.mu.Unlock()
 	return Status{Connected: m.ready(context.Background()) == nil, Dropped: m.dropped}
 }
 
-// Close implements Bus. What was kept is forgotten.
+// Close implements Bus. What is kept stays for other connections.
 func (m *Memory) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.ready(context.Background()) != nil {
-		return nil
+	m.hub.mu.Lock()
+	defer m.hub.mu.Unlock()
+	if m.ready(context.Background()) == nil {
+		close(m.closed)
 	}
-	close(m.closed)
-	for _, b := range m.buckets {
-		b.timer.Stop()
-	}
-	clear(m.subs)
+	maps.DeleteFunc(m.hub.subs, func(s *memorySub, _ bool) bool { return s.conn == m })
 	return nil
 }

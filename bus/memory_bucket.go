@@ -23,15 +23,21 @@ func checkBucket(name string, o BucketOptions) error {
 	return nil
 }
 
-// memoryBucket is a bucket of Memory, under the lock of the whole.
-type memoryBucket struct {
-	bus      *Memory
-	name     string
+// memoryValues is what a bucket of Memory keeps, under the lock of the hub.
+type memoryValues struct {
+	hub      *memoryHub
 	ttl      time.Duration
 	revision uint64
 	values   map[string]memoryValue
 	watches  map[*memoryWatch]bool
 	timer    *time.Timer // for the next value to go
+}
+
+// memoryBucket is a bucket as a connection sees it.
+type memoryBucket struct {
+	conn *Memory
+	name string
+	*memoryValues
 }
 
 type memoryValue struct {
@@ -44,12 +50,12 @@ type memoryValue struct {
 func (b *memoryBucket) locked(ctx context.Context, what, key string, fn func() error) error {
 	err := checkSubject(key)
 	if err == nil {
-		b.bus.mu.Lock()
-		defer b.bus.mu.Unlock()
-		err = b.bus.ready(ctx)
+		b.hub.mu.Lock()
+		defer b.hub.mu.Unlock()
+		err = b.conn.ready(ctx)
 	}
 	if err == nil {
-		b.expireLocked()
+		b.expire()
 		err = fn()
 	}
 	if err != nil {
@@ -125,10 +131,10 @@ func (b *memoryBucket) Delete(ctx context.Context, key string) error {
 	})
 }
 
-func (b *memoryBucket) remove(key string) {
-	delete(b.values, key)
-	b.revision++
-	b.tell(Change{Kind: Deleted, Entry: Entry{Key: key}})
+func (v *memoryValues) remove(key string) {
+	delete(v.values, key)
+	v.revision++
+	v.tell(Change{Kind: Deleted, Entry: Entry{Key: key}})
 }
 
 // Keys implements Bucket.
@@ -136,54 +142,49 @@ func (b *memoryBucket) Keys(ctx context.Context, prefix string) ([]string, error
 	if err := checkPrefix(prefix); err != nil {
 		return nil, fmt.Errorf("keys of bucket %s: %w", b.name, err)
 	}
-	b.bus.mu.Lock()
-	defer b.bus.mu.Unlock()
-	if err := b.bus.ready(ctx); err != nil {
+	b.hub.mu.Lock()
+	defer b.hub.mu.Unlock()
+	if err := b.conn.ready(ctx); err != nil {
 		return nil, fmt.Errorf("keys of bucket %s: %w", b.name, err)
 	}
-	b.expireLocked()
+	b.expire()
 	return b.keys(prefix), nil
 }
 
-func (b *memoryBucket) keys(prefix string) []string {
-	keys := slices.Sorted(maps.Keys(b.values))
+func (v *memoryValues) keys(prefix string) []string {
+	keys := slices.Sorted(maps.Keys(v.values))
 	return slices.DeleteFunc(keys, func(k string) bool { return !strings.HasPrefix(k, prefix) })
 }
 
-// expire is what the timer calls.
-func (b *memoryBucket) expire() {
-	b.bus.mu.Lock()
-	defer b.bus.mu.Unlock()
-	if b.bus.ready(context.Background()) == nil {
-		b.expireLocked()
-	}
+// timeUp is what the timer calls.
+func (v *memoryValues) timeUp() {
+	v.hub.mu.Lock()
+	defer v.hub.mu.Unlock()
+	v.expire()
 }
 
-// expireLocked removes the values whose time is over.
-func (b *memoryBucket) expireLocked() {
-	if b.ttl == 0 {
-		return
-	}
+// expire removes the values whose time is over.
+func (v *memoryValues) expire() {
 	now := time.Now()
-	for _, key := range b.keys("") {
-		if now.Sub(b.values[key].written) >= b.ttl {
-			b.remove(key)
+	for _, key := range v.keys("") {
+		if v.ttl > 0 && now.Sub(v.values[key].written) >= v.ttl {
+			v.remove(key)
 		}
 	}
-	b.schedule()
+	v.schedule()
 }
 
 // schedule sets the timer for the value that goes next.
-func (b *memoryBucket) schedule() {
-	if b.ttl == 0 || len(b.values) == 0 {
-		b.timer.Stop()
+func (v *memoryValues) schedule() {
+	if v.ttl == 0 || len(v.values) == 0 {
+		v.timer.Stop()
 		return
 	}
 	var first time.Time
-	for _, v := range b.values {
-		if first.IsZero() || v.written.Before(first) {
-			first = v.written
+	for _, value := range v.values {
+		if first.IsZero() || value.written.Before(first) {
+			first = value.written
 		}
 	}
-	b.timer.Reset(max(time.Until(first.Add(b.ttl)), 0))
+	v.timer.Reset(max(time.Until(first.Add(v.ttl)), 0))
 }

@@ -13,9 +13,9 @@ import (
 	"slices"
 )
 
-// memoryObjects is a store of Memory, under the lock of the whole.
+// memoryObjects is a store of Memory, under the lock of the hub.
 type memoryObjects struct {
-	bus     *Memory
+	conn    *Memory
 	name    string
 	content map[string][]byte // by digest
 }
@@ -73,9 +73,9 @@ func (o *memoryObjects) Delete(ctx context.Context, digest string) error {
 
 // List implements Objects.
 func (o *memoryObjects) List(ctx context.Context) ([]Object, error) {
-	o.bus.mu.Lock()
-	defer o.bus.mu.Unlock()
-	if err := o.bus.ready(ctx); err != nil {
+	o.conn.hub.mu.Lock()
+	defer o.conn.hub.mu.Unlock()
+	if err := o.conn.ready(ctx); err != nil {
 		return nil, fmt.Errorf("list objects of %s: %w", o.name, err)
 	}
 	var list []Object
@@ -89,9 +89,9 @@ func (o *memoryObjects) List(ctx context.Context) ([]Object, error) {
 func (o *memoryObjects) locked(ctx context.Context, what, digest string, fn func() error) error {
 	err := checkDigest(digest)
 	if err == nil {
-		o.bus.mu.Lock()
-		defer o.bus.mu.Unlock()
-		err = o.bus.ready(ctx)
+		o.conn.hub.mu.Lock()
+		defer o.conn.hub.mu.Unlock()
+		err = o.conn.ready(ctx)
 	}
 	if err == nil {
 		err = fn()

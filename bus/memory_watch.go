@@ -30,8 +30,8 @@ func (w *memoryWatch) add(c Change) {
 
 // next takes the change that waits longest.
 func (b *memoryBucket) next(w *memoryWatch) (c Change, ok bool) {
-	b.bus.mu.Lock()
-	defer b.bus.mu.Unlock()
+	b.hub.mu.Lock()
+	defer b.hub.mu.Unlock()
 	if len(w.order) == 0 {
 		return Change{}, false
 	}
@@ -42,8 +42,8 @@ func (b *memoryBucket) next(w *memoryWatch) (c Change, ok bool) {
 }
 
 // tell passes a change to the watches that it concerns. Locked.
-func (b *memoryBucket) tell(c Change) {
-	for w := range b.watches {
+func (v *memoryValues) tell(c Change) {
+	for w := range v.watches {
 		if strings.HasPrefix(c.Key, w.prefix) {
 			w.add(c)
 		}
@@ -55,12 +55,12 @@ func (b *memoryBucket) Watch(ctx context.Context, prefix string) (<-chan Change,
 	if err := checkPrefix(prefix); err != nil {
 		return nil, fmt.Errorf("watch bucket %s: %w", b.name, err)
 	}
-	b.bus.mu.Lock()
-	defer b.bus.mu.Unlock()
-	if err := b.bus.ready(ctx); err != nil {
+	b.hub.mu.Lock()
+	defer b.hub.mu.Unlock()
+	if err := b.conn.ready(ctx); err != nil {
 		return nil, fmt.Errorf("watch bucket %s: %w", b.name, err)
 	}
-	b.expireLocked()
+	b.expire()
 	w := &memoryWatch{prefix: prefix, pending: map[string]Change{}, wake: make(chan struct{}, 1)}
 	for _, key := range b.keys(prefix) {
 		v := b.values[key]
@@ -77,8 +77,8 @@ func (b *memoryBucket) Watch(ctx context.Context, prefix string) (<-chan Change,
 func (b *memoryBucket) serve(ctx context.Context, w *memoryWatch, out chan<- Change) {
 	defer close(out)
 	defer func() {
-		b.bus.mu.Lock()
-		defer b.bus.mu.Unlock()
+		b.hub.mu.Lock()
+		defer b.hub.mu.Unlock()
 		delete(b.watches, w)
 	}()
 	for {
@@ -92,7 +92,7 @@ func (b *memoryBucket) serve(ctx context.Context, w *memoryWatch, out chan<- Cha
 		case <-wakeUnless(ok, w.wake):
 		case <-ctx.Done():
 			return
-		case <-b.bus.closed:
+		case <-b.conn.closed:
 			return
 		}
 	}
