@@ -1,7 +1,9 @@
 package flight
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"weft/serve"
@@ -97,6 +99,9 @@ func (m *Model) cause(r *serve.Record, d *demand) (Cause, string) {
 	case d.overrun > 1:
 		return Slow, fmt.Sprintf("batches took %v longer than profiled while it waited, which left %.2f times as much to do as could be done", round(d.excess), d.overrun)
 	}
+	if text, slow := m.held(r, d.workers); slow {
+		return Slow, text
+	}
 	return Choice, fmt.Sprintf("%.0f %% of the workers' time until its deadline would have done in the smallest subnets and full batches; the batches before it were of %.2f images and of %.2f times the least work",
 		100*d.batches, d.images, d.generous)
 }
@@ -130,26 +135,44 @@ func (m *Model) blocked(r *serve.Record, last time.Duration) (Cause, string) {
 	running := 0
 	for i := range m.shared.batches {
 		b := &m.shared.batches[i]
-		if b.Dispatched > r.Arrival || b.Computed <= r.Arrival || b.Number == r.Batch {
+		if b.Dispatched > r.Arrival || b.Done <= r.Arrival || b.Number == r.Batch {
 			continue
 		}
 		running++
-		if first == nil || b.Computed < first.Computed {
+		if first == nil || b.Done < first.Done {
 			first = b
 		}
 		if slowest == nil || b.Dispatched+b.Profiled < slowest.Dispatched+slowest.Profiled {
 			slowest = b
 		}
 	}
-	if running == 0 || running < m.Workers || first.Computed <= last {
+	if running == 0 || running < m.Workers || first.Done <= last {
 		return "", ""
 	}
 	if b := slowest; b.Dispatched+b.Profiled <= last {
-		return Slow, fmt.Sprintf("the batch before it took %v on worker %d, where %s with %s takes %v", round(b.Computed-b.Dispatched),
-			b.Worker, b.SubnetName(), count(b.Images, "image"), round(b.Profiled))
+		return Slow, kept(b)
 	}
 	return LongBatch, fmt.Sprintf("every worker was busy from before it came until %v after it had to begin, the first to end with %s in %s",
-		round(first.Computed-last), count(first.Images, "image"), first.SubnetName())
+		round(first.Done-last), count(first.Images, "image"), first.SubnetName())
+}
+
+// held reports whether most of the time that the request waited went into what
+// batches took in excess of their profile.
+func (m *Model) held(r *serve.Record, workers int) (text string, held bool) {
+	waited := m.left(r) - r.Arrival
+	_, excess := m.shared.occupied(r.Arrival, m.left(r))
+	if waited <= 0 || 2*excess < waited*time.Duration(workers) {
+		return "", false
+	}
+	batches := m.During(r.Arrival, m.left(r))
+	worst := slices.MaxFunc(batches, func(a, b Batch) int { return cmp.Compare(a.Overrun(), b.Overrun()) })
+	return fmt.Sprintf("of the %v that it waited, %v went into batches that took longer than profiled: %s", round(waited), round(excess/time.Duration(workers)), kept(&worst)), true
+}
+
+// kept says how long a batch kept its worker.
+func kept(b *Batch) string {
+	return fmt.Sprintf("a batch before it kept worker %d for %v, where %s with %s takes %v",
+		b.Worker, round(b.Done-b.Dispatched), b.SubnetName(), count(b.Images, "image"), round(b.Profiled))
 }
 
 // round makes a time short enough to read.

@@ -103,15 +103,15 @@ func (s *shared) occupied(q, to time.Duration) (rest, excess time.Duration) {
 	for i := started(q - s.longest); i < at; i++ {
 		b := &s.batches[i]
 		due := b.Dispatched + b.Profiled
-		rest += max(min(due, b.Computed, to)-q, 0)
-		excess += max(min(b.Computed, to)-max(due, q), 0)
+		rest += max(min(due, b.Done, to)-q, 0)
+		excess += max(min(b.Done, to)-max(due, q), 0)
 	}
 	end := max(started(to), at)
 	cut := min(max(started(to-s.longest), at), end) // the batches from there on may end after to
 	excess += s.excess[cut] - s.excess[at]
 	for i := cut; i < end; i++ {
 		b := &s.batches[i]
-		excess += max(min(b.Computed, to)-(b.Dispatched+b.Profiled), 0)
+		excess += max(min(b.Done, to)-(b.Dispatched+b.Profiled), 0)
 	}
 	return rest, excess
 }

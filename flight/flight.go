@@ -40,9 +40,9 @@ type Batch struct {
 	Profiled time.Duration
 }
 
-// Overrun is how much longer the batch took than profiled, from its dispatch on.
-// It is not negative.
-func (b *Batch) Overrun() time.Duration { return max(b.Computed-b.Dispatched-b.Profiled, 0) }
+// Overrun is how much longer the batch kept its worker than computing was profiled
+// to take, from its dispatch on. It is not negative.
+func (b *Batch) Overrun() time.Duration { return max(b.Done-b.Dispatched-b.Profiled, 0) }
 
 // SubnetName is the name of the subnet that ran.
 func (b *Batch) SubnetName() string { return b.Model.Subnets[b.Subnet].Name }
@@ -53,7 +53,7 @@ type shared struct {
 	waits    []span          // when something waited
 	batches  []Batch         // in the order in which they were started
 	excess   []time.Duration // the sum of the overruns of all batches before each
-	longest  time.Duration   // that a batch took
+	longest  time.Duration   // that a batch kept its worker
 }
 
 // due is a request and the least work that it is.
@@ -132,7 +132,7 @@ func (s *shared) sort() {
 	for i := range s.batches {
 		b := &s.batches[i]
 		s.excess[i+1] = s.excess[i] + b.Overrun()
-		s.longest = max(s.longest, b.Computed-b.Dispatched)
+		s.longest = max(s.longest, b.Done-b.Dispatched)
 	}
 }
 
@@ -198,7 +198,7 @@ func (m *Model) Ahead(r *serve.Record) (requests, images int) {
 // During returns the batches, of all models, that ran at some time in from..to.
 func (m *Model) During(from, to time.Duration) (some []Batch) {
 	for _, b := range m.shared.batches {
-		if b.Dispatched < to && b.Computed > from {
+		if b.Dispatched < to && b.Done > from {
 			some = append(some, b)
 		}
 	}

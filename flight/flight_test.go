@@ -136,7 +136,12 @@ func TestCauses(t *testing.T) {
 		{
 			name: "the batch before takes ten times its time", policy: "fixed:small", opt: fixed,
 			requests: []arrival{{0, 100 * ms, 1, "", 0}, {ms, 10 * ms, 1, "", 0}}, extra: once(18*ms, nil), missed: 1,
-			want: flight.Slow, text: "the batch before it took 20ms on worker 0, where small with 1 image takes 2ms",
+			want: flight.Slow, text: "a batch before it kept worker 0 for 20ms, where small with 1 image takes 2ms",
+		},
+		{
+			name: "the batch that was started instead takes ten times its time", policy: "fixed:small", opt: fixed,
+			requests: []arrival{{0, 9 * ms, 8, "", 0}, {0, 10 * ms, 1, "", 0}, {0, 11 * ms, 8, "", 0}}, extra: once(5*ms, nil),
+			want: flight.Slow, text: "a batch before it kept worker 0 for 8.4ms, where small with 8 images takes 3.4ms",
 		},
 		{
 			name: "a large batch runs when an urgent request comes", policy: "weft",

@@ -21,7 +21,7 @@ const (
 	svgQueue   = 90 // the chart of the queue
 	svgTop     = 64
 	svgLegend  = 20 // a line of the legend
-	svgColumns = 6  // of the legend
+	svgColumns = 5  // of the legend
 	svgMisses  = 26
 )
 

@@ -101,6 +101,7 @@ type (
 		Images   int     `json:"images" col:"images"`
 		Start    float64 `json:"start_ms" col:"from ms,%.2f"` // after the request's arrival
 		End      float64 `json:"end_ms" col:"to ms,%.2f"`
+		Free     float64 `json:"free_ms" col:"free ms,%.2f"` // when the worker was through with it
 		Profiled float64 `json:"profiled_ms" col:"profiled ms,%.2f"`
 		Missed   int     `json:"missed" col:"missed"`
 		Own      string  `json:"own,omitempty" col:""` // the request's own batch
@@ -223,7 +224,8 @@ func reportRequest(m *flight.Model, r *serve.Record) *flightMiss {
 	for _, b := range m.During(r.Arrival, max(r.Deadline, r.Done)) {
 		row := flightRow{
 			Model: b.Model.Name, Batch: b.Number, Worker: b.Worker, Subnet: b.SubnetName(), Images: b.Images,
-			Start: millis(b.Dispatched - r.Arrival), End: millis(b.Computed - r.Arrival), Profiled: millis(b.Profiled), Missed: b.Missed,
+			Start: millis(b.Dispatched - r.Arrival), End: millis(b.Computed - r.Arrival),
+			Free: millis(b.Done - r.Arrival), Profiled: millis(b.Profiled), Missed: b.Missed,
 		}
 		if b.Number == r.Batch {
 			row.Own = "its own"
