@@ -21,6 +21,7 @@ type Executor interface {
 type Model struct {
 	Name       string
 	Version    string   // "" means "1"
+	Digest     string   // of the bundle that it came from; "": it came from none
 	H, W, C    int      // of an image
 	Classes    int      // logits per image
 	ClassNames []string // empty, or one per class
