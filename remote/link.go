@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -72,7 +73,8 @@ func (l *link) open(conn *grpc.ClientConn, open *wire.Open) (err error) {
 	if l.stream, err = wire.NewWorkerClient(conn).Work(l.ctx); err != nil {
 		return err
 	}
-	if err = l.send(&frame{Frame: wire.Frame{Kind: wire.Kind_OPEN, Open: open}}); err != nil {
+	err = l.send(&frame{Frame: wire.Frame{Kind: wire.Kind_OPEN, Open: open}})
+	if err != nil && !errors.Is(err, io.EOF) { // after EOF the worker says why
 		return err
 	}
 	var in frame
