@@ -45,14 +45,14 @@ func TestFullDisk(t *testing.T) {
 
 	torn := filepath.Join(full, "torn") // there is room for the settings, not for the checkpoint
 	refuse("save the checkpoint: write "+torn, args(torn)...)
-	holds(t, full, "m.weft", "torn", "torn/config.json", "torn/lock", "torn/metrics.jsonl")
+	holds(t, full, "m.weft", "torn", "torn/config.json", "torn/events.out.tfevents.weft", "torn/lock", "torn/metrics.jsonl", "torn/run.json")
 
 	filler := fill(t, full)
 	refuse("write "+full, search(filepath.Join(full, "other.weft"))...)
 	refuse("write "+model, "profile", model, "--quiet")
 	refuse("write "+full, args(filepath.Join(full, "late"))...)
 	refuse("", "train", "--out", torn, "--resume", "--quiet", "--threads", "1")
-	holds(t, full, "filler", "late", "m.weft", "torn", "torn/config.json", "torn/lock", "torn/metrics.jsonl")
+	holds(t, full, "filler", "late", "m.weft", "torn", "torn/config.json", "torn/events.out.tfevents.weft", "torn/lock", "torn/metrics.jsonl", "torn/run.json")
 
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)

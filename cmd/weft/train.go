@@ -176,6 +176,11 @@ func (j *trainJob) run(ctx context.Context, cfg train.Config, set *data.Set, poo
 		return last, err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
+	observe, end, err := keepRun(j.dir, j.threads)
+	if err != nil {
+		return last, err
+	}
+	defer func() { err = errors.Join(err, end(err)) }()
 	if lines, err := train.ReadMetrics(j.dir); err == nil && len(lines) > 0 {
 		last = lines[len(lines)-1]
 	}
@@ -187,7 +192,7 @@ func (j *trainJob) run(ctx context.Context, cfg train.Config, set *data.Set, poo
 	note := ""
 	done := t.Step
 	t.Observe = func(m train.Metrics) {
-		werr := log.Write(m)
+		werr := errors.Join(log.Write(m), observe(m))
 		if m.Loss == 0 { // a probe measures accuracy alone
 			m.Loss, m.GFlops, m.ImagesPS = last.Loss, last.GFlops, last.ImagesPS
 		}

@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"weft/train/runs"
 	"weft/train"
+	"weft/train/runs"
 )
 
 var began = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
