@@ -27,6 +27,7 @@ type pool struct {
 	local    []*worker // those that run Model.Executors, by their place in it
 	ending   bool      // the workers end once the routers have
 	alive    int       // workers that have not ended
+	lost     uint64    // workers so far
 	ended    chan struct{}
 	changed  chan struct{} // closed when something changes; see Server.Changes
 }

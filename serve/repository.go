@@ -84,6 +84,7 @@ func (s *Server) Load(ctx context.Context, name string) error {
 	r, err := s.open(ctx, repo, name)
 	if err != nil {
 		s.setState(Entry{Name: name, State: StateUnavailable, Reason: err.Error()})
+		s.metrics.loads.WithLabelValues(name, Failed.String()).Inc()
 		return Errorf(Failed, "load model %s: %w", name, err)
 	}
 	old, err := s.swap(name, r)
@@ -91,6 +92,7 @@ func (s *Server) Load(ctx context.Context, name string) error {
 		r.drain()
 		return err
 	}
+	s.metrics.loads.WithLabelValues(name, OK.String()).Inc()
 	s.opt.Log.Info("model loaded", slog.String("model", name), slog.Bool("replaced", old != nil))
 	return nil
 }

@@ -131,6 +131,7 @@ func (r *Router) InferInto(ctx context.Context, req *Request, resp *Response) er
 	if start.IsZero() {
 		start = time.Now()
 	}
+	r.metrics.received.Inc()
 	err := r.infer(ctx, req, resp)
 	r.metrics.request(req, resp, err)
 	r.statistics.Request(time.Since(start), err)
@@ -213,7 +214,9 @@ func (r *Router) dispatch(now time.Duration, w *worker, a *sched.Action) {
 	w.calls = w.calls[:0]
 	for _, id := range a.IDs {
 		c := r.slots.get(id)
-		c.attempts++
+		if c.attempts++; c.attempts > 1 {
+			r.metrics.retries.Inc()
+		}
 		w.calls = append(w.calls, c)
 	}
 	requests, images := r.sched.Waiting()

@@ -153,6 +153,7 @@ func (w *worker) lose() {
 
 // down gives the worker's batch back.
 func (w *worker) down() {
+	w.pool.lost++
 	w.release()
 	w.pool.stepLocked(0, sched.Event{Kind: sched.WorkerDown, Worker: w.index})
 }
