@@ -61,7 +61,7 @@ func (m *ClientModel) InferInto(ctx context.Context, req *serve.Request, resp *s
 	}
 	for {
 		retry, err := m.try(ctx, &again, resp)
-		if err == nil || retry == 0 || req.Timeout > 0 && time.Since(again.Start)+retry >= req.Timeout {
+		if serve.CodeOf(err) != serve.Full || retry == 0 || req.Timeout > 0 && time.Since(again.Start)+retry >= req.Timeout {
 			return err
 		}
 		select {

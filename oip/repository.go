@@ -1,6 +1,7 @@
 package oip
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -136,12 +137,12 @@ var errRepositoryName = serve.Errorf(serve.Invalid, "repositories have no names 
 
 // RepositoryModelLoad implements the protocol's service.
 func (s *grpcService) RepositoryModelLoad(ctx context.Context, in *pb.RepositoryModelLoadRequest) (*pb.RepositoryModelLoadResponse, error) {
-	var err error
+	err := s.may(ctx, in.ModelName)
 	if in.RepositoryName != "" {
-		err = errRepositoryName
+		err = cmp.Or(err, error(errRepositoryName))
 	}
 	for p := range in.Parameters {
-		err = noOverride(p)
+		err = cmp.Or(err, noOverride(p))
 	}
 	if err == nil {
 		err = s.h.change(ctx, "load", in.ModelName)
@@ -154,8 +155,11 @@ func (s *grpcService) RepositoryModelLoad(ctx context.Context, in *pb.Repository
 
 // RepositoryModelUnload implements the protocol's service.
 func (s *grpcService) RepositoryModelUnload(ctx context.Context, in *pb.RepositoryModelUnloadRequest) (*pb.RepositoryModelUnloadResponse, error) {
-	err := error(errRepositoryName)
-	if in.RepositoryName == "" {
+	err := s.may(ctx, in.ModelName)
+	if in.RepositoryName != "" {
+		err = cmp.Or(err, error(errRepositoryName))
+	}
+	if err == nil {
 		err = s.h.change(ctx, "unload", in.ModelName)
 	}
 	if err != nil {
