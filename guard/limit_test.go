@@ -168,6 +168,41 @@ func TestLimitsOutliveAReload(t *testing.T) {
 	}
 }
 
+// The file is read again while keys are looked up: one that stays is known all the time.
+func TestReloadUnderLoad(t *testing.T) {
+	a, b := Key{Name: "a", Tenant: "a", SHA256: hash("a"), Concurrent: 8}, Key{Name: "b", Tenant: "b", SHA256: hash("b")}
+	path := keysFile(t, a)
+	g, err := Open(path, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var stop atomic.Bool
+	for range 4 {
+		wg.Go(func() {
+			for !stop.Load() {
+				allowed(t, g, "a", start)
+			}
+		})
+	}
+	for i := range 50 {
+		if err := Write(path, []Key{a, b}[:1+i%2]); err != nil {
+			t.Error(err)
+		}
+		if _, err := g.Reload(start); err != nil {
+			t.Error(err)
+		}
+		if _, err := g.Allow(Use, "b", false); (err == nil) != (i%2 == 1) {
+			t.Errorf("after change %d: %v", i, err)
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+	if c, _ := g.Allow(Use, "a", false); c.running.Load() != 0 {
+		t.Errorf("%d requests are under way", c.running.Load())
+	}
+}
+
 // Finding a key and taking its place allocate nothing.
 func TestAllowAllocatesNothing(t *testing.T) {
 	key, digest := NewKey()
