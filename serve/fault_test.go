@@ -299,10 +299,10 @@ func TestInferAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 100 {
+	for range 2000 { // buckets of times are made when they are first hit
 		infer()
 	}
-	if n := testing.AllocsPerRun(500, infer); n > 0 {
+	if n := testing.AllocsPerRun(2000, infer); n > 0 {
 		t.Errorf("a request allocates %v times", n)
 	}
 }
