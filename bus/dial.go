@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -65,10 +66,10 @@ func Dial(ctx context.Context, urls []string, o DialOptions) (*NATS, error) {
 // refused says that trying again is of no use.
 func refused(err error) bool {
 	var cert *tls.CertificateVerificationError
-	var alert tls.AlertError
-	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) ||
-		errors.Is(err, nats.ErrSecureConnRequired) || errors.Is(err, nats.ErrSecureConnWanted) ||
-		errors.As(err, &cert) || errors.As(err, &alert)
+	var alert *net.OpError // what the server's TLS has against us
+	return errors.As(err, &cert) || errors.As(err, &alert) && alert.Op == "remote error" ||
+		isAny(err, nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrTLS,
+			nats.ErrSecureConnRequired, nats.ErrSecureConnWanted)
 }
 
 // options translates into those of the NATS client.

@@ -51,3 +51,18 @@ func (n *NATS) Damage(t *testing.T, store, digest string, lose bool) {
 		}
 	}
 }
+
+// Replicas returns how many servers keep a stream.
+func (n *NATS) Replicas(t *testing.T, stream string) int { return n.info(t, stream).Config.Replicas }
+
+// Leader returns the name of the server that leads a stream.
+func (n *NATS) Leader(t *testing.T, stream string) string { return n.info(t, stream).Cluster.Leader }
+
+func (n *NATS) info(t *testing.T, stream string) *jetstream.StreamInfo {
+	t.Helper()
+	s, err := n.js.Stream(t.Context(), stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.CachedInfo()
+}

@@ -27,8 +27,7 @@ const (
 	headerExpect    = "Nats-Expected-Last-Subject-Sequence"
 )
 
-// natsBucket is a stream with one message a key. A retried write carries the identity of the first attempt, by which
-// the server knows it when only the answer was lost.
+// natsBucket is a stream with one message a key.
 type natsBucket struct {
 	bus    *NATS
 	name   string
@@ -93,7 +92,8 @@ func (b *natsBucket) last(ctx context.Context, key string) (m *jetstream.RawStre
 	return m, err
 }
 
-// publish appends a message for a key, where expect is given only if the newest one has that revision.
+// publish appends a message for a key, where expect is given only if the newest one has that revision. All attempts
+// carry the same identity, by which a write is known of which only the answer was lost.
 func (b *natsBucket) publish(ctx context.Context, key string, value []byte, h nats.Header, expect *uint64) (revision uint64, err error) {
 	if err := checkSubject(key); err != nil {
 		return 0, err
@@ -108,13 +108,21 @@ func (b *natsBucket) publish(ctx context.Context, key string, value []byte, h na
 	if expect != nil {
 		h.Set(headerExpect, strconv.FormatUint(*expect, 10))
 	}
+	attempts := 0
 	err = b.bus.retry(ctx, func(ctx context.Context) error {
+		attempts++
 		ack, err := b.bus.js.PublishMsg(ctx, &nats.Msg{Subject: b.subject(key), Header: h, Data: value})
 		if err == nil {
 			revision = ack.Sequence
 		}
 		return err
 	})
+	if attempts > 1 && errors.Is(err, ErrConflict) { // with an earlier attempt, perhaps
+		m, lastErr := b.last(ctx, key)
+		if lastErr == nil && m.Header.Get(headerID) == h.Get(headerID) {
+			return m.Sequence, nil
+		}
+	}
 	return revision, err
 }
 

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -99,7 +100,7 @@ func (b *natsBucket) Watch(ctx context.Context, prefix string) (<-chan Change, e
 	}
 	out := make(chan Change)
 	go func() {
-		w := natsWatch{bucket: b, prefix: prefix, known: map[string]uint64{}, out: out}
+		w := natsWatch{bucket: b, prefix: prefix, known: map[string]Entry{}, out: out}
 		w.run(ctx)
 		close(out)
 	}()
@@ -110,8 +111,8 @@ func (b *natsBucket) Watch(ctx context.Context, prefix string) (<-chan Change, e
 type natsWatch struct {
 	bucket  *natsBucket
 	prefix  string
-	known   map[string]uint64 // revisions of the keys told
-	current bool              // Current was told
+	known   map[string]Entry // what was told and is there
+	current bool             // Current was told
 	out     chan<- Change
 }
 
@@ -137,16 +138,19 @@ func (w *natsWatch) run(ctx context.Context) {
 	}
 }
 
-// tell passes a change on unless it was told before.
+// tell passes a change on unless it was told before. Revisions alone do not show that: a server that lost its state
+// gives them out anew.
 func (w *natsWatch) tell(ctx context.Context, c Change) bool {
-	revision, known := w.known[c.Key]
+	old, known := w.known[c.Key]
 	switch {
-	case c.Kind == Put && known && revision == c.Revision, c.Kind == Deleted && !known:
+	case c.Kind == Deleted && !known:
 		return true
-	case c.Kind == Put:
-		w.known[c.Key] = c.Revision
-	default:
+	case c.Kind == Deleted:
 		delete(w.known, c.Key)
+	case known && old.Revision == c.Revision && bytes.Equal(old.Value, c.Value):
+		return true
+	default:
+		w.known[c.Key] = c.Entry
 	}
 	return w.send(ctx, c)
 }

@@ -16,13 +16,12 @@ import (
 // moves from one server to another.
 const tryTime = 2 * time.Second
 
-// retry calls fn until it succeeds, fails for good, or ctx ends. Each attempt has a context of its own.
+// retry calls fn until it succeeds, fails for good, or ctx ends. Each attempt has a context of its own, which ends when
+// the connection was lost and came back: an answer to what was asked before will not come.
 func (n *NATS) retry(ctx context.Context, fn func(ctx context.Context) error) error {
 	wait := newBackoff()
 	for {
-		try, cancel := context.WithTimeout(ctx, tryTime)
-		err := fn(try)
-		cancel()
+		err := n.try(ctx, fn)
 		if err == nil {
 			return nil
 		}
@@ -39,6 +38,14 @@ func (n *NATS) retry(ctx context.Context, fn func(ctx context.Context) error) er
 	}
 }
 
+func (n *NATS) try(ctx context.Context, fn func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, tryTime)
+	defer cancel()
+	ctx, stop := n.untilReconnect(ctx)
+	defer stop()
+	return fn(ctx)
+}
+
 // apiErrors gives the meaning of the codes of JetStream's errors.json that this package cares for.
 var apiErrors = map[jetstream.ErrorCode]error{
 	10002: ErrFull,         // resource limits exceeded for account
@@ -48,12 +55,13 @@ var apiErrors = map[jetstream.ErrorCode]error{
 	10037: ErrNotFound,     // no message found
 	10054: ErrTooLarge,     // message size exceeds maximum allowed
 	10071: ErrConflict,     // wrong last sequence: {seq}
-	10164: ErrConflict,     // wrong last sequence
 	10008: errPassing,      // JetStream system temporarily unavailable
 	10009: errPassing,      // not the leader
+	10059: errPassing,      // stream not found, until somebody opens bucket or store again
 	10076: errPassing,      // JetStream not enabled, which it says while it starts, too
 	10118: errPassing,      // stream is offline
 	10158: errPassing,      // duplicate message id is in process
+	10164: errPassing,      // wrong last sequence, meaning that another write of the key is in process
 	10194: errPassing,      // stream is offline: {err}
 	10005: errTooFewServer, // no suitable peers for placement
 	10074: errTooFewServer, // replicas > 1 not supported in non-clustered mode
@@ -86,7 +94,7 @@ func translate(err error) error {
 
 // passing says that the same may succeed later.
 func passing(err error) bool {
-	return isAny(err, errPassing, ErrDisconnected, context.DeadlineExceeded, nats.ErrTimeout)
+	return isAny(err, errPassing, ErrDisconnected, context.Canceled, context.DeadlineExceeded, nats.ErrTimeout)
 }
 
 func isAny(err error, targets ...error) bool {
