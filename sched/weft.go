@@ -7,8 +7,8 @@ import (
 )
 
 // weft is the default policy. Where SlackFit looks at the slack of one request,
-// it has a price for worker time, and serves the subnet with the highest
-// accuracy less what its time costs. The price
+// it has a price for worker time, and serves the batch in the subnet that are
+// worth most less what their time costs. The price
 //
 //	μ · (top / μ)^(z - z0)
 //
@@ -26,8 +26,8 @@ import (
 type weft struct {
 	rate rate
 	cost []float64 // worker time of an image in a full batch, in seconds, by subnet
-	hull []corner
 	top  float64
+	base []anchor // by rising share
 }
 
 // corner is a subnet of the concave frontier.
@@ -37,14 +37,20 @@ type corner struct {
 	slope  float64 // accuracy per second from the corner before
 }
 
+// anchor says what worker time is worth where each image can have so much of it.
+type anchor struct{ share, price float64 }
+
 const (
 	// lossWeight is how many times its accuracy a lost answer costs.
 	lossWeight = 10
 	// calm is the share of the time that may be spoken for before the price rises
 	// above that of the long run; while it is less, the price is lower.
-	calm = 0.1
+	calm = 0.07
+	// reserve is how many times the time that they need those must have who are left
+	// behind by a batch that could have taken them.
+	reserve = 2
 	// memory is the time constant of the average of the rate.
-	memory = time.Second
+	memory = time.Second / 2
 )
 
 func newWeft(p *Profile) *weft {
@@ -52,13 +58,29 @@ func newWeft(p *Profile) *weft {
 	for i := range p.Subnets {
 		w.cost[i] = p.Latency(i, p.MaxBatch).Seconds() / float64(p.MaxBatch)
 	}
-	w.hull = p.frontier(w.cost)
-	w.top = lossWeight * w.hull[0].slope
-	if len(w.hull) > 1 {
-		w.top = max(w.top, w.hull[1].slope)
+	hull := p.frontier(w.cost)
+	w.top = lossWeight * hull[0].slope
+	if len(hull) > 1 {
+		w.top = max(w.top, hull[1].slope)
 	}
-	w.hull[0].slope = w.top
+	w.base = anchors(hull, w.top)
 	return w
+}
+
+// anchors returns the slopes of the frontier at the middles of its segments. Between
+// these the price passes gradually from one to the next: if it jumped at a corner, a
+// rate close to that would have it jump all the time. From the last corner on half the
+// last slope holds.
+func anchors(hull []corner, top float64) []anchor {
+	if len(hull) == 1 {
+		return []anchor{{hull[0].cost, top / 2}}
+	}
+	all := []anchor{{hull[0].cost, hull[1].slope}}
+	for i, c := range hull[1:] {
+		all = append(all, anchor{(hull[i].cost + c.cost) / 2, c.slope})
+	}
+	last := hull[len(hull)-1]
+	return append(all, anchor{last.cost, last.slope / 2})
 }
 
 // frontier returns the corners of the least concave function above the origin
@@ -90,38 +112,54 @@ func (w *weft) Decide(v View) Decision {
 	if p.Latency(0, n) > v.Slack {
 		return v.hurry(n)
 	}
-	price, least := w.price(&v), math.Inf(-1)
-	best := Decision{Subnet: 0, Batch: n}
+	price := w.price(&v)
+	later := w.later(p, price)
+	best, most := Decision{Subnet: 0, Batch: n}, math.Inf(-1)
 	for i := range slices.Backward(p.Subnets) {
-		if worth := p.Subnets[i].Accuracy - price*w.cost[i]; worth > least {
-			if b := v.affordable(i, n); b >= v.Head {
-				least, best = worth, Decision{Subnet: i, Batch: b}
+		gain := p.Subnets[i].Accuracy - later
+		for b := n; b >= v.Head; b-- {
+			l := p.Latency(i, b)
+			if worth := float64(b)*gain - price*l.Seconds(); worth > most && v.affords(l, b, n) {
+				most, best = worth, Decision{Subnet: i, Batch: b}
 			}
 		}
 	}
 	return best
 }
 
+// later returns what an image is worth, less what its time costs, that is served later
+// on, in a full batch of the subnet for which that is most. A batch gains what its images
+// are worth beyond that.
+func (w *weft) later(p *Profile, price float64) float64 {
+	most := math.Inf(-1)
+	for i := range p.Subnets {
+		most = max(most, p.Subnets[i].Accuracy-price*w.cost[i])
+	}
+	return most
+}
+
 // price returns what a second of worker time costs.
 func (w *weft) price(v *View) float64 {
-	base := w.base(v)
+	base := w.longRun(v)
 	n := v.fill()
 	spoken := float64(v.Work) * float64(v.Images-n) / (float64(v.Images) * v.workers())
-	z := spoken / float64(max(v.tail()-v.Profile.Latency(0, n), 1))
+	z := spoken / float64(max(v.tail()-v.Profile.Latency(0, n)/2, 1))
 	return base * math.Pow(w.top/base, z-calm)
 }
 
-// base is the price at the rate of late: the slope of the frontier at the worker
-// time that each image can have; half the last slope where even the largest
-// subnet needs less than that.
-func (w *weft) base(v *View) float64 {
-	share := v.Workers / max(headroom*v.Drift*w.rate.perSecond, math.SmallestNonzeroFloat64)
-	for _, c := range w.hull {
-		if share < c.cost {
-			return c.slope
+// longRun is the price at the rate of late: that at the worker time which each image
+// can have.
+func (w *weft) longRun(v *View) float64 {
+	share := v.Workers / max(v.Drift*w.rate.perSecond, math.SmallestNonzeroFloat64)
+	if share < w.base[0].share {
+		return w.top
+	}
+	for i, to := range w.base[1:] {
+		if from := w.base[i]; share < to.share {
+			return from.price * math.Pow(to.price/from.price, (share-from.share)/(to.share-from.share))
 		}
 	}
-	return w.hull[len(w.hull)-1].slope / 2
+	return w.base[len(w.base)-1].price
 }
 
 // tail estimates the slack of the least urgent: as far behind the mean as the most
@@ -129,22 +167,16 @@ func (w *weft) base(v *View) float64 {
 // the head's, as a few with all the time in the world say nothing about the rest.
 func (v *View) tail() time.Duration { return min(2*v.Mean, 3*v.Slack) - v.Slack }
 
-// affordable returns the largest batch of up to n images that the subnet serves
-// in time for the head, also in a bad case. If it is less than n, the others must
-// have the time left that they need, in the smallest subnets that they accept:
-// nobody is left behind for the sake of accuracy. 0 means none.
-func (v *View) affordable(subnet, n int) int {
-	each := float64(v.Work) / (float64(v.Images) * v.workers())
-	for b := n; b >= v.Head; b-- {
-		rest := 0.
-		if b < n {
-			rest = each * float64(v.Images-b)
-		}
-		if v.Risk*float64(v.Profile.Latency(subnet, b))+rest <= float64(v.Slack) {
-			return b
-		}
+// affords reports whether a batch of b of the up to n images that could run is in time
+// for the head, also in a bad case. If b is less than n, the others must have the time
+// left that they need, in the smallest subnets that they accept: nobody is left behind
+// for the sake of accuracy.
+func (v *View) affords(latency time.Duration, b, n int) bool {
+	rest := 0.
+	if b < n {
+		rest = reserve * float64(v.Work) * float64(v.Images-b) / (float64(v.Images) * v.workers())
 	}
-	return 0
+	return v.Risk*float64(latency)+rest <= float64(v.Slack)
 }
 
 // rate is a moving average of the images that arrive a second. It begins at
@@ -171,7 +203,7 @@ func (r *rate) observe(v *View) {
 func (v *View) hurry(n int) Decision {
 	p := v.Profile
 	b := p.largestBatch(0, v.Slack)
-	backlog := float64(2*v.Images) > float64(3*p.MaxBatch)*v.Workers
+	backlog := float64(5*v.Images) > float64(8*p.MaxBatch)*v.Workers
 	if b < v.Head || backlog || 2*int64(b)*int64(p.Latency(0, n)) < int64(n)*int64(p.Latency(0, b)) {
 		return Decision{Late: true}
 	}
