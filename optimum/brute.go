@@ -16,9 +16,9 @@ import (
 // is found first, and the subsets are then shared out among the workers.
 func BruteForce(in Instance) float64 {
 	full := 1<<len(in.Requests) - 1
-	one := in.bestAlone()
 	best := make([]float64, full+1)
-	for range in.Workers {
+	for _, free := range in.free(math.MinInt64) {
+		one := in.bestAlone(free)
 		next := make([]float64, full+1)
 		for all := range next {
 			for sub := all; ; sub = (sub - 1) & all {
@@ -40,12 +40,12 @@ type plan struct {
 }
 
 // bestAlone returns, for each subset, one worker's best value when it serves all
-// of it (0 if it can't). Of a subset it needs to know the plans of which no
+// of it, being free from then on (0 if it can't). Of a subset it needs to know the plans of which no
 // other is both over earlier and worth more: what follows only depends on the end.
-func (in *Instance) bestAlone() []float64 {
+func (in *Instance) bestAlone(free time.Duration) []float64 {
 	full := 1<<len(in.Requests) - 1
 	plans := make([][]plan, full+1)
-	plans[0] = []plan{{end: math.MinInt64}}
+	plans[0] = []plan{{end: free}}
 	value := make([]float64, full+1)
 	for served := range plans {
 		rest := full &^ served

@@ -122,10 +122,9 @@ func (s *search) sort(i int) {
 }
 
 func (s *search) run(limit int) {
-	start := make([]time.Duration, s.Workers)
-	for i := range start {
-		start[i] = s.Requests[s.byArrival[0]].Arrival
-	}
+	start := s.caller.free(s.Requests[s.byArrival[0]].Arrival)
+	slices.Sort(start)
+	start = start[:s.Workers] // the others are not needed
 	root := &node{left: math.MaxUint64 >> (64 - len(s.Requests)), free: start}
 	s.best = root
 	s.add(root)

@@ -65,6 +65,9 @@ func instance(t testing.TB, r *rand.Rand, requests int, plain bool) optimum.Inst
 // verify checks that the schedule can be carried out, and its value.
 func verify(in optimum.Instance, s optimum.Schedule) error {
 	free := map[int]time.Duration{}
+	for w, at := range in.Free {
+		free[w] = at
+	}
 	served := map[int]bool{}
 	value, last := 0.0, time.Duration(math.MinInt64)
 	for _, b := range s.Batches {
@@ -103,6 +106,11 @@ func TestExactAgainstBruteForce(t *testing.T) {
 	for seed := range rounds {
 		r := rand.New(rand.NewPCG(uint64(seed), 1))
 		in := instance(t, r, 7, seed%2 == 0)
+		if seed%3 == 0 {
+			for range in.Workers {
+				in.Free = append(in.Free, time.Duration(r.IntN(20))*ms/2)
+			}
+		}
 		want := optimum.BruteForce(in)
 		got, err := optimum.Exact(in, 0)
 		if err != nil {

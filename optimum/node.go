@@ -91,10 +91,7 @@ func (s *search) schedule() Schedule {
 // ends and workers: each has the one that is free first.
 func (in *Instance) place(s *Schedule) {
 	slices.Reverse(s.Batches)
-	free := make([]time.Duration, in.Workers)
-	for w := range free {
-		free[w] = math.MinInt64
-	}
+	free := in.free(math.MinInt64)
 	for i := range s.Batches {
 		b := &s.Batches[i]
 		images := 0

@@ -3,6 +3,7 @@
 // are answered in time (the objective of SuperServe's ZILP, section 4.1).
 //
 //   - [Exact] finds it, with a schedule that reaches it, for a dozen requests or two.
+//   - [Rolling] is what one reaches that knows no more than a policy does.
 //   - [Bound] limits it from above for traces of any length.
 //   - [WriteLP] hands small instances to an integer programming solver, as an
 //     independent judge.
@@ -32,6 +33,9 @@ type Instance struct {
 	Profile  *sched.Profile
 	Workers  int
 	Requests []sched.Request // in any order
+	// Free is when each worker is free first; nil: always. [Bound] and [WriteLP] don't look
+	// at it: workers that are always free can only do more.
+	Free []time.Duration
 }
 
 // Batch is a part of a schedule.
@@ -91,7 +95,22 @@ func (in *Instance) validate() error {
 	if in.Workers < 0 {
 		return fmt.Errorf("the instance has %d workers: give 0 or more", in.Workers)
 	}
+	if in.Free != nil && len(in.Free) != in.Workers {
+		return fmt.Errorf("the instance says of %d workers when they are free: give the times of all %d", len(in.Free), in.Workers)
+	}
 	return nil
+}
+
+// free returns when each worker is free first, but not before the given time.
+func (in *Instance) free(from time.Duration) []time.Duration {
+	free := make([]time.Duration, in.Workers)
+	for w := range free {
+		free[w] = from
+		if in.Free != nil {
+			free[w] = max(from, in.Free[w])
+		}
+	}
+	return free
 }
 
 // accepts reports whether a request may be answered by the subnet. One of which

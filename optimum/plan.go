@@ -87,9 +87,8 @@ func newBeam(in *Instance, width int) *beam {
 		}
 	}
 	first := in.Requests[b.byArrival[0]].Arrival
-	for w := range in.Workers {
-		b.states[0][0].free[w] = first
-	}
+	copy(b.states[0][0].free, in.free(first))
+	slices.Sort(b.states[0][0].free)
 	b.offers[0] = []offer{{step: step{subnet: -1}}} // of the place itself
 	return b
 }

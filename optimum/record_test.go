@@ -66,19 +66,31 @@ var families = []family{
 	}},
 }
 
+// load is what a family draws for an instance before its requests.
+type load struct {
+	profile    *sched.Profile
+	workers, n int
+	rate, cv2  float64 // of the bursty part
+}
+
+func (f *family) draw(t *testing.T, r *rand.Rand) load {
+	l := load{profile: someOfSix(t, r), workers: 1 + r.IntN(3), n: 8 + r.IntN(5)}
+	l.rate = float64(l.workers) * (150 + 600*r.Float64()) * float64(f.hurry)
+	l.cv2 = []float64{1, 2, 4, 8}[r.IntN(4)]
+	return l
+}
+
 func (f *family) make(t *testing.T, seed uint64) optimum.Recorded {
 	r := rand.New(rand.NewPCG(seed, uint64(len(f.name))))
-	p := someOfSix(t, r)
-	rec := optimum.Recorded{Instance: optimum.Instance{Profile: p, Workers: 1 + r.IntN(3)}}
-	n := 8 + r.IntN(5)
-	rate := float64(rec.Workers) * (150 + 600*r.Float64()) * float64(f.hurry)
-	arrivals := bursty(rate/4, rate, []float64{1, 2, 4, 8}[r.IntN(4)], 4*n, seed)[:n]
+	l := f.draw(t, r)
+	rec := optimum.Recorded{Instance: optimum.Instance{Profile: l.profile, Workers: l.workers}}
+	arrivals := bursty(l.rate/4, l.rate, l.cv2, 4*l.n, seed)[:l.n]
 	rec.Requests = sched.OpenLoop(arrivals, slo)
 	for i := range rec.Requests {
 		q := &rec.Requests[i]
 		q.Arrival = (q.Arrival - arrivals[0]).Round(ms)
 		q.Deadline = q.Arrival + slo/time.Duration(f.hurry)
-		f.request(r, p, q)
+		f.request(r, l.profile, q)
 	}
 	return rec
 }
