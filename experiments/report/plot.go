@@ -1,5 +1,10 @@
 package report
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Section is a part of the page beside those that Data has fields for.
 type Section struct {
 	Title, Note string
@@ -14,6 +19,23 @@ type Table struct {
 	Words   bool       `json:"words"`
 	Columns []string   `json:"columns"`
 	Rows    [][]string `json:"rows"`
+}
+
+// Markdown returns the table as it stands in a document.
+func (t Table) Markdown() string {
+	var b strings.Builder
+	if t.Title != "" {
+		fmt.Fprintf(&b, "%s:\n\n", t.Title)
+	}
+	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(t.Columns, " | "), strings.Repeat("---|", len(t.Columns)))
+	for _, row := range t.Rows {
+		b.WriteString("|")
+		for _, cell := range row {
+			fmt.Fprintf(&b, " %s |", strings.ReplaceAll(cell, "|", `\|`))
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
 }
 
 // Plot is a chart of lines or points.

@@ -37,7 +37,7 @@ var figure8 = figure{
 	policies: (*setting).all,
 	finish: func(s *setting, f *Figure, cases []Case) {
 		s.rows(f, cases, s.all())
-		f.Claims = []Claim{
+		f.Claims = []report.Claim{
 			s.everywhere(cases, "attainment", "0.99999", 0.9999),
 			s.gainOverSmallest(cases, 0.0465),
 			s.timesAttainment(cases, s.literal(), ", which drops nothing (as in the paper)", 2.85),
@@ -67,7 +67,7 @@ var figure9 = figure{
 	policies: (*setting).all,
 	finish: func(s *setting, f *Figure, cases []Case) {
 		s.rows(f, cases, s.all())
-		f.Claims = []Claim{
+		f.Claims = []report.Claim{
 			s.everywhere(cases, "attainment in all nine cells", "> 0.999", 0.999),
 			s.gainOverSmallest(cases, 0.0433),
 			s.timesAttainment(cases, s.literal(), ", which drops nothing (as in the paper)", 2.06),
@@ -83,8 +83,8 @@ var figure9 = figure{
 }
 
 // narrows claims that what is gained over INFaaS falls as CV² rises, at each of the three rates.
-func (s *setting) narrows(cases []Case) Claim {
-	return Claim{
+func (s *setting) narrows(cases []Case) report.Claim {
+	return report.Claim{
 		Text: "the lead narrows as CV² rises", Paper: "it does", Criterion: "mean accuracy at CV² 8 below that at CV² 2, at each of the rates",
 		Verdicts: verdicts(func(policy string) (value string, holds bool) {
 			holds = true
@@ -114,7 +114,7 @@ var figure10 = figure{
 	policies: (*setting).all,
 	finish: func(s *setting, f *Figure, cases []Case) {
 		s.rows(f, cases, s.all())
-		f.Claims = []Claim{
+		f.Claims = []report.Claim{
 			s.everywhere(cases, "attainment in all nine cells", "0.991 to 1.0", 0.991),
 			s.infaas(cases),
 			s.neverBelow(cases),

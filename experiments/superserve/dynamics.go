@@ -42,14 +42,14 @@ var figure11a = figure{
 				})
 			}
 		}
-		f.Claims = []Claim{s.degrades(cases[0])}
+		f.Claims = []report.Claim{s.degrades(cases[0])}
 		f.Plots = s.timelines(cases[0], ours)
 	},
 }
 
 // degrades claims that attainment stays as workers go, because accuracy falls.
-func (s *setting) degrades(c Case) Claim {
-	return Claim{
+func (s *setting) degrades(c Case) report.Claim {
+	return report.Claim{
 		Text: "attainment down to half of the workers, by lowering accuracy", Paper: "~0.999",
 		Criterion: "at least 0.9985 over all, and accuracy lower with 4 workers than with 8",
 		Verdicts: verdicts(func(policy string) (string, bool) {
@@ -94,9 +94,9 @@ var figure13 = figure{
 }
 
 // steady has what 13a shows at 7,000/s.
-func (s *setting) steady(cases []Case) []Claim {
+func (s *setting) steady(cases []Case) []report.Claim {
 	top := len(s.Subnets) - 1
-	never := Claim{
+	never := report.Claim{
 		Text: "at 7000/s the most accurate subnet is never used", Paper: "never", Criterion: "by less than 0.1 % of the answers",
 		Verdicts: verdicts(func(policy string) (string, bool) {
 			most := 0.0
@@ -107,10 +107,10 @@ func (s *setting) steady(cases []Case) []Claim {
 		}),
 	}
 	if s.Name != "paper" {
-		return []Claim{never}
+		return []report.Claim{never}
 	}
 	const low, high = 0.76, 0.78
-	return []Claim{never, {
+	return []report.Claim{never, {
 		Text: "at 7000/s accuracy stays within 76 to 78 %", Paper: "76 to 78 %", Criterion: "in nine of ten bins of half a second",
 		Verdicts: verdicts(func(policy string) (string, bool) {
 			in, n := 0, 0
@@ -135,8 +135,8 @@ var (
 )
 
 // follows has the fall of accuracy that 13b shows.
-func (s *setting) follows(cases []Case) Claim {
-	return Claim{
+func (s *setting) follows(cases []Case) report.Claim {
+	return report.Claim{
 		Text: "accuracy falls as the rate climbs to 7400/s", Paper: "79.2 to 77.5 %", Criterion: "by at least half as many points as the paper's (0.85), at both accelerations",
 		Verdicts: verdicts(func(policy string) (value string, holds bool) {
 			holds = true
@@ -153,8 +153,8 @@ func (s *setting) follows(cases []Case) Claim {
 }
 
 // passes has the difference between the accelerations that 13b shows.
-func (s *setting) passes(slow, fast Case) Claim {
-	return Claim{
+func (s *setting) passes(slow, fast Case) report.Claim {
+	return report.Claim{
 		Text: "a slow climb passes through the subnets in between, a fast one jumps", Paper: "at 250/s², not at 5000/s²",
 		Criterion: "at least three times as many bins in the middle half of the fall",
 		Verdicts: verdicts(func(policy string) (string, bool) {
@@ -177,8 +177,8 @@ func (s *setting) between(c Case, policy string) (n int) {
 }
 
 // moveTogether has what 8c shows: with the rate, subnets shrink and batches grow.
-func (s *setting) moveTogether(c Case) Claim {
-	return Claim{
+func (s *setting) moveTogether(c Case) report.Claim {
+	return report.Claim{
 		Text: "in a spike, subnets shrink and batches grow (8c)", Paper: "they do", Criterion: "correlation of the rate, bin by bin, below -0.5 with accuracy and above 0.5 with batch size",
 		Verdicts: verdicts(func(policy string) (string, bool) {
 			var rate, accuracy, batch []float64

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"weft/experiments/report"
 )
 
 // ours are the policies on which claims are judged.
@@ -93,10 +95,10 @@ func (s *setting) asAccurate(r Result) int {
 }
 
 // verdicts judges a claim on each of our policies.
-func verdicts(judge func(policy string) (value string, holds bool)) (all []Verdict) {
+func verdicts(judge func(policy string) (value string, holds bool)) (all []report.Verdict) {
 	for _, policy := range ours {
 		value, holds := judge(policy)
-		all = append(all, Verdict{policy, value, holds})
+		all = append(all, report.Verdict{Policy: policy, Value: value, Holds: holds})
 	}
 	return all
 }

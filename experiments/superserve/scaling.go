@@ -54,7 +54,7 @@ var figure11b = figure{
 			p.Lines = append(p.Lines, l)
 		}
 		f.Plots = []report.Plot{p}
-		f.Claims = []Claim{{
+		f.Claims = []report.Claim{{
 			Text: "throughput grows linearly with workers, to 32", Paper: "linear, to ~33,000/s",
 			Criterion: "32 workers get through at least 31 times what one does, each step at least 1.9 times the one before",
 			Verdicts: verdicts(func(policy string) (string, bool) {
@@ -109,7 +109,7 @@ var figure11c = figure{
 	policies: func(*setting) []string { return slices.Concat([]string{smallest}, greedy, ours, []string{Bound}) },
 	finish: func(s *setting, f *Figure, cases []Case) {
 		s.rows(f, cases, slices.Concat([]string{smallest}, greedy, ours, []string{Bound}))
-		f.Claims = []Claim{
+		f.Claims = []report.Claim{
 			s.everywhere(cases, "attainment at every CV²", "0.999", 0.999),
 			s.behind(cases), s.cannot(cases),
 		}
@@ -118,22 +118,22 @@ var figure11c = figure{
 }
 
 // behind has what the paper says of MaxBatch.
-func (s *setting) behind(cases []Case) Claim {
+func (s *setting) behind(cases []Case) report.Claim {
 	lag := func(c Case) float64 { return s.of(c, "weft").Attainment - s.of(c, "maxbatch").Attainment }
 	first, last := lag(cases[0]), lag(cases[len(cases)-1])
-	return Claim{
+	return report.Claim{
 		Text: "MaxBatch falls behind as CV² rises", Paper: "by about 5 % of attainment at CV² 8",
 		Criterion: "its lag at CV² 8 is above 0.01, and above that at CV² 2",
-		Verdicts:  []Verdict{{"maxbatch", fmt.Sprintf("%.4f behind weft at CV² 2, %.4f at 8", first, last), last > 0.01 && last > first}},
+		Verdicts:  []report.Verdict{{Policy: "maxbatch", Value: fmt.Sprintf("%.4f behind weft at CV² 2, %.4f at 8", first, last), Holds: last > 0.01 && last > first}},
 	}
 }
 
 // cannot has what the paper says of MaxAcc.
-func (s *setting) cannot(cases []Case) Claim {
+func (s *setting) cannot(cases []Case) report.Claim {
 	c, least := worst(cases, func(c Case) float64 { return -s.of(c, "maxacc").Attainment })
-	return Claim{
+	return report.Claim{
 		Text: "MaxAcc cannot keep up", Paper: "it cannot", Criterion: "it attains less than 0.9 at every CV²",
-		Verdicts: []Verdict{{"maxacc", fmt.Sprintf("%.4f at best (%s)", -least, c.Label), -least < 0.9}},
+		Verdicts: []report.Verdict{{Policy: "maxacc", Value: fmt.Sprintf("%.4f at best (%s)", -least, c.Label), Holds: -least < 0.9}},
 	}
 }
 

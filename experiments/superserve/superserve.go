@@ -9,12 +9,14 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
+	"weft/experiments/kept"
 	"weft/experiments/report"
 	"weft/sched"
 )
@@ -50,12 +52,12 @@ type Timing struct {
 
 // Figure is one of the paper's.
 type Figure struct {
-	ID     string        `json:"id"`
-	Title  string        `json:"title"`
-	Note   string        `json:"note"`
-	Rows   []Row         `json:"rows"`
-	Claims []Claim       `json:"claims"`
-	Plots  []report.Plot `json:"-"`
+	ID     string         `json:"id"`
+	Title  string         `json:"title"`
+	Note   string         `json:"note"`
+	Rows   []Row          `json:"rows"`
+	Claims []report.Claim `json:"claims"`
+	Plots  []report.Plot  `json:"-"`
 	// Columns is how many plots stand beside each other.
 	Columns int `json:"-"`
 }
@@ -72,21 +74,6 @@ type Row struct {
 	OfBound *float64 `json:"of_bound,omitempty"`
 	// PerSecond is the throughput, where the experiment is about that.
 	PerSecond float64 `json:"per_second,omitempty"`
-}
-
-// Claim is something that the paper states, or a goal of weft's own.
-type Claim struct {
-	Text      string    `json:"text"`
-	Paper     string    `json:"paper"` // its figure; "": a goal of our own
-	Criterion string    `json:"criterion"`
-	Verdicts  []Verdict `json:"verdicts"`
-}
-
-// Verdict says whether a claim holds of a policy.
-type Verdict struct {
-	Policy string `json:"policy"`
-	Value  string `json:"value"`
-	Holds  bool   `json:"holds"`
 }
 
 // figure is how one is made.
@@ -107,6 +94,17 @@ func Figures() []string {
 		ids = append(ids, f.id)
 	}
 	return ids
+}
+
+// store keeps cells.
+type store = kept.Store[Cell, Result]
+
+// newStore returns the store in the folder of a run, or one that keeps nothing for "".
+func newStore(dir, program string, p *sched.Profile) (*store, error) {
+	if dir != "" {
+		dir = filepath.Join(dir, "cells")
+	}
+	return kept.New[Cell, Result](dir, program, p)
 }
 
 // setting is what the figures of a report share.
@@ -225,7 +223,9 @@ func (s *setting) compute(ctx context.Context, st *store, cells map[string]Cell,
 
 // cell returns what is kept of a cell, or simulates it; requests are made when they are first needed.
 func (s *setting) cell(st *store, c Cell, requests *[]sched.Request) (Result, error) {
-	r, ok, err := st.get(c)
+	unnamed := c
+	unnamed.Label = "" // the same load under another name is the same load
+	r, ok, err := st.Get(unnamed)
 	if err != nil || ok {
 		return r, err
 	}
@@ -237,5 +237,5 @@ func (s *setting) cell(st *store, c Cell, requests *[]sched.Request) (Result, er
 	if r, err = c.simulate(s.Profile.Profile, *requests); err != nil {
 		return r, err
 	}
-	return r, st.put(c, r)
+	return r, st.Put(unnamed, r)
 }

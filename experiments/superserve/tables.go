@@ -71,23 +71,7 @@ func pivot(title string, rows []Row, policies, cases []string, cell func(Row) st
 }
 
 // Verdicts are the figure's claims as a table.
-func (f *Figure) Verdicts() report.Table {
-	t := report.Table{Title: "Claims", Words: true, Columns: []string{"claim", "paper", "verdict", "policy", "ours", "criterion"}}
-	for _, c := range f.Claims {
-		paper := c.Paper
-		if paper == "" {
-			paper = "(a goal of weft's)"
-		}
-		for _, v := range c.Verdicts {
-			verdict := "does not hold"
-			if v.Holds {
-				verdict = "holds"
-			}
-			t.Rows = append(t.Rows, []string{c.Text, paper, verdict, v.Policy, v.Value, c.Criterion})
-		}
-	}
-	return t
-}
+func (f *Figure) Verdicts() report.Table { return report.Verdicts(f.Claims) }
 
 // profileTable is the latencies of the report's subnets.
 func (r *Report) profileTable() report.Table {

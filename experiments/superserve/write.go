@@ -96,14 +96,14 @@ func markdown(command string, reports []*Report) string {
 	fmt.Fprintf(&b, "    %s\n\n%s\n\n%s", command, summary(reports), preamble)
 	for _, r := range reports {
 		fmt.Fprintf(&b, "\n## Profile `%s`\n\n", r.Profile)
-		writeTable(&b, r.profileTable())
+		b.WriteString(r.profileTable().Markdown())
 		for i := range r.Figures {
 			f := &r.Figures[i]
 			fmt.Fprintf(&b, "\n### %s (profile `%s`)\n\n%s\n\n", f.Title, r.Profile, f.Note)
-			writeTable(&b, f.Verdicts())
+			b.WriteString(f.Verdicts().Markdown())
 			fmt.Fprintf(&b, "\n![%s](%s)\n\n", f.Title, r.picture(f))
 			for _, t := range f.Tables() {
-				writeTable(&b, t)
+				b.WriteString(t.Markdown())
 				b.WriteString("\n")
 			}
 		}
@@ -116,17 +116,3 @@ const preamble = "The schedulers are those that `weft serve` uses; a batch takes
 	"alone with the batch fitted to the deadline (and, as `no drop`, with nothing dropped, as in the paper); `bound` is what no schedule can exceed, even one that knows the future\n" +
 	"(package `optimum`), for attainment and for the sum of accuracies each. Effective accuracy counts 0 for a request that was not in time.\n" +
 	"A verdict on `weft`, the default policy, stands before that on `slackfit`.\n"
-
-func writeTable(b *strings.Builder, t report.Table) {
-	if t.Title != "" {
-		fmt.Fprintf(b, "%s:\n\n", t.Title)
-	}
-	fmt.Fprintf(b, "| %s |\n|%s\n", strings.Join(t.Columns, " | "), strings.Repeat("---|", len(t.Columns)))
-	for _, row := range t.Rows {
-		b.WriteString("|")
-		for _, cell := range row {
-			fmt.Fprintf(b, " %s |", strings.ReplaceAll(cell, "|", `\|`))
-		}
-		b.WriteString("\n")
-	}
-}
