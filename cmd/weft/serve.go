@@ -35,6 +35,7 @@ type serveJob struct {
 	quiet       bool
 	flight      flightFlags
 	guard       guardFlags
+	dash        dashFlags
 	conditions
 	crew []*supernet.Worker // one a worker, on which every model runs
 }
@@ -68,6 +69,7 @@ machine yet. SIGTERM and Ctrl-C drain: requests that are in get their answers, n
 	f.BoolVar(&job.simple, "simple", false, "serve the models simple and simple_string too, which the examples of Triton's clients call")
 	job.flight.flags(f)
 	job.guard.flags(f)
+	job.dash.flags(f)
 	job.flag(cmd)
 	f.BoolVar(&job.quiet, "quiet", false, "show no progress")
 	return cmd
@@ -132,7 +134,10 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 			m.Name, j.guard.scheme(), on.http.Addr(), len(p), 100*p[0].Accuracy, 100*p[len(p)-1].Accuracy, s.Router(m.Name).Policy(),
 			count(j.workers, "worker"), count(j.threads, "thread"))
 	}
-	if err := on.serve(ctx, oip.NewHandler(s, opt), out); err != nil {
+	h := oip.NewHandler(s, opt)
+	root, stopDash := j.dash.start(ctx, s, h, log)
+	defer stopDash()
+	if err := on.serve(ctx, h, root, out); err != nil {
 		return err // a batch may still run
 	}
 	dismiss()

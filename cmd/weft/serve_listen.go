@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"syscall"
@@ -42,10 +43,10 @@ func (on listeners) close() {
 	}
 }
 
-// serve answers requests until ctx ends, and drains.
-func (on listeners) serve(ctx context.Context, h *oip.Handler, out io.Writer) error {
+// serve answers requests until ctx ends, and drains. root is what HTTP goes to, h or a handler that leads to it.
+func (on listeners) serve(ctx context.Context, h *oip.Handler, root http.Handler, out io.Writer) error {
 	all, ctx := errgroup.WithContext(ctx)
-	all.Go(func() error { return h.Serve(ctx, on.http, h) })
+	all.Go(func() error { return h.Serve(ctx, on.http, root) })
 	if on.grpc != nil {
 		fmt.Fprintf(out, "The same over gRPC on %s\n", on.grpc.Addr())
 		all.Go(func() error { return h.ServeGRPC(ctx, on.grpc) })
