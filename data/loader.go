@@ -17,8 +17,11 @@ type LoaderConfig struct {
 	Seed    uint64
 	Workers int // goroutines that prepare batches; default 1
 	Queue   int // batches prepared or in use at once; default Workers+2
-	Epoch   int // where to begin, for exact resume
-	Step    int // within Epoch; at or past the epoch's end it counts on into later epochs
+	// Pixels, if set, says how many pixels a side the images of a batch have; without it, as many as
+	// those of the set. It must be safe for concurrent use.
+	Pixels func(epoch, step int) int
+	Epoch  int // where to begin, for exact resume
+	Step   int // within Epoch; at or past the epoch's end it counts on into later epochs
 }
 
 // Validate reports the first field that is out of range.
@@ -26,22 +29,25 @@ func (c LoaderConfig) Validate() error {
 	switch {
 	case c.Batch < 1:
 		return fmt.Errorf("batch size %d: use 1 or more", c.Batch)
-	case c.Augment.Pad < 0:
-		return fmt.Errorf("padding %d: use 0 or more", c.Augment.Pad)
 	case c.Workers < 0 || c.Queue < 0:
 		return fmt.Errorf("%d workers and a queue of %d: use 0 (default) or more", c.Workers, c.Queue)
 	case c.Epoch < 0 || c.Step < 0:
 		return fmt.Errorf("start at epoch %d, step %d: use 0 or more", c.Epoch, c.Step)
 	}
-	return nil
+	return c.Augment.Validate()
 }
 
 // Batch is one training batch. It belongs to the caller until Release.
 type Batch struct {
 	Epoch, Step int
 	N           int
+	H, W        int       // of the images
 	Images      []float32 // N,H,W,C, normalised
 	Labels      []int32   // N
+	// Other are the labels of the images that each was mixed with; Share is the part of Labels, 1
+	// where nothing was mixed.
+	Other []int32
+	Share float64
 
 	indices []int32       // of the images in the split
 	filled  chan struct{} // one token once the images are there
@@ -108,13 +114,14 @@ func NewLoader(set *Set, split Split, cfg LoaderConfig) (*Loader, error) {
 	l.epoch, l.step = cfg.Epoch+cfg.Step/l.Steps(), cfg.Step%l.Steps()
 	for range cfg.Queue {
 		l.free <- &Batch{
-			N: cfg.Batch, Images: make([]float32, cfg.Batch*l.imageSize), Labels: make([]int32, cfg.Batch),
+			N: cfg.Batch, H: set.H, W: set.W, Images: make([]float32, cfg.Batch*l.imageSize), Labels: make([]int32, cfg.Batch),
+			Other: make([]int32, cfg.Batch), Share: 1,
 			indices: make([]int32, cfg.Batch), filled: make(chan struct{}, 1), free: l.free,
 		}
 	}
 	norm := set.Normaliser()
 	for range cfg.Workers {
-		g := newAugmenter(cfg.Augment, set, norm)
+		g := newAugmenter(cfg.Augment, set, norm, cfg.Seed)
 		l.wg.Go(func() { l.work(g) })
 	}
 	return l, nil
@@ -189,9 +196,18 @@ func (l *Loader) shuffle() {
 }
 
 func (l *Loader) fill(g *augmenter, b *Batch) {
+	pixels, size := 0, l.imageSize
+	if l.cfg.Pixels != nil {
+		pixels = l.cfg.Pixels(b.Epoch, b.Step)
+		b.H, b.W, size = pixels, pixels, pixels*pixels*g.scaler.c
+		if cap(b.Images) < b.N*size {
+			b.Images = make([]float32, b.N*size)
+		}
+		b.Images = b.Images[:b.N*size]
+	}
 	for i, index := range b.indices {
-		dst := b.Images[i*l.imageSize : (i+1)*l.imageSize]
-		g.image(dst, l.split.Image(int(index)), l.cfg.Seed, uint64(b.Epoch), uint64(index))
+		g.image(b.Images[i*size:(i+1)*size], l.split.Image(int(index)), uint64(b.Epoch), uint64(index), pixels)
 		b.Labels[i] = l.split.Labels[index]
 	}
+	g.mixBatch(b)
 }

@@ -121,13 +121,13 @@ func TestAugmenter(t *testing.T) {
 			Pad:     rapid.IntRange(0, min(h, w)-1).Draw(t, "pad"),
 			Reflect: rapid.Bool().Draw(t, "reflect"), Flip: rapid.Bool().Draw(t, "flip"),
 		}
-		g := newAugmenter(a, set, set.Normaliser())
+		g := newAugmenter(a, set, set.Normaliser(), 1)
 		src := set.Train.Image(0)
 		got := make([]float32, len(src))
 		for i := range got {
 			got[i] = float32(math.NaN())
 		}
-		g.image(got, src, 1, rapid.Uint64().Draw(t, "epoch"), rapid.Uint64().Draw(t, "index"))
+		g.image(got, src, rapid.Uint64().Draw(t, "epoch"), rapid.Uint64().Draw(t, "index"), 0)
 
 		for dy := -a.Pad; dy <= a.Pad; dy++ {
 			for dx := -a.Pad; dx <= a.Pad; dx++ {
@@ -175,12 +175,12 @@ func TestMirror(t *testing.T) {
 // TestAugmenterIsFair checks that every shift and both mirrorings come equally often.
 func TestAugmenterIsFair(t *testing.T) {
 	set := testSet(1, 5, 5, 1)
-	g := newAugmenter(Augment{Pad: 1, Flip: true}, set, set.Normaliser())
+	g := newAugmenter(Augment{Pad: 1, Flip: true}, set, set.Normaliser(), 3)
 	seen := map[[25]float32]int{}
 	const n = 18000
 	for i := range n {
 		var out [25]float32
-		g.image(out[:], set.Train.Image(0), 3, uint64(i%7), uint64(i))
+		g.image(out[:], set.Train.Image(0), uint64(i%7), uint64(i), 0)
 		seen[out]++
 	}
 	if len(seen) != 18 {

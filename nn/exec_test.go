@@ -95,7 +95,14 @@ func (e *Exec) lossForTest(g *Graph, x []float32, labels []int32) float64 {
 	e.Changed()
 	n := len(labels)
 	z := e.Forward(g, x, n)
-	return CrossEntropy(make([]float32, len(z)), z, labels, n, 10, g.Pitch(), 0.1, 1)
+	return labelLoss(make([]float32, len(z)), z, labels, g.Pitch(), 0.1)
+}
+
+// labelLoss is the cross-entropy of ten classes against smoothed labels.
+func labelLoss(dz, z []float32, labels []int32, pitch int, smooth float64) float64 {
+	r, q := Rows{N: len(labels), Classes: 10, Pitch: pitch}, make([]float32, len(z))
+	r.AddLabels(q, labels, smooth, 1)
+	return r.CrossEntropy(dz, z, q, 1, 1)
 }
 
 // TestGradient compares the gradient along random directions, one a parameter tensor,
@@ -111,7 +118,7 @@ func testGradient(t *testing.T, g *Graph, h, rel, abs float64) {
 	e, g, x, labels := setup(t, g, 2, n)
 	z := e.Forward(g, x, n)
 	dz := make([]float32, len(z))
-	CrossEntropy(dz, z, labels, n, 10, g.Pitch(), 0.1, 1)
+	labelLoss(dz, z, labels, g.Pitch(), 0.1)
 	e.ZeroGrad()
 	e.Backward(dz)
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -152,7 +159,7 @@ func TestThreadsGiveTheSameBits(t *testing.T) {
 		e, g, x, labels := setup(t, small(), threads, n)
 		z := e.Forward(g, x, n)
 		dz := make([]float32, len(z))
-		CrossEntropy(dz, z, labels, n, 10, g.Pitch(), 0, 1)
+		labelLoss(dz, z, labels, g.Pitch(), 0)
 		e.ZeroGrad()
 		e.Backward(dz)
 		grads[k] = e.Grad
@@ -170,7 +177,7 @@ func TestUnusedStaysUntouched(t *testing.T) {
 	e, g, x, labels := setup(t, small(), 2, n)
 	z := e.Forward(g, x, n)
 	dz := make([]float32, len(z))
-	CrossEntropy(dz, z, labels, n, 10, g.Pitch(), 0, 1)
+	labelLoss(dz, z, labels, g.Pitch(), 0)
 	e.ZeroGrad()
 	e.Backward(dz)
 	dw := e.W.Of(e.Grad, 1, Weight) // expand: 16 to 48, 8 to 24 in use

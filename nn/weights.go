@@ -235,15 +235,3 @@ func (w *Weights) SetCanonical(vec []float32, i int, vals []float32) {
 		dst[w.place(p, j)] = v
 	}
 }
-
-// SGD applies one step of kernel.SGD to all parameters; decay only to weights.
-func (w *Weights) SGD(grad, velocity []float32, lr, momentum, decay float32) {
-	for i := range w.Params {
-		p := &w.Params[i]
-		d := decay
-		if !p.Decays {
-			d = 0
-		}
-		kernel.SGD(w.Data[p.Off:][:p.Len], grad[p.Off:][:p.Len], velocity[p.Off:][:p.Len], lr, momentum, d)
-	}
-}

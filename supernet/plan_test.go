@@ -168,7 +168,7 @@ func TestSortKeepsTheFunction(t *testing.T) {
 		before := append([]float32(nil), e.Forward(g, x, 5)...)
 		old := append([]float32(nil), net.W.Data...)
 		velocity := append([]float32(nil), net.W.Data...)
-		if err := net.SortChannels(velocity); err != nil {
+		if err := net.SortChannels(nil, velocity); err != nil {
 			t.Fatal(err)
 		}
 		e.Changed()

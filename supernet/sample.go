@@ -15,6 +15,21 @@ type Sampling struct {
 	// Coupled draws one level a stage and takes depth, expansions and width from it
 	// (CompOFA: depths 2, 3, 4 go with expansions 3, 4, 6).
 	Coupled bool
+	// Open limits draws to the largest choices, as progressive shrinking opens them one after
+	// the other.
+	Open Open
+}
+
+// Open says how many of the choices of each kind, the largest ones, are open; 0 means all.
+type Open struct{ Depth, Expansion, Kernel, Width int }
+
+// shut returns how many of n choices, the smallest, are not open.
+func (o Open) shut(d dim, n int) int {
+	open := [dims]int{depthDim: o.Depth, expandDim: o.Expansion, kernelDim: o.Kernel, widthDim: o.Width}[d]
+	if open == 0 {
+		return 0
+	}
+	return max(n-open, 0)
 }
 
 // Sample draws a subnet: every choice uniformly and by itself, unless how says otherwise.
@@ -28,14 +43,15 @@ func (s *Space) Sample(rng *rand.Rand, how Sampling) Arch {
 			stage, levels = c.stage, s.levels(c.stage)
 			level = rng.IntN(levels)
 		}
+		shut := how.Open.shut(c.dim, c.n)
 		switch {
 		case !c.live:
 		case c.dim == kernelDim && !how.ElasticKernel:
 			*c.index = uint8(c.n - 1)
 		case c.dim == kernelDim || !how.Coupled:
-			*c.index = uint8(rng.IntN(c.n))
+			*c.index = uint8(shut + rng.IntN(c.n-shut))
 		default:
-			*c.index = atLevel(level, levels, c.n)
+			*c.index = max(atLevel(level, levels, c.n), uint8(shut))
 		}
 	}
 	return a

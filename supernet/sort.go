@@ -1,6 +1,7 @@
 package supernet
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -15,21 +16,25 @@ import (
 // squeeze-and-excite's hidden channel, of the weights back to the channels (OFA, sorting
 // for elastic width). Vectors of the same layout, such as the momentum, follow.
 //
-// Where the published code of DepS keeps buckets, whose channels may not mix, this sorts
-// freely: at the switch only the largest subnet is trained, and no smaller one has
-// channels to keep.
-func (s *Supernet) SortChannels(others ...[]float32) error {
+// Channels that only wider subnets than one of kept have stay behind those that it has, so
+// that subnets which are trained already keep their channels (OFA's buckets). Where only
+// the largest subnet is trained yet, as at DepS' switch, nothing need be kept.
+func (s *Supernet) SortChannels(kept []Arch, others ...[]float32) error {
 	g, err := s.Space.Lower(s.Space.Max())
+	if err != nil {
+		return err
+	}
+	edges, err := s.edges(kept)
 	if err != nil {
 		return err
 	}
 	vecs := append([][]float32{s.W.Data}, others...)
 	for i := range g.Ops {
 		if chain := middle(g, i); chain != nil {
-			s.sortChain(g, chain, vecs)
+			s.sortChain(g, chain, edges, vecs)
 		}
 		if op := &g.Ops[i]; op.Kind == nn.SE {
-			order := byImportance(s.inputNorms(op.Layer, nn.Weight2))
+			order := byImportance(s.inputNorms(op.Layer, nn.Weight2), edges[edge{op.Layer, true}])
 			s.permute(op.Layer, nn.Weight, 0, order, vecs)
 			s.permute(op.Layer, nn.Bias, 0, order, vecs)
 			s.permute(op.Layer, nn.Weight2, 1, order, vecs)
@@ -73,9 +78,9 @@ func middle(g *nn.Graph, i int) []int {
 	}
 }
 
-func (s *Supernet) sortChain(g *nn.Graph, chain []int, vecs [][]float32) {
+func (s *Supernet) sortChain(g *nn.Graph, chain []int, edges map[edge][]int, vecs [][]float32) {
 	last := g.Ops[chain[len(chain)-1]].Layer
-	order := byImportance(s.inputNorms(last, nn.Weight))
+	order := byImportance(s.inputNorms(last, nn.Weight), edges[edge{g.Ops[chain[0]].Layer, false}])
 	for _, i := range chain[:len(chain)-1] {
 		layer := g.Ops[i].Layer
 		if g.Ops[i].Kind == nn.SE {
@@ -102,19 +107,44 @@ func (s *Supernet) inputNorms(layer int, r nn.Role) []float64 {
 	return norms
 }
 
-func byImportance(norms []float64) []int {
-	order := make([]int, len(norms))
+// edge names the outputs of a layer, or the hidden channels of a squeeze-and-excite.
+type edge struct {
+	layer  int
+	hidden bool
+}
+
+// edges lists how many channels each layer has in the subnets.
+func (s *Supernet) edges(subnets []Arch) (map[edge][]int, error) {
+	all := map[edge][]int{}
+	for _, a := range subnets {
+		g, err := s.Space.Lower(a)
+		if err != nil {
+			return nil, err
+		}
+		for i := range g.Ops {
+			if op := &g.Ops[i]; op.Layer >= 0 {
+				outputs, hidden := edge{op.Layer, false}, edge{op.Layer, true}
+				all[outputs] = append(all[outputs], g.Values[op.Out].C)
+				all[hidden] = append(all[hidden], op.Hidden)
+			}
+		}
+	}
+	return all, nil
+}
+
+// byImportance orders channels by falling norm, within the buckets that the edges make.
+func byImportance(norms []float64, edges []int) []int {
+	order, bucket := make([]int, len(norms)), make([]int, len(norms))
 	for i := range order {
 		order[i] = i
+		for _, e := range edges {
+			if i >= e {
+				bucket[i]++
+			}
+		}
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
-		switch {
-		case norms[a] > norms[b]:
-			return -1
-		case norms[a] < norms[b]:
-			return 1
-		}
-		return 0
+		return cmp.Or(cmp.Compare(bucket[a], bucket[b]), cmp.Compare(norms[b], norms[a]))
 	})
 	return order
 }

@@ -27,33 +27,33 @@ func Files() []string { return []string{configFile, metricsFile, checkpointFile}
 
 // progress is the part of a checkpoint that is not weights.
 type progress struct {
-	Config  Config  `json:"config"`
-	Step    int     `json:"step"`
-	Total   int     `json:"total"`
-	Flops   float64 `json:"flops"`
-	Seconds float64 `json:"seconds"`
-	Digest  string  `json:"data_digest"`
+	Config Config `json:"config"`
+	Step   int    `json:"step"`
+	Total  int    `json:"total"`
+	Cost
+	Digest string `json:"data_digest"`
 }
 
-// Save writes the checkpoint of a run into dir, whole or not at all: the weights and the
-// momentum in canonical order, fp32, and how far the run has come. Weights that are not
+// Save writes the checkpoint of a run into dir, whole or not at all: the weights, the
+// momentum, averaged weights and the frozen teacher's in canonical order, fp32, and how far
+// the run has come. Weights that are not
 // finite are not saved, so that the checkpoint stays a good one.
 func (t *Trainer) Save(dir string) error {
-	meta, err := json.Marshal(progress{t.Config, t.Step, t.Schedule.Total, t.Flops, t.Seconds, t.Set.Digest})
+	meta, err := json.Marshal(progress{t.Config, t.Step, t.Total, t.Spent, t.Set.Digest})
 	if err != nil {
 		return err
 	}
 	f := safetensors.File{Metadata: map[string]string{"weft.run": string(meta)}}
 	for i := range t.Net.W.Params {
 		p := &t.Net.W.Params[i]
-		vals := t.Net.W.Canonical(t.Net.W.Data, i)
-		if j := slices.IndexFunc(vals, func(v float32) bool { return v-v != 0 }); j >= 0 {
-			return fmt.Errorf("%w: a weight of %s is %v after step %d; start again with a lower --lr than %g",
-				ErrDiverged, p.Name, vals[j], t.Step, t.Config.LR)
+		for _, v := range t.vectors() {
+			vals := t.Net.W.Canonical(v.data, i)
+			if j := slices.IndexFunc(vals, func(v float32) bool { return v-v != 0 }); j >= 0 {
+				return fmt.Errorf("%w: a value of %s%s is %v after step %d; start again with a lower --lr than %g",
+					ErrDiverged, v.prefix, p.Name, vals[j], t.Step, t.Config.LR)
+			}
+			f.Tensors = append(f.Tensors, safetensors.NewF32(v.prefix+p.Name, p.Shape, vals))
 		}
-		f.Tensors = append(f.Tensors,
-			safetensors.NewF32(p.Name, p.Shape, vals),
-			safetensors.NewF32("momentum."+p.Name, p.Shape, t.Net.W.Canonical(t.velocity, i)))
 	}
 	if err := f.WriteFile(filepath.Join(dir, checkpointFile)); err != nil {
 		return fmt.Errorf("save the checkpoint: %w", err)
@@ -76,22 +76,22 @@ func (t *Trainer) Load(dir string) (bool, error) {
 		return false, fmt.Errorf("%s holds a run with other settings; resume it without changing them or choose another folder", dir)
 	case p.Digest != t.Set.Digest:
 		return false, fmt.Errorf("%s was trained on other files of %s than these; name the same ones or choose another folder", dir, t.Config.Data)
-	case p.Step < 0 || p.Step > t.Schedule.Total:
-		return false, fmt.Errorf("%s: checkpoint at step %d of %d; remove the file and train again", dir, p.Step, t.Schedule.Total)
+	case p.Step < 0 || p.Step > t.Total:
+		return false, fmt.Errorf("%s: checkpoint at step %d of %d; remove the file and train again", dir, p.Step, t.Total)
 	}
 	byName := f.ByName()
-	for _, v := range []struct {
-		prefix string
-		vec    []float32
-	}{{"", t.Net.W.Data}, {"momentum.", t.velocity}} {
+	if byName["teacher."+t.Net.W.Params[0].Name] != nil {
+		t.hire()
+	}
+	for _, v := range t.vectors() {
 		for i := range t.Net.W.Params {
-			if err := t.restore(v.vec, i, byName[v.prefix+t.Net.W.Params[i].Name]); err != nil {
+			if err := t.restore(v.data, i, byName[v.prefix+t.Net.W.Params[i].Name]); err != nil {
 				return false, fmt.Errorf("%s: %w", filepath.Join(dir, checkpointFile), err)
 			}
 		}
 	}
 	t.exec.Changed()
-	t.Step, t.Flops, t.Seconds = p.Step, p.Flops, p.Seconds
+	t.Step, t.Spent = p.Step, p.Cost
 	return true, nil
 }
 
@@ -121,6 +121,7 @@ func readCheckpoint(dir string) (*safetensors.File, progress, error) {
 	if err := json.Unmarshal([]byte(f.Metadata["weft.run"]), &p); err != nil {
 		return nil, p, fmt.Errorf("%s is not a checkpoint of weft: %w", path, err)
 	}
+	p.Config.modernise()
 	return f, p, nil
 }
 
@@ -137,6 +138,39 @@ func ReadConfig(dir string) (Config, error) {
 	if err := json.Unmarshal(b, &c); err != nil {
 		return c, fmt.Errorf("%s: %w", filepath.Join(dir, configFile), err)
 	}
+	c.modernise()
+	return c, nil
+}
+
+// modernise renames what older runs called differently: the training of the largest subnet
+// alone was the recipe max, which kept settings that it had no use for.
+func (c *Config) modernise() {
+	if c.Recipe == "max" {
+		c.Recipe = singleRecipe.name
+		c.Sandwich = Defaults(c.Recipe, c.Space, c.Data).Sandwich
+	}
+}
+
+// ParseConfig reads a configuration as config.json holds it. Fields that are left out take
+// the defaults of the recipe, space and data set that it names; these three, and the number
+// of validation images, default to those of base.
+func ParseConfig(b []byte, base Config) (Config, error) {
+	which := struct {
+		Recipe string `json:"recipe"`
+		Space  string `json:"space"`
+		Data   string `json:"data"`
+	}{base.Recipe, base.Space, base.Data}
+	if err := json.Unmarshal(b, &which); err != nil {
+		return base, err
+	}
+	c := Defaults(which.Recipe, which.Space, which.Data)
+	c.Val = base.Val
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return base, err
+	}
+	c.modernise()
 	return c, nil
 }
 
@@ -160,61 +194,3 @@ func Finished(dir string) bool {
 	_, p, err := readCheckpoint(dir)
 	return err == nil && p.Step > 0 && p.Step == p.Total
 }
-
-// ReadMetrics returns the lines of metrics of the run in dir; a torn last line, from a
-// run that was killed, is left out.
-func ReadMetrics(dir string) ([]Metrics, error) {
-	path := filepath.Join(dir, metricsFile)
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	whole := b[:bytes.LastIndexByte(b, '\n')+1]
-	var lines []Metrics
-	for i, text := range bytes.Split(whole, []byte{'\n'}) {
-		if len(text) == 0 {
-			continue
-		}
-		var m Metrics
-		if err := json.Unmarshal(text, &m); err != nil {
-			return nil, fmt.Errorf("%s, line %d: %w; mend or remove the file", path, i+1, err)
-		}
-		lines = append(lines, m)
-	}
-	return lines, nil
-}
-
-// Log is the metrics file of a run. Lines of steps after the checkpoint that the run
-// resumes from are cut off, so that no step is told twice.
-type Log struct{ f *os.File }
-
-// OpenLog opens the metrics file of a run that is about to go on from a step.
-func OpenLog(dir string, step int) (*Log, error) {
-	lines, err := ReadMetrics(dir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	path := filepath.Join(dir, metricsFile)
-	err = atomicfile.Write(path, func(w io.Writer) error {
-		e := json.NewEncoder(w)
-		for _, m := range lines {
-			if m.Step <= step {
-				if err := e.Encode(m); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0o644)
-	return &Log{f}, err
-}
-
-// Write appends one line.
-func (l *Log) Write(m Metrics) error { return json.NewEncoder(l.f).Encode(m) }
-
-// Close closes the file.
-func (l *Log) Close() error { return l.f.Close() }

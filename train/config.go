@@ -1,47 +1,92 @@
-// Package train answers: how does a supernet learn? It holds the training loop and the
+// Package train answers: how does a supernet learn? It holds one training loop and the
 // recipes, which differ in the subnets that each step trains, in what they learn from and
 // in how much each counts.
 package train
 
 import (
-	"fmt"
-	"math"
-	"math/rand/v2"
-	"slices"
 	"strings"
-
-	"weft/supernet"
 )
 
-// Config says how to train; it is stored with the run. Defaults returns a complete one.
+// Config says how to train; it is stored with the run. Defaults returns a complete one. The
+// zero value of a field beyond the first groups switches off what it is about, so that runs
+// which lack the field mean the same as ever.
 type Config struct {
-	Recipe    string  `json:"recipe"`     // deps or max
-	Space     string  `json:"space"`      // name of a supernet.Space
-	Data      string  `json:"data"`       // name of a data set
-	Epochs    int     `json:"epochs"`     // passes over the training images, E
-	Batch     int     `json:"batch"`      // images a step
-	LR        float64 `json:"lr"`         // learning rate at the start, η0
-	Momentum  float64 `json:"momentum"`   // Nesterov
-	Decay     float64 `json:"decay"`      // of weights, not of biases nor normalisation
-	Smoothing float64 `json:"smoothing"`  // of the largest subnet's labels
-	Warmup    float64 `json:"warmup"`     // share of the steps before the joint phase, Tw/E
-	Ramp      float64 `json:"ramp"`       // share of the steps that the ε ramp takes, Ts/E; 0: none
-	Nets      int     `json:"nets"`       // subnets in a joint step: largest, smallest, random ones
-	Coupled   bool    `json:"coupled"`    // draw depth and expansion together (CompOFA)
-	Sort      bool    `json:"sort"`       // order channels by importance at the switch
-	Pad       int     `json:"pad"`        // shift images by up to so many pixels
-	Flip      bool    `json:"flip"`       // mirror every other image
-	Seed      uint64  `json:"seed"`       // of weights, order, augmentation and sampling
-	Val       int     `json:"val_images"` // training images held out for validation
+	Recipe string `json:"recipe"`     // one of Recipes
+	Space  string `json:"space"`      // name of a supernet.Space
+	Data   string `json:"data"`       // name of a data set
+	Epochs int    `json:"epochs"`     // passes over the training images, E
+	Batch  int    `json:"batch"`      // images a step
+	Seed   uint64 `json:"seed"`       // of weights, order, augmentation and sampling
+	Val    int    `json:"val_images"` // training images held out for validation
+
+	Optimiser
+	Sandwich
+	Regularisation
 }
 
-// Defaults returns the configuration of a recipe on a space, tuned on the validation
-// images of Fashion-MNIST; ImageNet-scale values are in the paper.
+// Optimiser says how weights move.
+type Optimiser struct {
+	LR       float64 `json:"lr"`       // peak of the learning rate, η0
+	Momentum float64 `json:"momentum"` // Nesterov
+	Decay    float64 `json:"decay"`    // of weights, not of biases nor normalisation
+	// Curve of the learning rate: cosine (the default), linear or exponential.
+	Curve     string  `json:"schedule,omitempty"`
+	RateWarm  float64 `json:"lr_warmup,omitempty"` // share of the steps in which the rate rises to its peak
+	RateStart float64 `json:"lr_start,omitempty"`  // share of the peak at which it begins to rise
+	RateFloor float64 `json:"lr_floor,omitempty"`  // share of the peak below which it does not fall
+	ShiftRate float64 `json:"lr_shift,omitempty"`  // multiplies the rate of normalisation's shifts; 0: 1
+	DecayAll  bool    `json:"decay_all,omitempty"` // biases and normalisation decay too
+	ClipNorm  float64 `json:"clip_norm,omitempty"` // the gradient's longest Euclidean norm; 0: any
+	ClipValue float64 `json:"clip,omitempty"`      // the gradient's largest absolute value; 0: any
+	EMA       float64 `json:"ema,omitempty"`       // part of the averaged weights that a step keeps; 0: no average
+	// Lookahead, if not 0, pulls the weights back to slow ones every few steps; it is the part
+	// that these keep a step, at the end of the run.
+	Lookahead float64 `json:"lookahead,omitempty"`
+	ZeroGamma bool    `json:"zero_gamma,omitempty"` // the last normalisation of each residual block starts at 0
+	Whiten    bool    `json:"whiten,omitempty"`     // the stem starts with the principal components of patches
+}
+
+// Sandwich says which subnets learn from what.
+type Sandwich struct {
+	Warmup      float64 `json:"warmup"`                // share of the steps before the joint phase, Tw/E; of the full network alone
+	Ramp        float64 `json:"ramp"`                  // share of the steps that the ε ramp takes, Ts/E; 0: none
+	Nets        int     `json:"nets"`                  // subnets in a joint step
+	Coupled     bool    `json:"coupled"`               // draw depth and expansion together (CompOFA)
+	Sort        bool    `json:"sort"`                  // order channels by importance at the switch
+	Aggregate   string  `json:"aggregate,omitempty"`   // of gradients: sum (the default), avg or avg-sqrt
+	Temperature float64 `json:"temperature,omitempty"` // of soft labels; 0: 1
+	Hard        bool    `json:"hard,omitempty"`        // smaller subnets learn from the labels as well as the largest
+	Worst       bool    `json:"worst,omitempty"`       // AttentiveNAS: of the candidates train the worst, not the best
+	Candidates  int     `json:"candidates,omitempty"`  // AttentiveNAS: subnets to choose from
+	Subnet      string  `json:"subnet,omitempty"`      // single: which one, in its text form; max, min; empty: max
+}
+
+// Regularisation says how images and labels are varied.
+type Regularisation struct {
+	Smoothing   float64 `json:"smoothing"`               // of labels
+	Pad         int     `json:"pad"`                     // shift images by up to so many pixels
+	Flip        bool    `json:"flip"`                    // mirror every other image
+	Reflect     bool    `json:"reflect,omitempty"`       // what a shift lays bare is the mirrored image, not the mean pixel
+	Alternate   bool    `json:"flip_epochs,omitempty"`   // mirror each image in every other epoch
+	Cutout      int     `json:"cutout,omitempty"`        // blank a square of so many pixels a side
+	Erase       float64 `json:"erase,omitempty"`         // probability of random erasing
+	Ops         int     `json:"randaugment,omitempty"`   // operations of RandAugment
+	Magnitude   float64 `json:"magnitude,omitempty"`     // of RandAugment, 0 to 10
+	MixUp       float64 `json:"mixup,omitempty"`         // α; 0: none
+	CutMix      float64 `json:"cutmix,omitempty"`        // α; 0: none
+	Pixels      string  `json:"pixels,omitempty"`        // sides of images to train with, "20,24,28"; empty: the set's
+	Progressive bool    `json:"pixels_rising,omitempty"` // the sizes one after the other, not one drawn for each step
+}
+
+// Defaults returns the configuration of a recipe on a space: what it has in common with the
+// others, tuned on the validation images of Fashion-MNIST, and what its paper says of itself.
+// ImageNet-scale values are in the papers.
 func Defaults(recipe, space, dataset string) Config {
 	c := Config{
-		Recipe: recipe, Space: space, Data: dataset, Epochs: 30, Batch: 128, LR: 0.4,
-		Momentum: 0.9, Decay: 5e-4, Smoothing: 0.1, Warmup: 0.5, Ramp: 0.05, Nets: 4,
-		Sort: true, Pad: 1, Flip: true, Seed: 1, Val: 5000,
+		Recipe: recipe, Space: space, Data: dataset, Epochs: 30, Batch: 128, Seed: 1, Val: 5000,
+		Optimiser:      Optimiser{LR: 0.4, Momentum: 0.9, Decay: 5e-4},
+		Sandwich:       Sandwich{Nets: 4},
+		Regularisation: Regularisation{Smoothing: 0.1, Pad: 1, Flip: true},
 	}
 	if dataset == "mnist" {
 		c.Flip = false // a mirrored digit is none
@@ -49,87 +94,8 @@ func Defaults(recipe, space, dataset string) Config {
 	if strings.HasPrefix(dataset, "cifar") {
 		c.Pad = 4
 	}
+	if i := indexOf(recipe); i >= 0 && recipes[i].defaults != nil {
+		recipes[i].defaults(&c)
+	}
 	return c
-}
-
-// Recipes lists the names that Config.Recipe takes.
-func Recipes() []string { return []string{"deps", "max"} }
-
-// Validate reports the first field that makes no sense.
-func (c *Config) Validate() error {
-	switch {
-	case !slices.Contains(Recipes(), c.Recipe):
-		return fmt.Errorf("unknown recipe %q: choose one of %s", c.Recipe, strings.Join(Recipes(), ", "))
-	case c.Epochs < 1 || c.Batch < 2:
-		return fmt.Errorf("%d epochs of batches of %d images: at least 1 epoch and 2 images are needed", c.Epochs, c.Batch)
-	case !(c.LR > 0) || c.LR > 100:
-		return fmt.Errorf("learning rate %g is not between 0 and 100", c.LR)
-	case !(c.Momentum >= 0 && c.Momentum < 1):
-		return fmt.Errorf("momentum %g is not in [0, 1)", c.Momentum)
-	case !(c.Decay >= 0 && c.Decay < 1) || !(c.Smoothing >= 0 && c.Smoothing < 1):
-		return fmt.Errorf("weight decay %g and label smoothing %g: both are in [0, 1)", c.Decay, c.Smoothing)
-	case !(c.Warmup >= 0 && c.Warmup <= 1) || !(c.Ramp >= 0 && c.Ramp <= c.Warmup):
-		return fmt.Errorf("warm-up share %g and ramp share %g: both are shares of the run and the ramp lies within the warm-up", c.Warmup, c.Ramp)
-	case c.Pad < 0:
-		return fmt.Errorf("images cannot be shifted by %d pixels", c.Pad)
-	case c.Nets < 2:
-		return fmt.Errorf("%d subnets a step: the largest and the smallest make at least 2", c.Nets)
-	}
-	return nil
-}
-
-// Schedule is DepS' schedule in steps: the largest subnet alone before Ramp, subnets with
-// a rising multiplier from Ramp to Joint, with multiplier 1 from then on.
-type Schedule struct {
-	LR                 float64
-	Ramp, Joint, Total int
-}
-
-// NewSchedule cuts a run of so many steps as the configuration says.
-func NewSchedule(c *Config, total int) Schedule {
-	s := Schedule{LR: c.LR, Total: total, Ramp: total, Joint: total}
-	if c.Recipe == "deps" {
-		s.Joint = int(math.Round(c.Warmup * float64(total)))
-		s.Ramp = s.Joint - int(math.Round(c.Ramp*float64(total)))
-	}
-	return s
-}
-
-// Rate is the learning rate of step t: η(t) = ½·η0·(1 + cos(π·(t+1)/T)). DepS' tables hold
-// this cosine once an epoch (its file lrs.py); here it falls with every step and meets
-// theirs at the end of each epoch, since short runs would waste their last epoch at 0.
-func (s Schedule) Rate(t int) float64 {
-	return 0.5 * s.LR * (1 + math.Cos(math.Pi*float64(t+1)/float64(s.Total)))
-}
-
-// Beta is what the subnets' gradients are multiplied with at step t:
-//
-//	β(t) = (k+1)/n · η(Joint) / η(t)
-//
-// with k steps since the ramp of n steps began, so that the subnets' effective rate β·η
-// climbs in a straight line from 0 to the rate at which the joint phase begins.
-func (s Schedule) Beta(t int) float64 {
-	switch {
-	case t < s.Ramp:
-		return 0
-	case t >= s.Joint:
-		return 1
-	}
-	part := float64(t-s.Ramp+1) / float64(s.Joint-s.Ramp)
-	if s.Joint == s.Total {
-		return part // both rates are 0 at the end
-	}
-	return part * s.Rate(s.Joint) / s.Rate(t)
-}
-
-// subnets draws the smaller subnets of step t, the smallest first. Kernels vary where the
-// space lets them; DepS' own spaces fix them at the largest. The draw depends on
-// seed and step alone, so that a resumed run draws the same.
-func (c *Config) subnets(space *supernet.Space, t int) []supernet.Arch {
-	archs := []supernet.Arch{space.Min()}
-	rng := rand.New(rand.NewPCG(c.Seed^0x5ab1e, uint64(t)))
-	for len(archs) < c.Nets-1 {
-		archs = append(archs, space.Sample(rng, supernet.Sampling{Coupled: c.Coupled, ElasticKernel: true}))
-	}
-	return archs
 }

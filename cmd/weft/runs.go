@@ -263,7 +263,7 @@ func newRunsResumeCmd(find func(string) (*runs.Run, error)) *cobra.Command {
 	cmd.Use, cmd.Short, cmd.Args = "resume RUN", "Go on with a run that was stopped", takes("RUN")
 	cmd.Long = "Go on with a run that was stopped, with its own settings, as weft train --out RUN --resume does."
 	cmd.Example = "  weft runs resume fashion --threads 1"
-	for _, name := range append([]string{"out", "resume"}, runFlags...) {
+	for _, name := range append([]string{"out", "resume"}, runFlags()...) {
 		must(cmd.Flags().MarkHidden(name))
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

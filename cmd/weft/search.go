@@ -121,8 +121,8 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 	if err != nil {
 		return nil, err
 	}
-	if !found || t.Step < t.Schedule.Total {
-		return nil, fmt.Errorf("the run in %s is not finished (step %d of %d); go on with 'weft train --out %s --resume'", dir, t.Step, t.Schedule.Total, dir)
+	if !found || t.Step < t.Total {
+		return nil, fmt.Errorf("the run in %s is not finished (step %d of %d); go on with 'weft train --out %s --resume'", dir, t.Step, t.Total, dir)
 	}
 	if j.half {
 		for i, v := range t.Net.W.Data {
@@ -163,7 +163,7 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 		return nil, err
 	}
 	b.Info = bundle.Info{Name: j.modelName(), ClassNames: set.ClassNames, Provenance: bundle.Provenance{
-		Weft: thisBuild().Version, Data: cfg.Data, DataDigest: set.Digest, Recipe: recipe, Flops: t.Flops, Seconds: t.Seconds,
+		Weft: thisBuild().Version, Data: cfg.Data, DataDigest: set.Digest, Recipe: recipe, Flops: t.Spent.Flops, Seconds: t.Spent.Seconds,
 		Calibration: j.calibration, ValImages: val.N(), Evaluated: len(archs), Seed: j.seed,
 	}}
 	if err := j.fill(ctx, b, e, front, set.Test, bars); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ func newTrainCmd() *cobra.Command {
 	var (
 		from dataFlags
 		job  trainJob
-		cfg  = train.Defaults("deps", "resnet-28", "fashion-mnist")
+		cfg  = defaultSettings("deps", "resnet-28", "fashion-mnist")
 	)
 	cmd := &cobra.Command{
 		Use:   "train --out RUN",
@@ -34,10 +35,14 @@ func newTrainCmd() *cobra.Command {
 checkpoint after every epoch. A run that was stopped goes on with --resume and ends with the same weights as one that
 was not.
 
-Recipes: ` + "`deps`" + ` trains the largest subnet alone first, then lets the smaller ones join with a rising learning rate
-and learn from the largest; ` + "`max`" + ` trains the largest subnet alone.`,
+Recipes:
+` + describeRecipes() + `
+A setting that is not given has the default of its recipe, space and data set, or the value in the file that --config
+names. A setting that the recipe does not read is refused.`,
 		Example: `  weft train --space resnet-28 --data fashion-mnist --epochs 30 --out runs/fashion
-  weft train --space resnet-32 --data cifar10 --data-dir cifar-10-batches-bin --out runs/cifar
+  weft train --recipe ofa --space mbv3-28-k35 --data fashion-mnist --out runs/ofa
+  weft train --space resnet-32 --data cifar10 --data-dir cifar-10-batches-bin --cutout 8 --out runs/cifar
+  weft train --config runs/fashion/config.json --seed 2 --out runs/again
   weft train --out runs/fashion --resume`,
 		Args: takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -55,11 +60,11 @@ and learn from the largest; ` + "`max`" + ` trains the largest subnet alone.`,
 			defer bars.Close()
 			pool := kernel.NewPool(job.threads)
 			defer pool.Close()
-			last, err := job.run(cmd.Context(), cfg, set, pool, bars)
+			last, err := job.run(cmd.Context(), cfg.Config, set, pool, bars)
 			if err != nil {
 				return err
 			}
-			return job.print(cmd.OutOrStdout(), cfg, set.Val.N(), last)
+			return job.print(cmd.OutOrStdout(), cfg.Config, set.Val.N(), last)
 		},
 	}
 	f := cmd.Flags()
@@ -70,27 +75,14 @@ and learn from the largest; ` + "`max`" + ` trains the largest subnet alone.`,
 	f.BoolVar(&job.quiet, "quiet", false, "show no progress")
 	f.IntVar(&job.probe, "probe", 0, "evaluate every so many steps around the switch to the joint phase")
 	jsonFlag(cmd, &job.asJSON)
-	f.StringVar(&cfg.Recipe, "recipe", cfg.Recipe, "how to train: "+strings.Join(train.Recipes(), " or "))
-	f.StringVar(&cfg.Space, "space", cfg.Space, "what may vary: "+strings.Join(supernet.Names(), ", "))
-	f.StringVar(&cfg.Data, "data", cfg.Data, "data set: "+strings.Join(data.Names(), ", ")+" or a folder of images a class")
-	f.IntVar(&cfg.Epochs, "epochs", cfg.Epochs, "passes over the training images")
-	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "images a step")
-	f.Float64Var(&cfg.LR, "lr", cfg.LR, "learning rate at the start")
-	f.Float64Var(&cfg.Momentum, "momentum", cfg.Momentum, "Nesterov momentum")
-	f.Float64Var(&cfg.Decay, "decay", cfg.Decay, "weight decay")
-	f.Float64Var(&cfg.Smoothing, "smoothing", cfg.Smoothing, "label smoothing")
-	f.Float64Var(&cfg.Warmup, "warmup", cfg.Warmup, "deps: share of the run before the joint phase")
-	f.Float64Var(&cfg.Ramp, "ramp", cfg.Ramp, "deps: share of the run that the ramp of the smaller subnets' rate takes, the end of the warm-up")
-	f.IntVar(&cfg.Nets, "nets", cfg.Nets, "deps: subnets a joint step, largest and smallest included")
-	f.BoolVar(&cfg.Coupled, "coupled", cfg.Coupled, "deps: draw depth and expansion together")
-	f.BoolVar(&cfg.Sort, "sort", cfg.Sort, "deps: order channels by importance at the switch")
-	f.IntVar(&cfg.Pad, "pad", cfg.Pad, "shift images by up to so many pixels")
-	f.BoolVar(&cfg.Flip, "flip", cfg.Flip, "mirror every other image")
-	f.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "seed of weights, order, augmentation and sampling")
-	f.IntVar(&cfg.Val, "val", 0, "training images held out for validation (default 5000, at most a tenth)")
+	f.IntVar(&job.random, "eval-random", 2, "random subnets to evaluate beside the largest, middle and smallest")
+	cfg.flags(f)
 	must(cmd.MarkFlagDirname("out"))
+	must(cmd.MarkFlagFilename("config", "json"))
 	must(cmd.RegisterFlagCompletionFunc("recipe", cobra.FixedCompletions(train.Recipes(), cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("space", cobra.FixedCompletions(supernet.Names(), cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("schedule", cobra.FixedCompletions(train.Curves, cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("aggregate", cobra.FixedCompletions(train.Aggregates, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("data", cobra.FixedCompletions(data.Names(), cobra.ShellCompDirectiveDefault)))
 	return cmd
 }
@@ -102,28 +94,34 @@ type trainJob struct {
 	asJSON        bool
 	threads       int
 	probe         int
+	random        int
 }
 
-// runFlags are the flags that a run remembers.
-var runFlags = []string{
-	"recipe", "space", "data", "epochs", "batch", "lr", "momentum", "decay", "smoothing", "warmup",
-	"ramp", "nets", "coupled", "sort", "pad", "flip", "seed", "val",
+// describeRecipes lists the recipes, a line each.
+func describeRecipes() string {
+	var b strings.Builder
+	for _, name := range train.Recipes() {
+		fmt.Fprintf(&b, "  %-14s %s\n", name, train.About(name))
+	}
+	return b.String()
 }
 
-// settle decides on the configuration: that of the folder when resuming, else that of the flags, with the data set's
-// own defaults for flags that were not given.
-func (j *trainJob) settle(cmd *cobra.Command, cfg *train.Config) error {
+// settle decides on the settings: those of the folder when resuming, else those of the flags.
+func (j *trainJob) settle(cmd *cobra.Command, cfg *settings) error {
 	if j.threads < 1 {
 		return usagef("--threads %d: choose at least 1", j.threads)
 	}
+	if j.probe < 0 || j.random < 0 {
+		return usagef("--probe %d --eval-random %d: choose 0 or more", j.probe, j.random)
+	}
 	old, err := train.ReadConfig(j.dir)
 	if j.resume {
-		for _, f := range runFlags {
+		for _, f := range runFlags() {
 			if cmd.Flags().Changed(f) {
 				return usagef("--%s cannot change when a run is resumed", f)
 			}
 		}
-		*cfg = old
+		cfg.Config = old
 		return err
 	}
 	if err == nil {
@@ -135,12 +133,8 @@ func (j *trainJob) settle(cmd *cobra.Command, cfg *train.Config) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	def := train.Defaults(cfg.Recipe, cfg.Space, cfg.Data)
-	if !cmd.Flags().Changed("flip") {
-		cfg.Flip = def.Flip
-	}
-	if !cmd.Flags().Changed("pad") {
-		cfg.Pad = def.Pad
+	if err := cfg.settle(cmd); err != nil {
+		return err
 	}
 	if err := cfg.Validate(); err != nil {
 		return usagef("%v", err)
@@ -184,30 +178,27 @@ func (j *trainJob) run(ctx context.Context, cfg train.Config, set *data.Set, poo
 	if lines, err := train.ReadMetrics(j.dir); err == nil && len(lines) > 0 {
 		last = lines[len(lines)-1]
 	}
-	bar := bars.Start("train", "images", int64(t.Step*cfg.Batch), int64(t.Schedule.Total*cfg.Batch))
+	bar := bars.Start("train", "images", int64(t.Step*cfg.Batch), int64(t.Total*cfg.Batch))
 	defer bar.End()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	t.Probe = j.probe
+	t.Probe, t.Random = j.probe, j.random
 	note := ""
 	done := t.Step
 	t.Observe = func(m train.Metrics) {
 		werr := errors.Join(log.Write(m), observe(m))
-		if m.Loss == 0 { // a probe measures accuracy alone
-			m.Loss, m.GFlops, m.ImagesPS = last.Loss, last.GFlops, last.ImagesPS
+		if m.ImagesPS == 0 { // a probe measures accuracy alone
+			m.Loss, m.SubLoss, m.GFlops, m.ImagesPS, m.ImageMACs = last.Loss, last.SubLoss, last.GFlops, last.ImagesPS, last.ImageMACs
 		}
 		last = m
 		if werr != nil && err == nil {
 			err = fmt.Errorf("write the metrics of %s: %w; go on with 'weft train --out %s --resume'", j.dir, werr, j.dir)
 			stop()
 		}
-		for _, e := range m.Eval {
-			if e.Net == "max" {
-				note = ""
-			}
-			note += fmt.Sprintf(", %s %.2f %%", e.Net, 100*e.Accuracy)
+		if len(m.Eval) > 0 {
+			note = accuracyNote(m.Eval)
 		}
-		bar.Note("%.0f GF/s, loss %.3f%s", m.GFlops, m.Loss, note)
+		bar.Note("%s, %.0f GF/s, loss %.3f%s", m.Phase, m.GFlops, cmp.Or(m.Loss, m.SubLoss), note)
 		bar.Add(int64((m.Step - done) * cfg.Batch))
 		done = m.Step
 	}
@@ -222,9 +213,20 @@ func (j *trainJob) run(ctx context.Context, cfg train.Config, set *data.Set, poo
 	case saved != nil:
 		return last, saved
 	case errors.Is(rerr, context.Canceled):
-		return last, fmt.Errorf("interrupted at step %d of %d; go on with 'weft train --out %s --resume'", t.Step, t.Schedule.Total, j.dir)
+		return last, fmt.Errorf("interrupted at step %d of %d; go on with 'weft train --out %s --resume'", t.Step, t.Total, j.dir)
 	}
 	return last, rerr
+}
+
+// accuracyNote lists the accuracies of named subnets for a note.
+func accuracyNote(nets []train.NetEval) string {
+	note := ""
+	for _, e := range nets {
+		if e.Net != "random" {
+			note += fmt.Sprintf(", %s %.2f %%", e.Net, 100*e.Accuracy)
+		}
+	}
+	return note
 }
 
 // print says how the run ended.
@@ -232,10 +234,11 @@ func (j *trainJob) print(w io.Writer, cfg train.Config, val int, last train.Metr
 	if j.asJSON {
 		return printJSON(w, last)
 	}
-	fmt.Fprintf(w, "%s on %s: %d epochs, %.2g flops in %s\n", cfg.Space, cfg.Data, cfg.Epochs, last.Flops,
+	fmt.Fprintf(w, "%s on %s by %s: %d epochs, %.3g multiply-accumulates forwards and backwards (%.2f M an image), %.2g flops, %s\n",
+		cfg.Space, cfg.Data, cfg.Recipe, cfg.Epochs, last.MACs, last.MACs/float64(max(last.Step*cfg.Batch, 1))/1e6, last.Flops,
 		short(time.Duration(last.Seconds*float64(time.Second))))
 	for _, e := range last.Eval {
-		fmt.Fprintf(w, "  %-3s %6.2f %% on %d validation images, %.2f M MACs, %s\n", e.Net, 100*e.Accuracy, val, float64(e.MACs)/1e6, e.Subnet)
+		fmt.Fprintf(w, "  %-6s %6.2f %% on %d validation images, %.2f M MACs, %s\n", e.Net, 100*e.Accuracy, val, float64(e.MACs)/1e6, e.Subnet)
 	}
 	_, err := fmt.Fprintf(w, "Next: weft search %s -o model.weft\n", j.dir)
 	return err

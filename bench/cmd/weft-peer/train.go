@@ -74,19 +74,21 @@ func (e *engine) train(q peer.Request) (peer.Reply, error) {
 }
 
 func (t *step) run() error {
-	classes, pitch, dz := t.net.Space.Classes, t.graphs[0].Pitch(), t.dlogits
+	rows, dz := nn.Rows{N: t.n, Classes: t.net.Space.Classes, Pitch: t.graphs[0].Pitch()}, t.dlogits
 	t.exec.ZeroGrad()
 	for i, g := range t.graphs {
 		z := t.exec.Forward(g, t.images, t.n)
 		if i == 0 {
-			t.losses[i] = float32(nn.CrossEntropy(dz, z, t.labels, t.n, classes, pitch, 0, 1))
-			nn.Softmax(t.teacher, z, t.n, classes, pitch)
+			clear(t.teacher)
+			rows.AddLabels(t.teacher, t.labels, 0, 1)
+			t.losses[i] = float32(rows.CrossEntropy(dz, z, t.teacher, 1, 1))
+			rows.Softmax(t.teacher, z, 1)
 		} else {
-			t.losses[i] = float32(nn.Distill(dz, z, t.teacher, t.n, classes, pitch, 1))
+			t.losses[i] = float32(rows.CrossEntropy(dz, z, t.teacher, 1, 1))
 		}
 		t.exec.Backward(dz)
 	}
-	t.net.W.SGD(t.exec.Grad, t.velocity, rate, momentum, decay)
+	nn.SGD{LR: rate, Momentum: momentum, Decay: decay}.Step(t.net.W, t.exec.Grad, t.velocity)
 	t.exec.Changed()
 	return nil
 }
