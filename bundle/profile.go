@@ -62,6 +62,21 @@ func ReadProfile(path, digest string, m Machine) (*Profile, error) {
 	return nil, nil
 }
 
+// AnyProfile returns the first profile in the sidecar at path for a bundle with this digest,
+// on whichever machine it was measured, or nil if it has none.
+func AnyProfile(path, digest string) (*Profile, error) {
+	s, err := readSidecar(path)
+	if err != nil {
+		return nil, err
+	}
+	for i := range s.Profiles {
+		if p := &s.Profiles[i]; p.Digest == digest {
+			return p, nil
+		}
+	}
+	return nil, nil
+}
+
 func readSidecar(path string) (*sidecar, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {

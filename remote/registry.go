@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"weft/bundle"
@@ -97,13 +99,44 @@ func Publish(ctx context.Context, b bus.Bus, name string, raw []byte) (digest st
 	return o.Digest, nil
 }
 
-// Withdraw tells the workers that the model of that name is not served any more.
-func Withdraw(ctx context.Context, b bus.Bus, name string) error {
+// Keep withdraws all models but those of these names, which workers then forget, and
+// deletes the bundles that nobody needs any more.
+func Keep(ctx context.Context, b bus.Bus, names []string) error {
 	known, err := models(ctx, b)
 	if err != nil {
 		return err
 	}
-	return known.Delete(ctx, modelKey(name))
+	keys, err := known.Keys(ctx, "")
+	if err != nil {
+		return err
+	}
+	needed := map[string]bool{} // by digest
+	for _, key := range keys {
+		e, err := known.Get(ctx, key)
+		if errors.Is(err, bus.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		var a announcement
+		if json.Unmarshal(e.Value, &a) == nil && slices.Contains(names, a.Name) {
+			needed[a.Digest] = true
+		} else if err := known.Delete(ctx, key); err != nil {
+			return fmt.Errorf("withdraw a model: %w", err)
+		}
+	}
+	store, err := b.Objects(ctx, bundlesStore)
+	if err != nil {
+		return err
+	}
+	all, err := store.List(ctx)
+	for _, o := range all {
+		if !needed[o.Digest] && err == nil {
+			err = store.Delete(ctx, o.Digest)
+		}
+	}
+	return err
 }
 
 // AwaitProfile waits until a worker has reported how long the subnets of the bundle with

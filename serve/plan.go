@@ -99,6 +99,24 @@ func Local(name string, b *bundle.Bundle, p *bundle.Profile, workers []*supernet
 	return m, nil
 }
 
+// Executors returns one for each of the workers, which may be those of other models too. It
+// runs all subnets of the bundle, in the order of its Points and with the tuning of a profile
+// measured on this kind of worker, for those who schedule elsewhere.
+func Executors(b *bundle.Bundle, p *bundle.Profile, workers []*supernet.Worker) (execs []Executor, err error) {
+	plans, err := Plans(b, p.Tuning)
+	if err != nil {
+		return nil, err
+	}
+	limit := 0
+	for _, t := range p.Subnets {
+		limit = max(limit, len(t.LatencyUS))
+	}
+	for _, w := range workers {
+		execs = append(execs, &planExecutor{plans: plans, maxBatch: limit, worker: w})
+	}
+	return execs, nil
+}
+
 // Profile returns what a scheduler is to know about a bundle whose latencies were
 // measured; see Local.
 func Profile(b *bundle.Bundle, p *bundle.Profile) (*sched.Profile, error) {

@@ -32,6 +32,7 @@ const maxBatch = 16
 // model is a bundle with where its latencies are kept.
 type model struct {
 	*bundle.Bundle
+	raw     []byte // the file
 	digest  string
 	sidecar string
 }
@@ -79,7 +80,7 @@ func decodeModel(raw []byte) (*model, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(raw)
-	return &model{Bundle: b, digest: hex.EncodeToString(sum[:])}, nil
+	return &model{Bundle: b, raw: raw, digest: hex.EncodeToString(sum[:])}, nil
 }
 
 // thisMachine identifies what latencies measured here hold for.

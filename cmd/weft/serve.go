@@ -35,6 +35,7 @@ type serveJob struct {
 	quiet       bool
 	flight      flightFlags
 	guard       guardFlags
+	cluster     clusterFlags
 	dash        dashFlags
 	conditions
 	crew []*supernet.Worker // one a worker, on which every model runs
@@ -69,6 +70,7 @@ machine yet. SIGTERM and Ctrl-C drain: requests that are in get their answers, n
 	f.BoolVar(&job.simple, "simple", false, "serve the models simple and simple_string too, which the examples of Triton's clients call")
 	job.flight.flags(f)
 	job.guard.flags(f)
+	job.cluster.flags(f)
 	job.dash.flags(f)
 	job.flag(cmd)
 	f.BoolVar(&job.quiet, "quiet", false, "show no progress")
@@ -77,8 +79,8 @@ machine yet. SIGTERM and Ctrl-C drain: requests that are in get their answers, n
 
 func (j *serveJob) validate() error {
 	switch {
-	case j.workers < 1 || j.threads < 1:
-		return usagef("--workers %d --threads %d: both must be at least 1", j.workers, j.threads)
+	case j.workers < 0 || j.workers == 0 && !j.cluster.on() || j.threads < 1:
+		return usagef("--workers %d --threads %d: both must be at least 1, or --workers 0 with a bus that has workers", j.workers, j.threads)
 	case j.slo <= 0 || j.slo > serve.MaxTimeout:
 		return usagef("--slo %v: choose more than 0 and at most %v", j.slo, serve.MaxTimeout)
 	case !sched.KnownPolicy(j.policy):
@@ -86,7 +88,7 @@ func (j *serveJob) validate() error {
 	case j.margin < 0:
 		return usagef("--margin %v is negative", j.margin)
 	}
-	return cmp.Or(j.flight.validate(), j.guard.validate(), j.conditions.validate())
+	return cmp.Or(j.flight.validate(), j.guard.validate(), j.cluster.validate(), j.conditions.validate())
 }
 
 // run serves until ctx ends.
@@ -102,13 +104,18 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 		return err
 	}
 	defer on.close()
+	log := newLogger(errw)
+	shut, err := j.cluster.open(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer shut()
 	dismiss := j.hire()
 	models, from, err := j.loadAll(ctx, paths, errw)
 	if err != nil {
 		return err
 	}
 	runtime.GOMAXPROCS(runtime.NumCPU() + j.workers*j.threads)
-	log := newLogger(errw)
 	j.guard.warn(log, on)
 	defer j.guard.watch(ctx, log)()
 	s, err := serve.New(models, serve.Options{
@@ -118,6 +125,11 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 	if err != nil {
 		return err
 	}
+	unfollow, err := j.cluster.follow(s, from.Names(), log)
+	if err != nil {
+		return err
+	}
+	defer unfollow()
 	_, stop, err := j.flight.start(ctx, s, log)
 	if err != nil {
 		return err
@@ -130,9 +142,9 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 	}
 	for _, m := range models {
 		p := m.Profile.Subnets
-		fmt.Fprintf(out, "Serving %s on %s://%s: %d subnets of %.2f to %.2f %%, policy %s, %s of %s\n",
+		fmt.Fprintf(out, "Serving %s on %s://%s: %d subnets of %.2f to %.2f %%, policy %s, %s\n",
 			m.Name, j.guard.scheme(), on.http.Addr(), len(p), 100*p[0].Accuracy, 100*p[len(p)-1].Accuracy, s.Router(m.Name).Policy(),
-			count(j.workers, "worker"), count(j.threads, "thread"))
+			j.cluster.crewName(j.workers, j.threads))
 	}
 	h := oip.NewHandler(s, opt)
 	root, stopDash := j.dash.start(ctx, s, h, log)
@@ -183,6 +195,30 @@ func (j *serveJob) load(ctx context.Context, path string, bars *progress, errw i
 	if err != nil {
 		return serve.Model{}, err
 	}
+	if err := j.cluster.publish(ctx, m); err != nil {
+		return serve.Model{}, err
+	}
+	model, err := j.measure(ctx, m, bars, errw)
+	if err != nil {
+		return model, err
+	}
+	model.Digest = m.digest
+	if w := model.Profile.Check(); len(w) > 0 {
+		newLogger(errw).Warn("latencies are out of order, which costs the policies accuracy; run weft profile on an idle machine",
+			slog.String("model", m.Name), slog.Int("places", len(w)), slog.String("first", w[0]))
+	}
+	return model, nil
+}
+
+// measure returns the model with its latencies: those on this machine or, if it has no workers, on another one.
+func (j *serveJob) measure(ctx context.Context, m *model, bars *progress, errw io.Writer) (serve.Model, error) {
+	if j.workers == 0 {
+		p, err := j.cluster.measured(ctx, m, newLogger(errw))
+		if err != nil {
+			return serve.Model{}, err
+		}
+		return routed(m, p)
+	}
 	p, err := m.profile(ctx, j.conditions, false, bars)
 	if p == nil {
 		return serve.Model{}, err
@@ -190,15 +226,7 @@ func (j *serveJob) load(ctx context.Context, path string, bars *progress, errw i
 	if err != nil {
 		newLogger(errw).Warn("the latencies are not kept and will be measured again next time", slog.Any("error", err))
 	}
-	model, err := serve.Local(m.Name, m.Bundle, p, j.crew)
-	if err != nil {
-		return model, err
-	}
-	if w := model.Profile.Check(); len(w) > 0 {
-		newLogger(errw).Warn("latencies are out of order, which costs the policies accuracy; run weft profile on an idle machine",
-			slog.String("model", m.Name), slog.Int("places", len(w)), slog.String("first", w[0]))
-	}
-	return model, nil
+	return serve.Local(m.Name, m.Bundle, p, j.crew)
 }
 
 func lowerPriority(log *slog.Logger) {
