@@ -23,6 +23,11 @@ type View struct {
 	// Workers is how many the model can count on: those that are up or, of those that
 	// run other models too, the part of their time that it is likely to get.
 	Workers float64
+	// Up workers run the model, alone or not.
+	Up int
+	// Others is the share of the time left to those who wait for other models on the
+	// same workers that they need, as Work says it for this one.
+	Others float64
 	// Mean is the mean slack of all that wait, by image.
 	Mean time.Duration
 	// Work is the least worker time that all that wait need, on the profile's clock:

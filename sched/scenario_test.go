@@ -18,7 +18,7 @@ import (
 //	NAME ACCURACY OVERHEAD PER-IMAGE       a subnet a line
 //
 //	step                                   an event a line
-//	AT up|down|done WORKER                 done names the batch that runs there
+//	AT up|down|leave|done WORKER           done names the batch that runs there
 //	AT arrive ID DEADLINE [size=N] [floor=A] [pin=I] [priority=N] [tenant=NAME] [late=serve]
 //	AT cancel ID
 //	AT tick
@@ -39,6 +39,7 @@ func TestScenarios(t *testing.T) {
 }
 
 type scenario struct {
+	group *sched.Group
 	s     *sched.Scheduler
 	batch map[int]uint64 // that each worker runs
 }
@@ -68,8 +69,13 @@ func (sc *scenario) start(t *testing.T, d *datadriven.TestData) string {
 	if err != nil {
 		return err.Error()
 	}
-	sc.batch = map[int]uint64{}
-	if sc.s, err = sched.New(policy, p, opt); err != nil {
+	if sc.group == nil {
+		sc.batch = map[int]uint64{}
+		sc.s, err = sched.New(policy, p, opt)
+	} else {
+		sc.s, err = sc.group.Add(policy, p, opt)
+	}
+	if err != nil {
 		return err.Error()
 	}
 	return strings.Join(p.Check(), "\n")
@@ -111,6 +117,8 @@ func (sc *scenario) event(t *testing.T, now time.Duration, f []string) sched.Eve
 		return sched.Event{Kind: sched.WorkerUp, Worker: n(1)}
 	case "down":
 		return sched.Event{Kind: sched.WorkerDown, Worker: n(1)}
+	case "leave":
+		return sched.Event{Kind: sched.WorkerLeave, Worker: n(1)}
 	case "done":
 		return sched.Event{Kind: sched.Done, Worker: n(1), Batch: sc.batch[n(1)]}
 	case "cancel":

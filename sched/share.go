@@ -53,3 +53,16 @@ func (s *Scheduler) share(now time.Duration) (workers float64) {
 	}
 	return workers
 }
+
+// others returns the share of the time left to those who wait for other models of the
+// group that the workers need for them, each model's at most 1; see View.Others.
+func (s *Scheduler) others(now time.Duration) (spoken float64) {
+	for _, m := range s.group.models {
+		if m == nil || m == s || m.ready.len() == 0 || m.up == 0 {
+			continue
+		}
+		left := tail(m.slack(m.ready.head().Deadline, now), m.slack(m.ready.meanDue(), now))
+		spoken += min(float64(m.ready.work)/(float64(m.up)*float64(max(left, 1))), 1)
+	}
+	return spoken
+}

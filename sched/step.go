@@ -30,7 +30,9 @@ func (s *Scheduler) arrive(now time.Duration, r *Request) {
 			e.fastest = min(e.fastest, s.profile.Latency(i, r.Size))
 		}
 	}
-	s.demand.add(now, e.work)
+	if len(s.group.models) > 1 {
+		s.demand.add(now, e.work)
+	}
 	s.byID[r.ID] = e
 	s.ready.push(e)
 	s.admit(now, e)
@@ -128,6 +130,8 @@ func (s *Scheduler) decide(now time.Duration, free int) (d Decision, not int) {
 		Drift:   s.drift,
 		Risk:    s.Risk() / s.drift,
 		Workers: s.share(now),
+		Up:      s.up,
+		Others:  s.others(now),
 		Arrived: s.arrived,
 		Loaded:  s.loaded,
 		Profile: s.profile,

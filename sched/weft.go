@@ -18,9 +18,10 @@ import (
 // ordinary queue is served by the mix that is best in the long run. From there
 // the price rises exponentially with z, the share of the time left to those who
 // wait that the smallest subnet would need for them, up to what a lost answer is
-// worth. An exponential price is the best that can be done without knowing what
-// comes (online knapsack: Zhou, Chakrabarty and Lukose, 2008), and crosses the
-// slopes of a frontier, which span orders of magnitude, at even steps of z.
+// worth. Models that share workers pay alike: z is the sum over all of them. An
+// exponential price is the best that can be done without knowing what comes (online
+// knapsack: Zhou, Chakrabarty and Lukose, 2008), and crosses the slopes of a
+// frontier, which span orders of magnitude, at even steps of z.
 //
 // docs/adr/0001-slackfit.md has the reasons and the measurements.
 type weft struct {
@@ -142,8 +143,8 @@ func (w *weft) later(p *Profile, price float64) float64 {
 func (w *weft) price(v *View) float64 {
 	base := w.longRun(v)
 	n := v.fill()
-	spoken := float64(v.Work) * float64(v.Images-n) / (float64(v.Images) * v.workers())
-	z := spoken / float64(max(v.tail()-v.Profile.Latency(0, n)/2, 1))
+	spoken := float64(v.Work) * float64(v.Images-n) / (float64(v.Images) * float64(max(v.Up, 1)))
+	z := spoken/float64(max(tail(v.Slack, v.Mean)-v.Profile.Latency(0, n)/2, 1)) + v.Others
 	return base * math.Pow(w.top/base, z-calm)
 }
 
@@ -165,7 +166,7 @@ func (w *weft) longRun(v *View) float64 {
 // tail estimates the slack of the least urgent: as far behind the mean as the most
 // urgent is before it, if deadlines are spread evenly, and never more than twice
 // the head's, as a few with all the time in the world say nothing about the rest.
-func (v *View) tail() time.Duration { return min(2*v.Mean, 3*v.Slack) - v.Slack }
+func tail(head, mean time.Duration) time.Duration { return min(2*mean, 3*head) - head }
 
 // affords reports whether a batch of b of the up to n images that could run is in time
 // for the head, also in a bad case. If b is less than n, the others must have the time

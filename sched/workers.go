@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -134,19 +135,26 @@ func (g *Group) takeFree(at int) int {
 }
 
 // choose returns the place, among the free workers, of the one to run the model's
-// subnet, or to load it: the last freed that holds it, or that does not. There is
-// one that runs the model.
+// subnet, or to load it: the last freed that holds it, or that does not, where
+// workers hold subnets; else of those that run the fewest other models, for which the
+// rest may be needed. There is one that runs the model.
 func (g *Group) choose(s *Scheduler, subnet int, holds bool) int {
-	last := -1
+	best, least := -1, math.MaxInt
 	for at := range slices.Backward(g.free) {
 		w := &g.workers[g.free[at]]
 		if !slices.Contains(w.runs, s) {
 			continue
 		}
-		if s.loaded == nil || (w.holds == subnet) == holds {
-			return at
+		n := len(w.runs)
+		if s.loaded != nil && (w.holds == subnet) != holds {
+			n++
 		}
-		last = max(last, at)
+		if n < least {
+			best, least = at, n
+		}
+		if n == 1 {
+			break
+		}
 	}
-	return last
+	return best
 }
