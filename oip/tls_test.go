@@ -21,8 +21,8 @@ import (
 	"weft/serve"
 )
 
-// start serves the handler over HTTP on a loopback port and returns its address.
-func start(t testing.TB, h *oip.Handler) string {
+// start serves the handler, by way of root, over HTTP on a loopback port and returns its address.
+func start(t testing.TB, h *oip.Handler, root http.Handler) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -30,7 +30,7 @@ func start(t testing.TB, h *oip.Handler) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- h.Serve(ctx, ln, h) }()
+	go func() { ended <- h.Serve(ctx, ln, root) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -62,7 +62,7 @@ func TestTLS(t *testing.T) {
 	}
 	s := newServer(t, serve.Options{}, toy(t, linear{size: 4, classes: 3}))
 	h := oip.NewHandler(s, oip.Options{Certificates: certificates})
-	web, rpc := start(t, h), serveGRPC(t, h)
+	web, rpc := start(t, h, h), serveGRPC(t, h)
 	foreign := stranger.Client()
 	foreign.RootCAs = authority.Pool
 	for name, config := range map[string]*tls.Config{"own": authority.Client(), "none": {RootCAs: authority.Pool}, "foreign": foreign, "distrusting": {}} {
@@ -114,7 +114,7 @@ func TestCertificatesAreReplaced(t *testing.T) {
 	}
 	s := newServer(t, serve.Options{}, toy(t, linear{size: 4, classes: 3}))
 	h := oip.NewHandler(s, oip.Options{Certificates: certificates})
-	web, rpc := start(t, h), serveGRPC(t, h)
+	web, rpc := start(t, h, h), serveGRPC(t, h)
 	get := func(a *guardtest.Authority) error {
 		client, err := oip.Dial("https://"+web, oip.ClientOptions{TLS: &tls.Config{RootCAs: a.Pool}})
 		if err != nil {
