@@ -87,6 +87,19 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
+// expect makes the counters of what has not happened yet, so that the first time is
+// seen as a change.
+func (m *metrics) expect(repo Repository) {
+	if repo == nil {
+		return
+	}
+	for _, name := range repo.Names() {
+		for _, c := range []Code{OK, Failed} {
+			m.loads.WithLabelValues(name, c.String())
+		}
+	}
+}
+
 // latency describes a histogram of times. Servers that know native histograms get
 // buckets 10 % apart, the others those of seconds.
 func latency(name, help string) prometheus.HistogramOpts {

@@ -113,6 +113,7 @@ func New(models []Model, opt Options) (*Server, error) {
 	}
 	s.pool = newPool(&s.opt, s.epoch)
 	s.metrics = newMetrics(s.registry)
+	s.metrics.expect(opt.Repository)
 	c := &catalog{routers: make(map[string]*Router, len(models))}
 	for i := range models {
 		r, err := s.newRouter(models[i])
