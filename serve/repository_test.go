@@ -17,6 +17,7 @@ import (
 type shelf struct {
 	t        testing.TB
 	names    []string
+	exec     serve.Executor // nil: one that answers with the number
 	fail     error
 	editions atomic.Int32
 	closed   atomic.Int32
@@ -30,6 +31,9 @@ func (s *shelf) Open(context.Context, string) (serve.Model, error) {
 	}
 	edition := float32(s.editions.Add(1))
 	m := model(s.t, constant(edition), constant(edition))
+	if s.exec != nil {
+		m.Executors = []serve.Executor{s.exec, s.exec}
+	}
 	m.Close = func() { s.closed.Add(1) }
 	return m, nil
 }
