@@ -16,6 +16,10 @@ import (
 var secret = bus.DialOptions{Auth: bus.Credentials{User: "weft", Password: "secret"}}
 
 func TestExternal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers; the embedded one is tested")
+	}
+	t.Parallel()
 	bustest.Run(t, func(t *testing.T) bustest.Fixture {
 		server := startServers(t, 1)[0]
 		damage := dial(t, server.url, secret)

@@ -10,6 +10,7 @@ import (
 )
 
 func TestMemory(t *testing.T) {
+	t.Parallel()
 	bustest.Run(t, func(t *testing.T) bustest.Fixture {
 		m := bus.NewMemory()
 		return bustest.Fixture{
@@ -20,6 +21,7 @@ func TestMemory(t *testing.T) {
 }
 
 func TestEmbedded(t *testing.T) {
+	t.Parallel()
 	bustest.Run(t, func(t *testing.T) bustest.Fixture {
 		e := embed(t, bus.EmbedOptions{Listen: "127.0.0.1:0", StateDir: t.TempDir()})
 		return bustest.Fixture{

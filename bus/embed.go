@@ -9,7 +9,10 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -49,6 +52,7 @@ type EmbedCluster struct {
 type Embedded struct {
 	*NATS
 	server *server.Server
+	log    *serverLog
 	stop   func()
 }
 
@@ -66,10 +70,10 @@ func Embed(ctx context.Context, o EmbedOptions) (*Embedded, error) {
 		return nil, fmt.Errorf("start bus: %w", err)
 	}
 	e := &Embedded{NATS: newNATS(o.Logger), server: s, stop: sync.OnceFunc(func() { s.Shutdown(); s.WaitForShutdown() })}
-	log := &serverLog{logger: e.logger, fatal: make(chan string, 1)}
-	s.SetLoggerV2(log, false, false, false)
+	e.log = &serverLog{logger: e.logger, fatal: make(chan string, 1)}
+	s.SetLoggerV2(e.log, false, false, false)
 	go s.Start() // which returns once it listens, or never
-	if err := e.ready(ctx, log.fatal); err != nil {
+	if err := e.ready(ctx, e.log.fatal); err != nil {
 		e.stop()
 		return nil, fmt.Errorf("start bus: %w", err)
 	}
@@ -77,7 +81,16 @@ func Embed(ctx context.Context, o EmbedOptions) (*Embedded, error) {
 		e.stop()
 		return nil, fmt.Errorf("start bus: connect to it: %w", err)
 	}
+	e.broken = e.full
 	return e, nil
+}
+
+// full says that the disk is full: the server then leaves writes without an answer, which it tells its log alone.
+func (e *Embedded) full() error {
+	if last := e.log.noSpace.Load(); last == nil || time.Since(*last) > 2*tryTime {
+		return nil
+	}
+	return fmt.Errorf("the disk is full: make room and start again: %w", ErrFull)
 }
 
 // options translates into those of the NATS server.
@@ -208,10 +221,11 @@ func (e *Embedded) Close() error {
 	return err
 }
 
-// serverLog passes what the server logs on to slog.
+// serverLog passes what the server logs on to slog and notes what its other side must know.
 type serverLog struct {
-	logger *slog.Logger
-	fatal  chan string // the first reason why the server can't start
+	logger  *slog.Logger
+	fatal   chan string // the first reason why the server can't start
+	noSpace atomic.Pointer[time.Time]
 }
 
 func (l *serverLog) log(level slog.Level, format string, args []any) {
@@ -227,7 +241,13 @@ func (l *serverLog) Noticef(format string, args ...any) { l.log(slog.LevelDebug,
 func (l *serverLog) Warnf(format string, args ...any) { l.log(slog.LevelWarn, format, args) }
 
 // Errorf implements server.Logger.
-func (l *serverLog) Errorf(format string, args ...any) { l.log(slog.LevelError, format, args) }
+func (l *serverLog) Errorf(format string, args ...any) {
+	if strings.Contains(fmt.Sprintf(format, args...), syscall.ENOSPC.Error()) {
+		now := time.Now()
+		l.noSpace.Store(&now)
+	}
+	l.log(slog.LevelError, format, args)
+}
 
 // Debugf implements server.Logger.
 func (l *serverLog) Debugf(string, ...any) {}

@@ -43,7 +43,7 @@ func TestMatchesAsNATS(t *testing.T) {
 			compare(r)
 		}
 	})
-	if matched < 50 {
+	if matched < 5 {
 		t.Errorf("only %d pairs match: too few to tell", matched)
 	}
 	t.Logf("%d pairs compared, %d of them match, %d refused", valid, matched, refused)

@@ -20,6 +20,7 @@ type NATS struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	logger *slog.Logger
+	broken func() error // why the server will not get ready by itself, nil if it may
 
 	mu      sync.Mutex
 	subs    map[*nats.Subscription]bool
@@ -35,7 +36,7 @@ func newNATS(logger *slog.Logger) *NATS {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	n := &NATS{logger: logger, subs: map[*nats.Subscription]bool{}, ended: make(chan struct{})}
+	n := &NATS{logger: logger, broken: func() error { return nil }, subs: map[*nats.Subscription]bool{}, ended: make(chan struct{})}
 	n.era, n.endEra = context.WithCancel(context.Background())
 	return n
 }

@@ -58,7 +58,7 @@ func TestDisconnected(t *testing.T) {
 	n := dial(t, p.url, bus.DialOptions{})
 	defer n.Close()
 	ctx := t.Context()
-	leases, err := n.Bucket(ctx, "leases", bus.BucketOptions{TTL: 500 * time.Millisecond})
+	leases, err := n.Bucket(ctx, "leases", bus.BucketOptions{TTL: 300 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestDisconnected(t *testing.T) {
 		_, err := leases.Put(ctx, "late", nil)
 		done <- err
 	}()
-	time.Sleep(time.Second) // the lease ends meanwhile
+	time.Sleep(600 * time.Millisecond) // the lease ends meanwhile
 	p.set(false, false)
 	if err := <-done; err != nil {
 		t.Errorf("a write that waited for the connection: %v", err)

@@ -29,6 +29,9 @@ func (n *NATS) retry(ctx context.Context, fn func(ctx context.Context) error) er
 		if !passing(err) {
 			return err
 		}
+		if broken := n.broken(); broken != nil {
+			return broken
+		}
 		if end := wait.sleep(ctx); end != nil {
 			if errors.Is(err, end) {
 				return err

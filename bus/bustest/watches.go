@@ -111,7 +111,7 @@ func closes(ctx context.Context, t *testing.T, changes <-chan bus.Change) {
 
 // converge lets writers race and readers, one of them slow, put together what they are told.
 func (f Fixture) converge(t *testing.T) {
-	const writers, writes, keys = 4, 150, 12
+	const writers, writes, keys = 4, 80, 8
 	ctx, b := within(t), f.connect(t)
 	bucket, err := b.Bucket(ctx, "races", bus.BucketOptions{})
 	must(t, err)
