@@ -151,7 +151,8 @@ func (r *randAugment) enhance(dst, src []uint8, base func(dst, src []uint8), v f
 	}
 }
 
-func clampByte(v float64) uint8 { return uint8(min(max(math.Floor(v), 0), 255)) }
+// clampByte cuts off what follows the point, up to rounding.
+func clampByte(v float64) uint8 { return uint8(min(max(math.Floor(v+1e-9), 0), 255)) }
 
 // luma is the brightness of pixel i (ITU-R 601), or the mean of its channels where they are not three.
 func (r *randAugment) luma(src []uint8, i int) float64 {

@@ -186,6 +186,51 @@ func TestSortKeepsTheFunction(t *testing.T) {
 	}
 }
 
+// TestSortKeepsTrainedSubnets: a subnet that is kept computes the same function after sorting, one that is not does not,
+// and without one to keep neither does.
+func TestSortKeepsTrainedSubnets(t *testing.T) {
+	for _, name := range []string{"resnet-28s", "mbv3-28"} {
+		for _, keep := range []bool{true, false} {
+			net := newTestNet(t, name)
+			narrow := net.Space.Max()
+			for i := range narrow.Expand {
+				if narrow.Expand[i] > 0 {
+					narrow.Expand[i] = 1
+				}
+			}
+			pool := kernel.NewPool(1)
+			x := testImages(net.Space, 5)
+			e := nn.NewExec(net.W, pool, false)
+			logits := func(a Arch) []float32 {
+				g, err := net.Space.Lower(a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return append([]float32(nil), e.Forward(g, x, 5)...)
+			}
+			archs := []Arch{net.Space.Max(), narrow, net.Space.Min()}
+			var before [][]float32
+			for _, a := range archs {
+				before = append(before, logits(a))
+			}
+			var kept []Arch
+			if keep {
+				kept = archs[:2]
+			}
+			if err := net.SortChannels(kept); err != nil {
+				t.Fatal(err)
+			}
+			e.Changed()
+			for i, a := range archs {
+				if want, same := i == 0 || i == 1 && keep, closeTo(logits(a), before[i], 1e-3); same != want {
+					t.Errorf("%s, kept %v: %s computes the same: %v", name, keep, net.Space.Format(a), same)
+				}
+			}
+			pool.Close()
+		}
+	}
+}
+
 // TestTuningsAgree: a plan computes the same, but for rounding, with all layers computed directly, by rule, and with
 // transformed weights wherever they can be used, and says so of its layers.
 func TestTuningsAgree(t *testing.T) {

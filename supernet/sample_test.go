@@ -231,3 +231,42 @@ func BenchmarkSample(b *testing.B) {
 		s.Sample(rng, Sampling{})
 	}
 }
+
+// TestOpenSampling: draws take exactly the choices that are open, the largest ones, equally often.
+func TestOpenSampling(t *testing.T) {
+	every(t, func(t *testing.T, s *Space) {
+		rng := rand.New(rand.NewPCG(11, 12))
+		for _, open := range []Open{{1, 1, 1, 1}, {2, 1, 1, 1}, {0, 2, 0, 1}, {0, 0, 0, 2}} {
+			counts := map[choice][]float64{}
+			for range 600 {
+				a := s.Sample(rng, Sampling{ElasticKernel: true, Open: open})
+				if open == (Open{1, 1, 1, 1}) && a != s.Max() {
+					t.Fatalf("with one choice open %s is drawn", s.Format(a))
+				}
+				for c := range s.choices(&a) {
+					v := *c.index
+					shut := open.shut(c.dim, c.n)
+					if c.live && int(v) < shut {
+						t.Fatalf("%+v: choice %d of %d of %s is drawn", open, v, c.n, c.dim)
+					}
+					c.index = nil
+					if c.live {
+						if counts[c] == nil {
+							counts[c] = make([]float64, c.n-shut)
+						}
+						counts[c][int(v)-shut]++
+					}
+				}
+			}
+			for c, n := range counts {
+				total := 0.0
+				for _, x := range n {
+					total += x
+				}
+				if len(n) > 1 && !plausible(n, total) {
+					t.Errorf("%+v: %s of stage %d came up %v times", open, c.dim, c.stage+1, n)
+				}
+			}
+		}
+	})
+}

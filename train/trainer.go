@@ -98,28 +98,24 @@ func (c *Config) fits(space *supernet.Space, set *data.Set) error {
 	case set.Train.N() < c.Batch:
 		return fmt.Errorf("%s has %d training images, fewer than a batch of %d; choose a smaller --batch", set.Name, set.Train.N(), c.Batch)
 	}
-	for class, n := range counts(set.Train.Labels, set.Classes) {
+	return checkLabels(set)
+}
+
+// checkLabels reports a label that is no class, and a class that no training image has.
+func checkLabels(set *data.Set) error {
+	images := make([]int, set.Classes)
+	for i, l := range set.Train.Labels {
+		if l < 0 || int(l) >= set.Classes {
+			return fmt.Errorf("training image %d of %s has label %d of %d classes; mend the set", i, set.Name, l, set.Classes)
+		}
+		images[l]++
+	}
+	for class, n := range images {
 		if n == 0 {
-			return fmt.Errorf("%s has no training image of class %s; add some, or remove the class", set.Name, className(set, class))
+			return fmt.Errorf("%s has no training image of class %q; add some, or remove the class", set.Name, set.ClassNames[class])
 		}
 	}
 	return nil
-}
-
-// counts returns how many labels there are of each class.
-func counts(labels []int32, classes int) []int {
-	n := make([]int, classes)
-	for _, l := range labels {
-		n[l]++
-	}
-	return n
-}
-
-func className(set *data.Set, class int) string {
-	if class < len(set.ClassNames) {
-		return fmt.Sprintf("%d, %q", class, set.ClassNames[class])
-	}
-	return fmt.Sprint(class)
 }
 
 func (t *Trainer) allocate() {

@@ -218,15 +218,15 @@ func (j *trainJob) run(ctx context.Context, cfg train.Config, set *data.Set, poo
 	return last, rerr
 }
 
-// accuracyNote lists the accuracies of named subnets for a note.
+// accuracyNote lists the accuracies of named subnets.
 func accuracyNote(nets []train.NetEval) string {
-	note := ""
+	var note strings.Builder
 	for _, e := range nets {
 		if e.Net != "random" {
-			note += fmt.Sprintf(", %s %.2f %%", e.Net, 100*e.Accuracy)
+			fmt.Fprintf(&note, ", %s %.2f %%", e.Net, 100*e.Accuracy)
 		}
 	}
-	return note
+	return note.String()
 }
 
 // print says how the run ended.

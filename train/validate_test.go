@@ -1,0 +1,157 @@
+package train
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"weft/kernel"
+)
+
+// TestDefaultsAreValid: for every recipe and data set.
+func TestDefaultsAreValid(t *testing.T) {
+	for _, name := range Recipes() {
+		for _, set := range []string{"mnist", "fashion-mnist", "cifar10", "folder"} {
+			c := Defaults(name, "resnet-28", set)
+			if err := c.Validate(); err != nil {
+				t.Errorf("%s on %s: %v", name, set, err)
+			}
+		}
+		if About(name) == "" {
+			t.Errorf("nothing is said about %s", name)
+		}
+	}
+}
+
+// TestValidate: each setting that makes no sense is named in a sentence.
+func TestValidate(t *testing.T) {
+	for want, change := range map[string]func(*Config){
+		`unknown recipe "dips": choose one of deps, ofa`:                           func(c *Config) { c.Recipe = "dips" },
+		"0 epochs of batches of 128 images":                                        func(c *Config) { c.Epochs = 0 },
+		"label smoothing 1 is not in [0, 1)":                                       func(c *Config) { c.Smoothing = 1 },
+		"learning rate 0 is not between":                                           func(c *Config) { c.LR = 0 },
+		`unknown schedule "sine"`:                                                  func(c *Config) { c.Curve = "sine" },
+		"the rate cannot rise for 1 of the run":                                    func(c *Config) { c.RateWarm = 1 },
+		"rate from 2 and down to 0":                                                func(c *Config) { c.RateStart = 2 },
+		"the rate of shifts cannot be -1":                                          func(c *Config) { c.ShiftRate = -1 },
+		"momentum 1 is not in":                                                     func(c *Config) { c.Momentum = 1 },
+		"weight decay 1 is not in":                                                 func(c *Config) { c.Decay = 1 },
+		"gradients cannot be clipped at norm -1":                                   func(c *Config) { c.ClipNorm = -1 },
+		"moving average 1 and lookahead 0":                                         func(c *Config) { c.EMA = 1 },
+		"both average weights: choose one":                                         func(c *Config) { c.EMA, c.Lookahead = 0.9, 0.9 },
+		"warm-up share 0.1 and ramp share 0.2":                                     func(c *Config) { c.Warmup, c.Ramp = 0.1, 0.2 },
+		"1 subnets a step":                                                         func(c *Config) { c.Nets = 1 },
+		`unknown aggregation "mean"`:                                               func(c *Config) { c.Aggregate = "mean" },
+		"temperature -1 is not between":                                            func(c *Config) { c.Temperature = -1 },
+		"labels have no temperature":                                               func(c *Config) { c.Hard, c.Temperature = true, 2 },
+		"recipe deps has no use for subnet: leave it out, or choose one of single": func(c *Config) { c.Subnet = "min" },
+		"recipe deps has no use for candidates: leave it out, or choose one of attentivenas": func(c *Config) {
+			c.Candidates = 3
+		},
+		"recipe single has no use for nets": func(c *Config) { *c = Defaults("single", "resnet-28", ""); c.Nets = 3 },
+		"recipe ofa has no use for ramp: leave it out, or choose one of deps": func(c *Config) {
+			*c = Defaults("ofa", "resnet-28", "")
+			c.Ramp = 0.1
+		},
+		"recipe bignas has no use for warmup": func(c *Config) { *c = Defaults("bignas", "resnet-28", ""); c.Warmup = 0.5 },
+		`image sizes "28,20": name rising`:    func(c *Config) { c.Pixels = "28,20" },
+		`image sizes "a": name rising`:        func(c *Config) { c.Pixels = "a" },
+		"rising image sizes need at least two": func(c *Config) {
+			c.Pixels, c.Progressive = "20", true
+		},
+		"cutout of -1 pixels": func(c *Config) { c.Cutout = -1 },
+	} {
+		c := Defaults("deps", "resnet-28", "fashion-mnist")
+		change(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// TestSetsThatCannotBeTrainedOn: what is wrong with the images is said before the first step.
+func TestSetsThatCannotBeTrainedOn(t *testing.T) {
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	for want, change := range map[string]func(*Config, []int32){
+		`squares has no training image of class "right"`: func(_ *Config, labels []int32) { clear(labels) },
+		"training image 3 of squares has label 2 of 2 classes": func(_ *Config, labels []int32) {
+			labels[3] = 2
+		},
+		"training image 0 of squares has label -1 of 2 classes": func(_ *Config, labels []int32) { labels[0] = -1 },
+		"squares has 64 training images, fewer than a batch of 65; choose a smaller --batch": func(c *Config, _ []int32) {
+			c.Batch = 65
+		},
+		"space resnet-32 takes images of 32x32 pixels, squares has 28x28": func(c *Config, _ []int32) { c.Space = "resnet-32" },
+		"images of 28x28 pixels cannot be shifted by 28":                  func(c *Config, _ []int32) { c.Pad = 28 },
+		"2 steps are too few for the phases of recipe ofa; train for more epochs": func(c *Config, _ []int32) {
+			*c = recipeConfig("ofa")
+			c.Epochs = 1
+		},
+	} {
+		set, c := squares(64), testConfig()
+		change(&c, set.Train.Labels)
+		if _, err := New(c, set, pool); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// TestOneImageOfAClass is enough to train.
+func TestOneImageOfAClass(t *testing.T) {
+	set, c := squares(64), testConfig()
+	for i := range set.Train.Labels {
+		set.Train.Labels[i] = 0
+	}
+	set.Train.Labels[5] = 1
+	c.Epochs = 1
+	run(t, c, set, 1)
+}
+
+// TestParseConfig: a file may give all settings or a few; what it leaves out has the defaults
+// of its own recipe, and what is unknown is refused.
+func TestParseConfig(t *testing.T) {
+	base := Defaults("deps", "resnet-28", "fashion-mnist")
+	base.Val = 0
+	full := Defaults("attentivenas", "mbv3-28", "cifar10")
+	full.MixUp, full.EMA, full.Seed, full.Val = 0.3, 0.99, 9, 77
+	b, err := json.Marshal(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ParseConfig(b, base); err != nil || got != full {
+		t.Errorf("%+v, %v, want %+v", got, err, full)
+	}
+	want := Defaults("ofa", "resnet-28", "cifar10")
+	want.LR, want.Val = 0.2, 0
+	if got, err := ParseConfig([]byte(`{"recipe":"ofa","data":"cifar10","lr":0.2}`), base); err != nil || got != want {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
+	}
+	for _, bad := range []string{``, `[]`, `{"lr":"fast"}`, `{"learning_rate":0.1}`} {
+		if _, err := ParseConfig([]byte(bad), base); err == nil {
+			t.Errorf("%s is accepted", bad)
+		}
+	}
+}
+
+// TestOlderRuns: the configuration of a run of the recipe max, as it used to be written, is
+// that of the recipe single, and valid.
+func TestOlderRuns(t *testing.T) {
+	dir := t.TempDir()
+	old := `{"recipe":"max","space":"resnet-28s","data":"squares","epochs":4,"batch":32,"lr":0.1,"momentum":0.9,"decay":0.0005,
+"smoothing":0.1,"warmup":0.5,"ramp":0.05,"nets":4,"coupled":false,"sort":true,"pad":1,"flip":false,"seed":1,"val_images":0}`
+	if err := os.WriteFile(filepath.Join(dir, configFile), []byte(old), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c, err := ReadConfig(dir)
+	want := recipeConfig("single")
+	want.Val = 0
+	if err != nil || c != want {
+		t.Errorf("%+v, %v, want %+v", c, err, want)
+	}
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+}
