@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -28,8 +29,10 @@ type link struct {
 	stream grpc.BidiStreamingClient[wire.Frame, wire.Frame]
 	ctx    context.Context // of the stream; its cause says why it ended
 	end    context.CancelCauseFunc
+	begun  time.Time
 	silent time.Duration // after so long the worker is given up
 	lease  *time.Timer   // ends the link then
+	due    atomic.Int64  // when it does, in ns since begun
 
 	sending sync.Mutex // held while a frame is sent
 	out     frame      // the batch that is sent, guarded by sending
@@ -54,11 +57,12 @@ type link struct {
 func newLink(ctx context.Context, conn *grpc.ClientConn, open *wire.Open) (*link, error) {
 	ctx, end := context.WithCancelCause(ctx)
 	l := &link{
-		ctx: ctx, end: end, silent: time.Duration(open.LeaseMs) * time.Millisecond, speed: 1,
+		ctx: ctx, end: end, begun: time.Now(), silent: time.Duration(open.LeaseMs) * time.Millisecond, speed: 1,
 		timer: time.NewTimer(time.Hour), done: make(chan error, 1), back: make(chan struct{}, 1),
 		held: make(chan error, 1), leaving: make(chan struct{}, 1),
 	}
-	l.lease = time.AfterFunc(l.silent, func() { end(errSilent) })
+	l.lease = time.AfterFunc(time.Hour, l.expire)
+	l.renew(l.silent)
 	if err := l.open(conn, open); err != nil {
 		err = l.why(err)
 		l.close(err)
@@ -86,6 +90,22 @@ func (l *link) open(conn *grpc.ClientConn, open *wire.Open) (err error) {
 		return fmt.Errorf("the worker answers %v to OPEN: it is of another version", in.Kind)
 	}
 	return nil
+}
+
+// renew has the link last for so long unless it is renewed.
+func (l *link) renew(d time.Duration) {
+	l.due.Store(int64(time.Since(l.begun) + d))
+	l.lease.Reset(d)
+}
+
+// expire ends the link, unless this process is late itself: then what the worker said may
+// wait to be read.
+func (l *link) expire() {
+	if late := time.Since(l.begun) - time.Duration(l.due.Load()); late > l.silent/beats {
+		l.renew(l.silent / beats)
+		return
+	}
+	l.end(errSilent)
 }
 
 // why returns the reason for which the link ended, or err if it has not.
@@ -133,7 +153,7 @@ func (l *link) receive() {
 			l.close(err)
 			return
 		}
-		l.lease.Reset(l.silent)
+		l.renew(l.silent)
 		switch in.Kind {
 		case wire.Kind_RESULT:
 			l.result(&in)
@@ -174,16 +194,23 @@ func (l *link) name(number int, m *wire.Model) error {
 // back. An error that is not a failure of the batch says why the worker is taken for lost.
 func (l *link) run(model, subnet, n int, images, logits []float32, expected time.Duration) (failed, lost error) {
 	id, patience := l.expect(logits, expected, 4*len(images))
+	due := time.Now().Add(patience)
 	l.timer.Reset(patience)
 	defer l.timer.Stop()
 	if err := l.sendRun(id, model, subnet, n, images); err != nil {
 		lost = l.why(err)
-	} else {
+	}
+	for lost == nil {
 		select {
 		case failed = <-l.done:
 			return failed, nil
 		case <-l.timer.C:
-			lost = errOverdue
+			if time.Since(due) < allowance/2 {
+				lost = errOverdue
+			} else { // this process is late itself: the result may wait to be read
+				due = time.Now().Add(allowance)
+				l.timer.Reset(allowance)
+			}
 		case <-l.ctx.Done():
 			lost = context.Cause(l.ctx)
 		}

@@ -67,7 +67,7 @@ func (c *clusterFlags) open(ctx context.Context, log *slog.Logger) (shut func(),
 	default:
 		return func() {}, nil
 	}
-	return func() { c.bus.Close() }, nil
+	return func() { _ = c.bus.Close() }, nil // it keeps its state whatever Close says
 }
 
 // publish offers the model to workers elsewhere.
