@@ -8,9 +8,9 @@
 //   stack            value(view, i): shares of 1 that fill the height, colour(view, k)
 //   cells            value(view, i): a list of counts, one for each row
 //   dots             value(view, i): a list of {id, at_ms, y, colour}
-import { element, nice, number, tidy } from './format.js';
+import { element, nice, number, shade, tidy } from './format.js';
 
-const left = 46, bottom = 17, top = 6, right = 6;
+const left = 52, bottom = 17, top = 6, right = 6;
 
 /** pointed is the time that the viewer points at, which all charts share; null: now. */
 let pointed = null;
@@ -23,9 +23,11 @@ export class Chart {
     this.spec = spec;
     this.canvas = element('canvas', { role: 'img', tabindex: '0' });
     this.keys = new Map();
-    const caption = element('figcaption', {}, element('h2', {}, spec.title));
+    const title = element('h2', {}, spec.title);
+    const caption = element('figcaption', {}, title);
     for (const part of spec.parts ?? []) caption.append(this.key(part.name, part.colour));
     if (spec.now) caption.append(this.key(spec.nowName));
+    if (spec.stack) title.append(scale());
     parent.append(element('figure', { id: `chart-${spec.id}` }, caption, this.canvas));
     new ResizeObserver(() => this.view && this.draw(this.view)).observe(this.canvas);
     this.listen(point);
@@ -244,6 +246,13 @@ export class Chart {
     // Twice a second is more than a reader of the page aloud wants to hear: the label changes, but is not announced.
     this.canvas.setAttribute('aria-label', `${spec.title}, last minute. Now: ${said.join(', ')}`);
   }
+}
+
+/** scale explains the shades. */
+function scale() {
+  const bar = element('i', { class: 'scale' });
+  bar.style.background = `linear-gradient(to right, ${[0, 1, 2, 3, 4].map((k) => shade(k, 5)).join(', ')})`;
+  return element('span', { class: 'key' }, 'small', bar, 'large');
 }
 
 function line(g, ink, x0, y0, x1, y1) {

@@ -14,7 +14,7 @@ const tiles = [
   ['deadlines met', (v, i) => value(v.attainment(recent, i), (x) => percent(x, 2), '%'), (v, i) => v.attainment(recent, i) < 0.99],
   ['accuracy, as profiled', (v, i) => value(v.accuracy(recent, i), (x) => percent(x, 2), '%')],
   ['requests', (v, i) => value(v.rate(recent, i, (l) => l.arrived), number, '/s')],
-  ['missed', (v, i) => value(v.over(recent, i, missed), number, ''), (v, i) => v.over(recent, i, missed) > 0],
+  ['missed', (v, i) => value(v.over(recent, i, missed), number, 'in 10 s'), (v, i) => v.over(recent, i, missed) > 0],
   ['waiting now', (v, i) => value(v.load(i).waiting, number, `${number(v.load(i).backlog_ms)} ms of work`)],
   ['slowest 1 %', (v, i) => value(slowest(v, i), number, 'ms')],
 ];
@@ -94,7 +94,7 @@ function update() {
   const view = new View(feed, model.name);
   tiles.forEach(([, read, bad], k) => {
     const [text, unit] = read(view, view.last);
-    cells[k].replaceChildren(text, element('small', {}, unit));
+    cells[k].replaceChildren(`${text} `, element('small', {}, unit));
     cells[k].className = bad?.(view, view.last) ? 'bad' : '';
   });
   drawCharts();

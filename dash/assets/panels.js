@@ -1,17 +1,19 @@
 // The Pareto front, and the workers.
 import { element, number, percent, shade, svg, tidy } from './format.js';
 
-const W = 440, H = 300, left = 52, right = 16, top = 14, bottom = 34;
+const H = 310, left = 56, right = 16, top = 14, bottom = 34;
 
 /** Front draws accuracy over latency, and marks the subnets that answer. */
 export class Front {
   constructor(article) {
     this.plot = article.querySelector('.plot');
+    new ResizeObserver(() => this.view && this.draw(this.view)).observe(this.plot);
   }
 
-  /** build draws what stays as long as the model does. */
-  build(model) {
+  /** build draws what stays as long as the model and the width do. */
+  build(model, W) {
     this.model = model;
+    this.width = W;
     const x = (s) => Math.log(s.latency_ms[0]);
     const xs = model.subnets.map(x), ys = model.subnets.map((s) => s.accuracy);
     const [x0, x1] = pad(Math.min(...xs), Math.max(...xs), 0.06, 0.1);
@@ -43,7 +45,9 @@ export class Front {
   }
 
   draw(view) {
-    if (this.model !== view.model) this.build(view.model);
+    this.view = view;
+    const width = Math.max(this.plot.clientWidth, 200);
+    if (this.model !== view.model || this.width !== width) this.build(view.model, width);
     const shares = view.shares(1000, view.last);
     shares.forEach((s, i) => this.discs[i].setAttribute('r', s > 0 ? 4 + 22 * Math.sqrt(s) : 0));
     const best = Math.max(...shares), name = view.model.subnets[shares.indexOf(best)].name;
@@ -75,27 +79,41 @@ function steps(low, high) {
   return list;
 }
 
-/** drawWorkers lists the workers. */
+/** drawWorkers lists the workers: how busy each was over time, the colour being that of the subnet. */
 export function drawWorkers(article, feed) {
   const list = article.querySelector('ul');
   const recent = feed.ticks.slice(-Math.max(1, Math.round(1000 / feed.hello.tick_ms)));
   const workers = recent[recent.length - 1].workers;
   while (list.children.length > workers.length) list.lastChild.remove();
   while (list.children.length < workers.length) {
-    list.append(element('li', {}, element('span'), element('span', { class: 'bar' }, element('i')), element('span', { class: 'share' }), element('span', { class: 'runs' })));
+    list.append(element('li', {}, element('span', { class: 'name' }), element('span', { class: 'runs' }), element('span', { class: 'share' }), element('canvas', { 'aria-hidden': 'true' })));
   }
   workers.forEach((w, k) => {
-    const [name, bar, share, runs] = list.children[k].children;
+    const [name, runs, share, lane] = list.children[k].children;
     const seen = recent.map((t) => t.workers.find((o) => o.index === w.index)).filter(Boolean);
     const busy = seen.reduce((a, o) => a + o.busy, 0) / seen.length;
-    const model = feed.models.find((m) => m.name === w.model);
-    const subnet = model?.subnets[w.subnet];
+    const subnet = feed.models.find((m) => m.name === w.model)?.subnets[w.subnet];
     list.children[k].className = w.up ? '' : 'down';
     name.textContent = w.name;
-    bar.firstChild.style.width = `${100 * busy}%`;
-    bar.firstChild.style.background = subnet ? shade(w.subnet, model.subnets.length) : 'transparent';
     share.textContent = `${percent(busy, 0)} %`;
     runs.textContent = subnet ? `${feed.models.length > 1 ? `${w.model}: ` : ''}${subnet.name}` : 'nothing yet';
     runs.title = runs.textContent;
+    drawLane(lane, feed, w.index);
+  });
+}
+
+function drawLane(canvas, feed, index) {
+  const dpr = devicePixelRatio || 1, w = canvas.clientWidth, h = canvas.clientHeight;
+  canvas.width = Math.round(w * dpr);
+  canvas.height = Math.round(h * dpr);
+  const g = canvas.getContext('2d');
+  g.scale(dpr, dpr);
+  const step = w / feed.hello.window;
+  const sizes = new Map(feed.models.map((m) => [m.name, m.subnets.length]));
+  feed.ticks.forEach((tick, i) => {
+    const o = tick.workers.find((o) => o.index === index);
+    if (!o || o.busy === 0 || !sizes.has(o.model)) return;
+    g.fillStyle = shade(o.subnet, sizes.get(o.model));
+    g.fillRect(w - (feed.ticks.length - i) * step, h * (1 - o.busy), step + 0.3, h * o.busy);
   });
 }

@@ -1,7 +1,7 @@
 // What happened to one request.
 import { element, number, percent, shade, svg } from './format.js';
 
-const W = 1200, left = 92, right = 20, rowHeight = 24;
+const left = 78, right = 14, rowHeight = 24;
 
 const parts = [
   ['waited', 'arrival_ms', 'dispatched_ms', 'wait'],
@@ -16,7 +16,9 @@ export class Story {
   constructor(article, current) {
     this.plot = article.querySelector('.plot');
     this.result = article.querySelector('.result');
+    this.keys = article.querySelector('.keys');
     this.current = current; // returns the model that is shown
+    new ResizeObserver(() => this.story && this.draw(this.story, this.model)).observe(this.plot);
     for (const b of article.querySelectorAll('[data-pick]')) b.addEventListener('click', () => this.show({ pick: b.dataset.pick }));
   }
 
@@ -36,12 +38,17 @@ export class Story {
       if (!answer.ok) throw new Error(body.error);
       this.draw(body, model);
     } catch (e) {
+      this.story = null;
       this.plot.replaceChildren();
+      this.keys.replaceChildren();
       this.result.replaceChildren(element('span', { class: 'error' }, e.message));
     }
   }
 
   draw(s, model) {
+    this.story = s;
+    this.model = model;
+    const W = Math.max(this.plot.clientWidth, 260);
     const inBatch = s.subnet >= 0;
     const end = Math.max(s.done_ms, s.deadline_ms), span = Math.max(end - s.arrival_ms, 0.01);
     const from = s.arrival_ms - 0.03 * span, to = end + 0.05 * span;
@@ -54,10 +61,12 @@ export class Story {
     }, svg('title', {}, title)));
     const label = (row, text) => root.append(svg('text', { x: left - 10, y: 46 + row * rowHeight, 'text-anchor': 'end', class: row ? '' : 'strong' }, text));
     label(0, 'request');
-    if (inBatch) {
-      for (const [name, a, b, kind] of parts) bar(0, s[a], s[b], kind, `${name} ${number(s[b] - s[a])} ms`);
-    } else {
-      bar(0, s.arrival_ms, s.done_ms, 'wait', `waited ${number(s.done_ms - s.arrival_ms)} ms`);
+    const pieces = inBatch ? parts : [['waited', 'arrival_ms', 'done_ms', 'wait']];
+    this.keys.replaceChildren();
+    for (const [name, a, b, kind] of pieces) {
+      const took = `${number(s[b] - s[a])} ms`;
+      bar(0, s[a], s[b], kind, `${name} ${took}`);
+      this.keys.append(element('span', { class: 'key' }, element('i', { class: kind }), name, element('b', {}, took)));
     }
     workers.forEach((w, k) => {
       label(k + 1, `worker ${w}`);
@@ -88,9 +97,8 @@ export class Story {
       return `Refused (${s.outcome}) after ${number(s.done_ms - s.arrival_ms)} ms, ${deadline}; ${ahead}.`;
     }
     const subnet = model.subnets[s.subnet];
-    const words = parts.map(([name, a, b]) => `${name} ${number(s[b] - s[a])} ms`).join(', ');
     return `Answered ${deadline} (${s.outcome}) by ${subnet.name} of ${percent(subnet.accuracy, 2)} %, on worker ${s.worker}, ` +
-      `in a batch of ${s.batch_images} with ${s.mates} other requests: ${words}; ${ahead}.` +
+      `in a batch of ${s.batch_images} with ${s.mates} other ${s.mates === 1 ? 'request' : 'requests'}; ${ahead}.` +
       (s.attempts > 1 ? ` It took ${s.attempts} attempts, as workers were lost.` : '');
   }
 }
