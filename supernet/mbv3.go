@@ -60,6 +60,13 @@ func mbv328() *Space {
 	}
 }
 
+// mbv332s is mbv328 for images of 32 pixels.
+func mbv332s() *Space {
+	s := mbv328()
+	s.Input.H, s.Input.W = 32, 32
+	return s
+}
+
 // elasticKernel is a space with several kernels to choose from.
 func elasticKernel(build func() *Space, kernels ...int) func() *Space {
 	return func() *Space {

@@ -100,6 +100,7 @@ var spaces = map[string]func() *Space{
 	"ofa-mbv3":      ofaMBV3,
 	"ofa-mbv3-k357": elasticKernel(ofaMBV3, 3, 5, 7),
 	"mbv3-32":       mbv332,
+	"mbv3-32s":      mbv332s,
 	"mbv3-28":       mbv328,
 	"mbv3-28-k35":   elasticKernel(mbv328, 3, 5),
 	"ofa-resnet50d": ofaResNet50D,

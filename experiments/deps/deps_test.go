@@ -1,0 +1,242 @@
+package deps
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"image"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"weft/data"
+	"weft/kernel"
+	"weft/supernet"
+	"weft/train"
+)
+
+// What a recipe is foretold to cost is what it costs.
+func TestCostIsForetold(t *testing.T) {
+	set := noise(t)
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	for _, method := range []string{methodDeps, methodOFA, methodCompOFA, methodBigNAS, methodNaive} {
+		b := bench{space: "resnet-28s", data: set.Name, images: set.Train.N(), batch: 8, epochs: 8, lr: 0.01}
+		c := b.config(method, 1)
+		c.Epochs = b.epochs
+		tr, err := train.New(c, set, pool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Run(t.Context(), func() error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		want, err := b.macs(tr.Net.Space, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if off := tr.Spent.MACs/want - 1; math.Abs(off) > 0.1 {
+			t.Errorf("%s: spent %.4g multiply-accumulates, foretold %.4g", method, tr.Spent.MACs, want)
+		}
+	}
+}
+
+// noise is a set of random images of two classes that differ in brightness.
+func noise(t *testing.T) *data.Set {
+	t.Helper()
+	dir := t.TempDir()
+	rng := rand.New(rand.NewPCG(1, 2))
+	for class, base := range map[string]int{"dark": 0, "light": 128} {
+		for i := range 40 {
+			im := image.NewGray(image.Rect(0, 0, 28, 28))
+			for j := range im.Pix {
+				im.Pix[j] = uint8(base + rng.IntN(128))
+			}
+			writePNG(t, filepath.Join(dir, class, string(rune('a'+i%26))+string(rune('a'+i/26))+".png"), im)
+		}
+	}
+	set, err := data.Load(t.Context(), dir, data.Options{ValImages: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// Equal cost means nearest to it: one epoch more or less would be further off.
+func TestEqualCost(t *testing.T) {
+	b := benches[0]
+	space, err := supernet.Find(b.space, 10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cost := func(c train.Config) float64 {
+		macs, err := b.macs(space, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return macs
+	}
+	reference := b.config(methodDeps, 1)
+	reference.Epochs = b.epochs
+	for _, method := range []string{methodOFA, methodBigNAS, noWarmup} {
+		c := b.config(method, 1)
+		n, err := b.equalEpochs(space, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		off := func(n int) float64 { c.Epochs = n; return math.Abs(cost(c) - cost(reference)) }
+		if off(n) > off(n-1) || off(n) > off(n+1) {
+			t.Errorf("%s: %d epochs cost %.3g away from DepS', %d %.3g, %d %.3g", method, n, off(n), n-1, off(n-1), n+1, off(n+1))
+		}
+	}
+}
+
+func TestCellsAreDistinct(t *testing.T) {
+	cells, err := Cells()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, c := range cells {
+		if err := c.Config.Validate(); err != nil {
+			t.Errorf("%s: %v", c.ID, err)
+		}
+		config, err := json.Marshal(c.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[c.ID] || seen[string(config)] {
+			t.Errorf("%s stands twice", c.ID)
+		}
+		seen[c.ID], seen[string(config)] = true, true
+	}
+}
+
+// A cell that is stopped goes on where it was and is not trained again once it has a result, until its settings change.
+func TestRunResumes(t *testing.T) {
+	small(t)
+	set, dir := noise(t), t.TempDir()
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	var first []int
+	o := Options{
+		Dir: dir, Only: regexp.MustCompile("tiny-deps-full-1"), Pool: pool,
+		Load: func(context.Context, string, int) (*data.Set, error) { return set, nil },
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	o.Observe = func(_ Cell, m train.Metrics, _ int) {
+		first = append(first, m.Step)
+		if m.Step == 12 {
+			stop()
+		}
+	}
+	if _, err := Run(ctx, o); !errors.Is(err, context.Canceled) {
+		t.Fatalf("stopped: %v", err)
+	}
+	o.Observe = func(_ Cell, m train.Metrics, _ int) { first = append(first, m.Step) }
+	results, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i < len(first); i++ {
+		if first[i] < first[i-1] {
+			t.Errorf("steps were done twice: %v", first)
+		}
+	}
+	if len(results) != 1 || len(results[0].Test) != 6 || results[0].Dip == nil || results[0].MACs == 0 {
+		t.Fatalf("results: %+v", results)
+	}
+	first = nil
+	if _, err := Run(t.Context(), o); err != nil || len(first) > 0 {
+		t.Errorf("trained again: %v, %v", first, err)
+	}
+	benches[0].lr = 0.02
+	if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "other settings") {
+		t.Errorf("a run of other settings is gone on with: %v", err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "runs")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), o); err != nil || len(first) == 0 {
+		t.Errorf("other settings were not trained: %v", err)
+	}
+}
+
+// small replaces the benches by one that trains in a second.
+func small(t *testing.T) {
+	old := benches
+	t.Cleanup(func() { benches = old })
+	benches = []bench{{
+		name: "tiny", space: "resnet-28s", data: "noise", images: 72, batch: 8, seeds: 2, epochs: 4, probe: 1, lr: 0.01,
+		methods: []variant{{methodDeps, full}, {methodDeps, half}, {methodOFA, equal}, {methodOFA, published}, {noRamp, full}},
+	}}
+}
+
+func TestBudget(t *testing.T) {
+	small(t)
+	set := noise(t)
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	_, err := Run(t.Context(), Options{
+		Dir: t.TempDir(), Only: regexp.MustCompile("tiny-deps-full-1"), Pool: pool, Budget: time.Nanosecond,
+		Load: func(context.Context, string, int) (*data.Set, error) { return set, nil },
+	})
+	if err == nil || !strings.Contains(err.Error(), "--budget") {
+		t.Errorf("%v", err)
+	}
+}
+
+// made returns results as if trained: accuracies of the smallest and the largest subnet, cost, and the dip.
+func made(method, length string, seed uint64, low, high, macs, dip float64) Result {
+	r := Result{ID: "tiny-" + short[method] + "-" + lengths[length] + "-" + string(rune('0'+seed)), MACs: macs, Dip: &dip}
+	for i := range 6 {
+		r.Test = append(r.Test, Net{"s", 1 << i, low + (high-low)*float64(i)/5})
+	}
+	return r
+}
+
+func TestClaims(t *testing.T) {
+	small(t)
+	reports, err := Reports([]Result{
+		made(methodDeps, full, 1, 0.90, 0.94, 10, 0.002), made(methodDeps, full, 2, 0.90, 0.94, 10, 0.004),
+		made(methodDeps, half, 1, 0.88, 0.92, 5, 0), made(methodDeps, half, 2, 0.88, 0.92, 5, 0),
+		made(methodOFA, equal, 1, 0.88, 0.93, 10, 0), made(methodOFA, published, 1, 0.89, 0.93, 22.5, 0),
+		made(noRamp, full, 1, 0.89, 0.93, 10, 0.02),
+	})
+	if err != nil || len(reports) != 1 {
+		t.Fatal(reports, err)
+	}
+	want := map[string]struct {
+		value string
+		holds bool
+	}{
+		"the smallest subnet is more accurate than with OFA (equal cost schedule)":     {"+2.00", true},
+		"the smallest subnet is more accurate than with OFA (published schedule)":      {"+1.00", false},
+		"the largest subnet is no less accurate than with OFA (equal cost schedule)":   {"+1.00", true},
+		"as accurate as OFA in its published schedule, for less (mean of six subnets)": {"3.00x to 91.00 %", true},
+		"with ε the largest subnet hardly dips where the others join":                  {"0.30", true},
+		"without ε it dips": {"2.00 against 0.30", true},
+	}
+	for _, c := range reports[0].Claims {
+		if w, ok := want[c.Text]; ok && (c.Verdicts[0].Value != w.value || c.Verdicts[0].Holds != w.holds) {
+			t.Errorf("%s: %+v, want %+v", c.Text, c.Verdicts[0], w)
+		}
+		delete(want, c.Text)
+	}
+	if len(want) > 0 {
+		t.Errorf("not judged: %v", want)
+	}
+	dir := t.TempDir()
+	if err := Write(dir, "weft experiment deps", reports); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "deps.md"))
+	if err != nil || !strings.Contains(string(page), "| DepS | full | 2 |") {
+		t.Errorf("%s, %v", page, err)
+	}
+}

@@ -1,0 +1,215 @@
+package deps
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"gonum.org/v1/gonum/stat"
+
+	"weft/experiments/report"
+)
+
+// group is the results of a method at one length, over the seeds.
+type group struct {
+	method, length string
+	results        []Result
+}
+
+// Report is the comparison on one bench.
+type Report struct {
+	Bench  string
+	Title  string
+	Groups []group
+	Claims []report.Claim
+}
+
+// Reports puts the results together, a report for each bench that has some.
+func Reports(results []Result) ([]*Report, error) {
+	cells, err := Cells()
+	if err != nil {
+		return nil, err
+	}
+	byID := map[string]Result{}
+	for _, r := range results {
+		byID[r.ID] = r
+	}
+	var reports []*Report
+	for _, b := range benches {
+		r := &Report{Bench: b.name, Title: fmt.Sprintf("%s on %s, DepS for %d epochs", b.space, b.data, b.epochs)}
+		for _, v := range b.methods {
+			g := group{method: v.method, length: v.length}
+			for _, c := range cells {
+				if res, ok := byID[c.ID]; ok && c.Bench == b.name && c.Method == v.method && c.Length == v.length {
+					g.results = append(g.results, res)
+				}
+			}
+			if len(g.results) > 0 {
+				r.Groups = append(r.Groups, g)
+			}
+		}
+		if len(r.Groups) > 0 {
+			r.Claims = r.claims()
+			reports = append(reports, r)
+		}
+	}
+	return reports, nil
+}
+
+// find returns the results of a method at a length, or nil.
+func (r *Report) find(method, length string) *group {
+	for i := range r.Groups {
+		if g := &r.Groups[i]; g.method == method && g.length == length {
+			return g
+		}
+	}
+	return nil
+}
+
+// mean of a figure over the seeds, and its standard deviation, 0 for one seed.
+func (g *group) mean(of func(*Result) float64) (mean, deviation float64) {
+	var values []float64
+	for i := range g.results {
+		values = append(values, of(&g.results[i]))
+	}
+	if len(values) == 1 {
+		return values[0], 0
+	}
+	return stat.MeanStdDev(values, nil)
+}
+
+func (g *group) value(of func(*Result) float64) float64 {
+	m, _ := g.mean(of)
+	return m
+}
+
+// Figures of a result. Accuracies in per cent, on test images.
+func smallest(r *Result) float64 { return 100 * r.Test[0].Accuracy }
+func middle(r *Result) float64   { return 100 * r.Test[len(r.Test)/2].Accuracy }
+func largest(r *Result) float64  { return 100 * r.Test[len(r.Test)-1].Accuracy }
+func cost(r *Result) float64     { return r.MACs }
+
+func meanOfSix(r *Result) float64 {
+	sum := 0.0
+	for _, n := range r.Test {
+		sum += 100 * n.Accuracy
+	}
+	return sum / float64(len(r.Test))
+}
+
+func dip(r *Result) float64 {
+	if r.Dip == nil {
+		return math.NaN()
+	}
+	return 100 * *r.Dip
+}
+
+// Table lists the groups.
+func (r *Report) Table() report.Table {
+	t := report.Table{
+		Title:   "Test accuracy in per cent, in evaluation mode after recalibration, and cost; mean ± standard deviation over the seeds",
+		Columns: []string{"method", "schedule", "seeds", "epochs", "10¹² MACs", "minutes", "smallest", "middle", "largest", "mean of six", "dip"},
+	}
+	for i := range r.Groups {
+		g := &r.Groups[i]
+		spread := func(of func(*Result) float64) string {
+			m, d := g.mean(of)
+			switch {
+			case math.IsNaN(m):
+				return "–"
+			case len(g.results) == 1:
+				return fmt.Sprintf("%.2f", m)
+			}
+			return fmt.Sprintf("%.2f ± %.2f", m, d)
+		}
+		t.Rows = append(t.Rows, []string{
+			g.method, g.length, fmt.Sprint(len(g.results)), fmt.Sprint(g.results[0].Config.Epochs),
+			fmt.Sprintf("%.2f", g.value(cost)/1e12), fmt.Sprintf("%.1f", g.value(func(r *Result) float64 { return r.Seconds / 60 })),
+			spread(smallest), spread(middle), spread(largest), spread(meanOfSix), spread(dip),
+		})
+	}
+	return t
+}
+
+// plots draw accuracy over cost, accuracy over the subnets' MACs, and the switch.
+func (r *Report) plots() []report.Plot {
+	percent := report.Axis{Label: "test accuracy", Unit: " %"}
+	end := func(id, title string, of func(*Result) float64) report.Plot {
+		p := report.Plot{ID: r.Bench + id, Title: title, Kind: "points", X: report.Axis{Label: "training cost, 10¹² MACs"}, Y: percent}
+		for i := range r.Groups {
+			g := &r.Groups[i]
+			at := report.Point{X: g.value(cost) / 1e12, Y: g.value(of)}
+			if n := len(p.Lines); n > 0 && p.Lines[n-1].Name == g.method {
+				p.Lines[n-1].Points = append(p.Lines[n-1].Points, at)
+				continue
+			}
+			p.Lines = append(p.Lines, report.Line{Name: g.method, Joined: true, Points: []report.Point{at}})
+		}
+		return p
+	}
+	nets := report.Plot{ID: r.Bench + "-nets", Title: "Six uniform subnets, at equal cost of training", Kind: "points", X: report.Axis{Label: "M MACs of the subnet"}, Y: percent}
+	for i := range r.Groups {
+		g := &r.Groups[i]
+		if g.length != full && g.length != equal || !competes(g.method) {
+			continue
+		}
+		l := report.Line{Name: g.method, Joined: true}
+		for k := range g.results[0].Test {
+			l.Points = append(l.Points, report.Point{
+				X: float64(g.results[0].Test[k].MACs) / 1e6,
+				Y: g.value(func(r *Result) float64 { return 100 * r.Test[k].Accuracy }),
+			})
+		}
+		nets.Lines = append(nets.Lines, l)
+	}
+	plots := []report.Plot{
+		end("-smallest", "Smallest subnet", smallest), end("-largest", "Largest subnet", largest), nets,
+	}
+	if p := r.dips(); len(p.Lines) > 0 {
+		plots = append(plots, p)
+	}
+	return plots
+}
+
+// competes reports whether the method is one of those that are compared, not a variant of DepS.
+func competes(method string) bool { return epochs[method] > 0 }
+
+// dips draws the largest subnet around the switch, for the first seed.
+func (r *Report) dips() report.Plot {
+	p := report.Plot{
+		ID: r.Bench + "-dip", Title: "The largest subnet where the others join (seed 1)", Kind: "line",
+		X: report.Axis{Label: "epochs"}, Y: report.Axis{Label: "validation accuracy", Unit: " %"},
+	}
+	for _, name := range []string{methodDeps, noRamp} {
+		g := r.find(name, full)
+		if g == nil {
+			continue
+		}
+		l := report.Line{Name: name, Joined: true}
+		joins := math.NaN()
+		for i, at := range g.results[0].Course {
+			if at.Beta > 0 && i > 0 {
+				joins = g.results[0].Course[i-1].Epoch
+				break
+			}
+		}
+		for _, at := range g.results[0].Course {
+			if at.Epoch >= joins-1 && at.Epoch <= joins+2 {
+				l.Points = append(l.Points, report.Point{X: at.Epoch, Y: 100 * at.Max})
+			}
+		}
+		p.Lines = append(p.Lines, l)
+	}
+	return p
+}
+
+// markdown is the report as a part of a page, with its pictures.
+func (r *Report) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "## %s\n\n![accuracy over cost](%s.svg)\n\n", r.Title, r.Bench)
+	b.WriteString(r.Table().Markdown())
+	b.WriteString("\n")
+	b.WriteString(report.Verdicts(r.Claims).Markdown())
+	b.WriteString("\n")
+	return b.String()
+}

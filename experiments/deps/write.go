@@ -1,0 +1,64 @@
+package deps
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"weft/atomicfile"
+	"weft/experiments/report"
+)
+
+// Write writes the reports into dir: deps.md with a picture a bench, and report.html with all of them.
+func Write(dir, command string, reports []*Report) error {
+	d := report.Data{
+		Title:    "DepS beside OFA, CompOFA, BigNAS and naive training",
+		Summary:  summary(reports),
+		Commands: []string{command},
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "# DepS beside OFA, CompOFA, BigNAS and naive training\n\n    %s\n\n%s\n\n%s\n\n", command, preamble, summary(reports))
+	for _, r := range reports {
+		if err := report.WriteSVG(filepath.Join(dir, r.Bench+".svg"), r.plots(), 2); err != nil {
+			return err
+		}
+		b.WriteString(r.markdown())
+		d.Machine = r.Groups[0].results[0].Machine.CPU
+		d.Sections = append(d.Sections, report.Section{
+			Title: r.Title, Tables: []report.Table{report.Verdicts(r.Claims), r.Table()}, Plots: r.plots(),
+		})
+	}
+	err := atomicfile.Write(filepath.Join(dir, "deps.md"), func(w io.Writer) error {
+		_, err := io.WriteString(w, strings.TrimRight(b.String(), "\n")+"\n")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return report.Write(filepath.Join(dir, "report.html"), d)
+}
+
+// summary counts the claims that hold.
+func summary(reports []*Report) string {
+	var parts []string
+	for _, r := range reports {
+		holds := 0
+		for _, c := range r.Claims {
+			if c.Verdicts[0].Holds {
+				holds++
+			}
+		}
+		seeds := 0
+		for i := range r.Groups {
+			seeds = max(seeds, len(r.Groups[i].results))
+		}
+		parts = append(parts, fmt.Sprintf("%s (seeds: %d): %d of %d claims hold.", r.Title, seeds, holds, len(r.Claims)))
+	}
+	return strings.Join(parts, " ")
+}
+
+const preamble = "All methods share batch, peak rate, weight decay, label smoothing and augmentation; they differ in what each step trains. A schedule is\n" +
+	"`full` (DepS'), `half` of it, `published` (as many times DepS' epochs as in the paper: OFA 605/270, CompOFA 330/270, BigNAS\n" +
+	"400/270) or of `equal cost` in multiply-accumulates, forwards and backwards. The dip is the largest subnet's validation\n" +
+	"accuracy before the others join, less its lowest until an epoch after the ramp. Choices were made on validation images; test images judge once, at the end."
