@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"weft/guard"
 	"weft/oip"
 	pb "weft/oip/inference"
 	"weft/serve"
@@ -31,7 +32,9 @@ func BenchmarkBesideEcho(b *testing.B) {
 		weft, echo func(b *testing.B) call
 	}{
 		{"HTTP", weftHTTP, echoHTTP},
+		{"HTTP with keys", weftHTTPKeys, echoHTTP},
 		{"gRPC", weftGRPC, echoGRPC},
+		{"gRPC with keys", weftGRPCKeys, echoGRPC},
 	} {
 		b.Run(transport.name, func(b *testing.B) {
 			weft, echo := transport.weft(b), transport.echo(b)
@@ -92,11 +95,34 @@ func drive(b *testing.B, c call, clients int, during time.Duration) (rate, media
 
 func weftHTTP(b *testing.B) call {
 	base, _, _ := listen(b, serve.Options{}, digits(b, noop{}))
-	return httpCalls(b, base)
+	return httpCalls(b, base, "")
 }
 
-func httpCalls(b *testing.B, base string) call {
-	_, m := dial(b, base)
+// keyed is a handler whose clients have the key "key", with limits that they do not come to.
+func keyed(b *testing.B) *oip.Handler {
+	s := newServer(b, serve.Options{}, digits(b, noop{}))
+	return oip.NewHandler(s, oip.Options{Guard: withKeys(b, guard.Key{Name: "key", Rate: 1e6, Burst: 1e6, Concurrent: 1e6})})
+}
+
+func weftHTTPKeys(b *testing.B) call {
+	h := keyed(b)
+	return httpCalls(b, "http://"+start(b, h, h), "key")
+}
+
+func weftGRPCKeys(b *testing.B) call {
+	return grpcCalls(authorised(context.Background(), "key"), b, serveGRPC(b, keyed(b)))
+}
+
+func httpCalls(b *testing.B, base, key string) call {
+	c, err := oip.Dial(base, oip.ClientOptions{Key: key})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(c.Close)
+	m, err := c.Model(b.Context(), "toy")
+	if err != nil {
+		b.Fatal(err)
+	}
 	return func() func() error {
 		req := &serve.Request{N: 1, Pixels: make([]byte, 784), Timeout: 10 * time.Second}
 		var resp serve.Response
@@ -131,7 +157,7 @@ func echoHTTP(b *testing.B) call {
 	srv := &http.Server{Handler: mux}
 	go srv.Serve(ln)
 	b.Cleanup(func() { srv.Close() })
-	return httpCalls(b, "http://"+ln.Addr().String())
+	return httpCalls(b, "http://"+ln.Addr().String(), "")
 }
 
 // imageMessage asks for one image's label over gRPC.
@@ -148,15 +174,15 @@ func imageMessage() *pb.ModelInferRequest {
 
 func weftGRPC(b *testing.B) call {
 	address, _ := listenGRPC(b, digits(b, noop{}))
-	return grpcCalls(b, address)
+	return grpcCalls(context.Background(), b, address)
 }
 
-func grpcCalls(b *testing.B, address string) call {
+func grpcCalls(ctx context.Context, b *testing.B, address string) call {
 	client := dialGRPC(b, address)
 	return func() func() error {
 		req := imageMessage()
 		return func() error {
-			resp, err := client.ModelInfer(context.Background(), req)
+			resp, err := client.ModelInfer(ctx, req)
 			if err == nil && len(resp.RawOutputContents) != 2 {
 				err = fmt.Errorf("the answer is %v", resp)
 			}
@@ -189,7 +215,7 @@ func echoGRPC(b *testing.B) call {
 	pb.RegisterGRPCInferenceServiceServer(srv, &echoService{answer: answer})
 	go srv.Serve(ln)
 	b.Cleanup(srv.Stop)
-	return grpcCalls(b, ln.Addr().String())
+	return grpcCalls(context.Background(), b, ln.Addr().String())
 }
 
 // dialGRPC returns a client of the protocol's service.

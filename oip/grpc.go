@@ -24,17 +24,16 @@ import (
 
 // Limits of a connection of gRPC.
 const (
-	maxMessage = openBody + 1<<20
 	window     = 1 << 20 // of a stream: an image or several arrive without waiting for the window
 	maxStreams = 1024    // requests at a time on a connection
 	maxHeaders = 64 << 10
 )
 
 // GRPC returns a server of the protocol's gRPC service, of the standard health
-// service and of reflection, with the models of h.
+// service, of reflection and of Options.Services, with the models of h.
 func (h *Handler) GRPC() *grpc.Server {
 	options := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxRecvMsgSize(h.maxMessage()),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.InitialWindowSize(window),
 		grpc.InitialConnWindowSize(4 * window),
@@ -54,8 +53,24 @@ func (h *Handler) GRPC() *grpc.Server {
 	s := &grpcService{h: h}
 	pb.RegisterGRPCInferenceServiceServer(srv, s)
 	grpc_health_v1.RegisterHealthServer(srv, &healthService{h: h})
+	for _, more := range h.opt.Services {
+		srv.RegisterService(more.Desc, more.Impl)
+	}
 	reflection.Register(srv)
 	return srv
+}
+
+// maxMessage bounds a message by what a full batch of the largest model takes as
+// JSON, which holds it in any form of gRPC. A model that is loaded later, of images of another size, has the same
+// bound.
+func (h *Handler) maxMessage() int {
+	most := int64(0)
+	for _, name := range h.names() {
+		if e := h.current(name); e != nil {
+			most = max(most, e.maxBody)
+		}
+	}
+	return int(most) + 1<<20
 }
 
 // ServeGRPC answers the gRPC connections of ln until ctx ends, and then drains

@@ -276,13 +276,25 @@ func TestLargeHeadersOverGRPC(t *testing.T) {
 
 // A message that only grows large when it is decompressed is refused before it is all there.
 func TestCompressedBombOverGRPC(t *testing.T) {
-	client := dialGRPC(t, serveGRPC(t, guarded(t, nil)))
-	req := toyMessage()
-	req.RawInputContents[0] = make([]byte, 66<<20)
-	_, err := client.ModelInfer(t.Context(), req, grpc.UseCompressor(gzip.Name))
-	refused(t, err, codes.ResourceExhausted, "larger than max")
-	if _, err := client.ModelInfer(t.Context(), toyMessage(), grpc.UseCompressor(gzip.Name)); err != nil {
-		t.Error(err)
+	small, _ := newHandler(t, serve.Options{}, toy(t, linear{size: 4, classes: 3}))
+	for _, c := range []struct {
+		h     *oip.Handler
+		bytes int
+	}{{small, 2 << 20}, {guarded(t, nil), 66 << 20}} { // simple_string takes texts of any size
+		client := dialGRPC(t, serveGRPC(t, c.h))
+		req := toyMessage()
+		for _, bytes := range []int{4, c.bytes / 4, c.bytes} {
+			req.RawInputContents[0] = make([]byte, bytes)
+			_, err := client.ModelInfer(t.Context(), req, grpc.UseCompressor(gzip.Name))
+			switch {
+			case bytes == 4 && err != nil:
+				t.Error(err)
+			case bytes == c.bytes/4:
+				refused(t, err, codes.InvalidArgument, "")
+			case bytes == c.bytes:
+				refused(t, err, codes.ResourceExhausted, "larger than max")
+			}
+		}
 	}
 }
 
