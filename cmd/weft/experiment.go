@@ -26,10 +26,10 @@ func newExperimentCmd() *cobra.Command {
 		Short: "Reproduce a paper's tables and figures",
 		Args:  takes("NAME"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return usagef("there is no experiment %s; choose superserve or deps", args[0])
+			return usagef("there is no experiment %s; choose superserve, engine, deps or cluster", args[0])
 		},
 	}
-	cmd.AddCommand(newClusterCmd(), newSuperserveCmd(), newDepsCmd())
+	cmd.AddCommand(newSuperserveCmd(), newEngineCmd(), newDepsCmd(), newClusterCmd())
 	return cmd
 }
 
