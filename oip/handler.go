@@ -48,6 +48,12 @@ type Options struct {
 	MaxConnections int
 	// Grace bounds the time that Serve takes to drain (0: DefaultGrace).
 	Grace time.Duration
+	// Observe, if not nil, is told of each request that was put to a model, once that
+	// has answered or refused it. It keeps none of its arguments.
+	Observe func(ctx context.Context, model string, q *Request, resp *Response, err error)
+	// Flight, if not nil, writes what the server did of late into a file, and
+	// returns its path. POST /v2/flight calls it.
+	Flight func() (path string, err error)
 	// Log receives what an operator must know (nil: nothing is logged).
 	Log *slog.Logger
 }
@@ -128,6 +134,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if path, ok := strings.CutPrefix(rest, "/models/"); ok && path != "stats" {
 		h.model(w, r, path)
+		return
+	}
+	if rest == "/flight" {
+		h.flight(w, r)
 		return
 	}
 	if path, ok := strings.CutPrefix(rest, "/repository/"); ok {
@@ -262,9 +272,18 @@ func (h *Handler) current(name string) *endpoint {
 	return e
 }
 
-// answer lets the model answer the request. A model that is replaced meanwhile
-// passes on to its successor what it has not taken.
+// answer lets the model answer the request.
 func (h *Handler) answer(ctx context.Context, e *endpoint, q *Request, resp *Response) error {
+	err := h.ask(ctx, e, q, resp)
+	if h.opt.Observe != nil {
+		h.opt.Observe(ctx, e.md.Name, q, resp, err)
+	}
+	return err
+}
+
+// ask puts the request to the model. One that is replaced meanwhile passes on to
+// its successor what it has not taken.
+func (h *Handler) ask(ctx context.Context, e *endpoint, q *Request, resp *Response) error {
 	for {
 		resp.reset(e.md)
 		err := e.Infer(ctx, q, resp)

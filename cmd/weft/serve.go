@@ -34,6 +34,7 @@ type serveJob struct {
 	simple      bool // the models of Triton's examples are served too
 	quiet       bool
 	flight      flightFlags
+	trace       traceFlags
 	guard       guardFlags
 	cluster     clusterFlags
 	dash        dashFlags
@@ -69,6 +70,7 @@ machine yet. SIGTERM and Ctrl-C drain: requests that are in get their answers, n
 	f.BoolVar(&job.fixed, "fixed", false, "refuse to load, reload and unload models at the wish of clients")
 	f.BoolVar(&job.simple, "simple", false, "serve the models simple and simple_string too, which the examples of Triton's clients call")
 	job.flight.flags(f)
+	job.trace.flags(f)
 	job.guard.flags(f)
 	job.cluster.flags(f)
 	job.dash.flags(f)
@@ -88,7 +90,7 @@ func (j *serveJob) validate() error {
 	case j.margin < 0:
 		return usagef("--margin %v is negative", j.margin)
 	}
-	return cmp.Or(j.flight.validate(), j.guard.validate(), j.cluster.validate(), j.conditions.validate())
+	return cmp.Or(j.flight.validate(), j.trace.validate(), j.guard.validate(), j.cluster.validate(), j.conditions.validate())
 }
 
 // run serves until ctx ends.
@@ -130,12 +132,17 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 		return err
 	}
 	defer unfollow()
-	_, stop, err := j.flight.start(ctx, s, log)
+	asked, stop, err := j.flight.start(ctx, s, log)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	opt := oip.Options{Version: thisBuild().Version, Log: log, FixedModels: j.fixed}
+	opt := oip.Options{Version: thisBuild().Version, Log: log, FixedModels: j.fixed, Flight: asked}
+	traced, flush, err := j.trace.start(ctx, &opt, log)
+	if err != nil {
+		return err
+	}
+	defer flush()
 	j.guard.apply(&opt)
 	if j.simple {
 		opt.Models = oip.Simple()
@@ -149,7 +156,7 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 	h := oip.NewHandler(s, opt)
 	root, stopDash := j.dash.start(ctx, s, h, log)
 	defer stopDash()
-	if err := on.serve(ctx, h, root, out); err != nil {
+	if err := on.serve(ctx, h, traced(root), out); err != nil {
 		return err // a batch may still run
 	}
 	dismiss()

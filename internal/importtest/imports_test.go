@@ -34,8 +34,10 @@ var mayImport = map[string][]string{
 	"serve":       {"sched", "bundle", "bus"},
 	"oip":         {"serve", "guard"},
 	"remote":      {"serve", "bus"},
+	"scale":       {"serve"},
 	"dash":        {"serve", "workload", "guard"},
 	"flight":      {"serve"},
+	"telemetry":   {"oip"},
 }
 
 // anything names the folders that wire the rest together.
