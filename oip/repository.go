@@ -60,8 +60,8 @@ func (h *Handler) change(ctx context.Context, verb, name string) error {
 		err = h.server.Load(ctx, name)
 	} else {
 		err = h.server.Unload(name)
-		h.endpoints.Delete(name)
 	}
+	h.endpoints.Delete(name) // so that nothing keeps the edition that was replaced
 	if errors.Is(err, serve.ErrUnknown) {
 		return unknownModel(name)
 	}

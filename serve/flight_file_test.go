@@ -17,7 +17,7 @@ import (
 )
 
 // flown returns the flight of a server that met some deadlines and missed others.
-func flown(t testing.TB) (f *serve.Flight) {
+func flown(t *testing.T) (f *serve.Flight) {
 	s, r := newServer(t, serve.Options{SLO: 20 * ms}, sleeper(t))
 	var wg sync.WaitGroup
 	for i := range 30 {
@@ -32,7 +32,8 @@ func flown(t testing.TB) (f *serve.Flight) {
 }
 
 func TestFlightFileKeepsAll(t *testing.T) {
-	f := flown(t)
+	var f *serve.Flight
+	synctest.Test(t, func(t *testing.T) { f = flown(t) })
 	var file bytes.Buffer
 	if err := f.Encode(&file); err != nil {
 		t.Fatal(err)

@@ -349,6 +349,7 @@ func (w *worker) finish(images, met int, ok bool) {
 		r.observe(w.subnet, images, w.computed-w.started)
 	}
 	r.busy--
+	w.router, w.exec = nil, nil // an edition of a model that was replaced is not kept
 	w.phase.Store(idle)
 	w.finishing = true
 	r.stepLocked(sched.Event{Kind: sched.Done, Worker: w.index, Batch: w.batch})
