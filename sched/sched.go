@@ -192,9 +192,9 @@ type Scheduler struct {
 	loaded   []int // by subnet, the free workers that hold it; nil without Options.Load
 	running  int   // batches of the model
 
-	arrived int64 // images
-	demand  demand
-	wants   float64 // scratch of share
+	load   Load // its sums
+	demand demand
+	wants  float64 // scratch of share
 
 	drift   float64
 	risk    float64       // quantile of what drift averages

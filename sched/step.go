@@ -23,13 +23,13 @@ func (s *Scheduler) arrive(now time.Duration, r *Request) {
 	*e = entry{Request: *r, choice: choice}
 	e.fastest = s.profile.Latency(choice, r.Size)
 	e.work = e.fastest
-	s.arrived += int64(r.Size)
 	if r.Subnet < 0 {
 		e.work = s.profile.Latency(choice, s.profile.MaxBatch) * time.Duration(r.Size) / time.Duration(s.profile.MaxBatch)
 		for i := choice + 1; i < len(s.profile.Subnets); i++ {
 			e.fastest = min(e.fastest, s.profile.Latency(i, r.Size))
 		}
 	}
+	s.load.add(now, e)
 	if len(s.group.models) > 1 {
 		s.demand.add(now, e.work)
 	}
@@ -132,7 +132,7 @@ func (s *Scheduler) decide(now time.Duration, free int) (d Decision, not int) {
 		Workers: s.share(now),
 		Up:      s.up,
 		Others:  s.others(now),
-		Arrived: s.arrived,
+		Arrived: s.load.Images,
 		Loaded:  s.loaded,
 		Profile: s.profile,
 	})

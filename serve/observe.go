@@ -3,6 +3,8 @@ package serve
 import (
 	"slices"
 	"time"
+
+	"weft/sched"
 )
 
 // Status is what a Router knows about itself at one moment.
@@ -22,6 +24,8 @@ type Status struct {
 	// Drift is, by subnet, the moving average of measured over profiled time
 	// (0: not run yet).
 	Drift []float64
+	// Load is what the model is asked for.
+	Load sched.Load
 }
 
 // Status returns the present state.
@@ -34,6 +38,7 @@ func (r *Router) Status() Status {
 		Free:      r.sched.Free(),
 		Pace:      r.sched.Drift(),
 		Drift:     slices.Clone(r.drift),
+		Load:      r.sched.Load(),
 		InFlight:  r.slots.used,
 		Accounted: min(r.recent.total, len(r.recent.met)),
 	}
