@@ -39,7 +39,7 @@ type world struct {
 	plain      *http.Client
 	inference  pb.GRPCInferenceServiceClient
 
-	sent, joined                              int
+	sent, unsent, joined                      int
 	answered, refused, failed, gone, nonsense atomic.Int64
 	failure                                   atomic.Value // error
 }
@@ -85,7 +85,7 @@ func (w *world) hour(arrivals []time.Duration) {
 		others.Go(func() { w.repeat(ctx, do.every, do.what) })
 	}
 	if len(arrivals) > 0 {
-		outcomes, err := workload.Run(ctx, workload.Config{Arrivals: arrivals, SLO: time.Second, Sender: w, MaxInFlight: 256})
+		outcomes, err := workload.Run(ctx, workload.Config{Arrivals: arrivals, SLO: 20 * time.Second, Sender: w, MaxInFlight: 256})
 		if err != nil {
 			w.t.Error(err)
 		}
@@ -104,6 +104,8 @@ func (w *world) count(o *workload.Outcome) {
 		w.answered.Add(1)
 	case workload.Dropped:
 		w.refused.Add(1)
+	case workload.NotSent: // the generator could not keep up
+		w.unsent++
 	default:
 		if w.failed.Add(1) == 1 {
 			w.failure.Store(o.Err)
@@ -131,6 +133,9 @@ func (w *world) repeat(ctx context.Context, every time.Duration, do func(ctx con
 func (w *world) Send(ctx context.Context, i int, left time.Duration) (workload.Reply, error) {
 	model := i % len(w.models)
 	timeout := max(left, time.Microsecond)
+	if i%7 == 0 {
+		timeout = min(timeout, 5*time.Millisecond) // some are in a hurry
+	}
 	switch r := i * 7919 % 1000; { // spread, and the same each time
 	case r < 10:
 		w.gone.Add(1)
