@@ -100,6 +100,7 @@ func TestWhoMayDoWhatOverHTTP(t *testing.T) {
 		{"POST", "/v2/repository/models/toy/load", "", [7]int{401, 401, 403, 403, 200, 200, 403}},
 		{"POST", "/v2/repository/models/simple/load", "", [7]int{401, 401, 403, 403, 200, 200, 403}},
 		{"POST", "/v2/repository/models/simple/unload", "", [7]int{401, 401, 403, 403, 400, 400, 403}},
+		{"POST", "/v2/flight", "", [7]int{401, 401, 403, 403, 400, 400, 403}},
 		{"GET", "/v2/nothing", "", [7]int{401, 401, 404, 404, 404, 404, 404}},
 		{"GET", "/v2/models/toy/nothing", "", [7]int{401, 401, 404, 403, 404, 404, 404}},
 	} {
@@ -498,6 +499,7 @@ func TestClientComesBack(t *testing.T) {
 
 // A message that is announced by a call without a key is not waited for, and the body of such a request not read.
 func TestRefusedBeforeTheBody(t *testing.T) {
+	t.Parallel()
 	h := guarded(t, everybody(t))
 	r := httptest.NewRequest("POST", inferPath, neverRead{t})
 	w := httptest.NewRecorder()

@@ -276,6 +276,7 @@ func TestLargeHeadersOverGRPC(t *testing.T) {
 
 // A message that only grows large when it is decompressed is refused before it is all there.
 func TestCompressedBombOverGRPC(t *testing.T) {
+	t.Parallel()
 	small, _ := newHandler(t, serve.Options{}, toy(t, linear{size: 4, classes: 3}))
 	for _, c := range []struct {
 		h     *oip.Handler
