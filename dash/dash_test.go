@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -196,7 +197,7 @@ func TestWorkersAreBusyWhileTheyRun(t *testing.T) {
 	}
 }
 
-// viewer reads a page's events.
+// viewer reads a page's events, line by line.
 type viewer struct {
 	resp *http.Response
 	in   *bufio.Reader
@@ -467,5 +468,56 @@ func TestRights(t *testing.T) {
 		if status := call(t, "POST", url+"/dash/burst", order, nil, c.header...); status != c.want {
 			t.Errorf("%v: %d, want %d", c.header, status, c.want)
 		}
+	}
+}
+
+// Watch gives what the page does, and says what is wrong with a server.
+func TestWatch(t *testing.T) {
+	s := newServer(t, 1, "m")
+	_, url, stop := newPage(t, s, Options{})
+	infer(s.Router("m"), 3, time.Second)
+	var hello *Hello
+	var models []Model
+	met := 0
+	enough := errors.New("enough")
+	err := Watch(t.Context(), http.DefaultClient, url+"/", "", func(e Event) error {
+		switch {
+		case e.Hello != nil:
+			hello = e.Hello
+		case e.Models != nil:
+			models = e.Models
+		case e.Tick != nil:
+			if met += e.Tick.Models[0].Met; met == 3 {
+				return enough
+			}
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || hello == nil || hello.TickMS != 20 || len(models) != 1 || len(models[0].Subnets) != 2 {
+		t.Errorf("%v, %+v, %+v", err, hello, models)
+	}
+	time.AfterFunc(50*ms, stop)
+	if err := Watch(t.Context(), http.DefaultClient, url, "", func(Event) error { return nil }); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("when the server stops: %v", err)
+	}
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		says   string
+	}{
+		"no page":     {http.NotFound, ErrNoPage.Error()},
+		"other page":  {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") }, ErrNoPage.Error()},
+		"key missing": {func(w http.ResponseWriter, _ *http.Request) { refuse(w, 401, "send a key") }, "send a key"},
+		"broken":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "500"},
+		"no JSON": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			io.WriteString(w, "event: tick\ndata: {\n\n")
+		}, "read the event tick"},
+	} {
+		srv := httptest.NewServer(c.answer)
+		err := Watch(t.Context(), http.DefaultClient, srv.URL, "k", func(Event) error { return nil })
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+		srv.Close()
 	}
 }
