@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -71,14 +73,41 @@ var long = map[string]bool{
 	health.Health_Watch_FullMethodName:                         true,
 }
 
+// Service is one more service of gRPC.
+type Service struct {
+	Desc *grpc.ServiceDesc
+	Impl any
+	// Right is what its methods need.
+	Right guard.Right
+}
+
+// has reports whether a method is one of the service's, and whether it is a stream.
+func (s *Service) has(method string) (ok, stream bool) {
+	service, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	if service != s.Desc.ServiceName {
+		return false, false
+	}
+	return true, slices.ContainsFunc(s.Desc.Streams, func(d grpc.StreamDesc) bool { return d.StreamName == name })
+}
+
+// needs returns what a call of a method needs, and whether it may take long.
+func (h *Handler) needs(method string) (right guard.Right, lasts bool) {
+	if right, ok := rightsOfMethods[method]; ok {
+		return right, long[method]
+	}
+	for i := range h.opt.Services {
+		if ok, stream := h.opt.Services[i].has(method); ok {
+			return h.opt.Services[i].Right, stream
+		}
+	}
+	return guard.Use, long[method]
+}
+
 // tapped sees each call when its header is read, and nothing of its message. It
 // can not refuse a call there: the library would keep the call's timer until the
 // client's deadline. So it leaves little time for the message, and refuse does it.
 func (h *Handler) tapped(ctx context.Context, info *tap.Info) (context.Context, error) {
-	need, ok := rightsOfMethods[info.FullMethodName]
-	if !ok {
-		need = guard.Use
-	}
+	need, lasts := h.needs(info.FullMethodName)
 	c := noCall
 	if h.access.guard != nil || need == guard.Change {
 		if c.client, c.err = h.access.guard.Allow(need, keyOf(info.Header), need == guard.Change && localPeer(ctx, info.Header)); c.err != nil {
@@ -88,7 +117,7 @@ func (h *Handler) tapped(ctx context.Context, info *tap.Info) (context.Context, 
 	limit := time.Duration(0)
 	if c.err != nil {
 		limit = refusedTimeout
-	} else if _, ok := ctx.Deadline(); !ok && !long[info.FullMethodName] {
+	} else if _, ok := ctx.Deadline(); !ok && !lasts {
 		limit, c.timed = callTimeout, true
 	}
 	if limit > 0 {

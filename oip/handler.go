@@ -35,6 +35,8 @@ type Options struct {
 	MaxBody int64
 	// Models are served beside those of the server.
 	Models []Model
+	// Services are offered over gRPC beside the protocol's.
+	Services []Service
 	// FixedModels refuses to load and unload models.
 	FixedModels bool
 	// Guard has the keys without which nobody may use the server (nil: there are

@@ -144,6 +144,7 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 	}
 	defer flush()
 	j.guard.apply(&opt)
+	opt.Services = append(opt.Services, scaler(ctx, s))
 	if j.simple {
 		opt.Models = oip.Simple()
 	}
