@@ -1,8 +1,10 @@
 package supernet
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"weft/kernel"
@@ -171,6 +173,9 @@ func TestSortKeepsTheFunction(t *testing.T) {
 		if err := net.SortChannels(nil, velocity); err != nil {
 			t.Fatal(err)
 		}
+		if err := net.SortWidths(nil, velocity); err != nil {
+			t.Fatal(err)
+		}
 		e.Changed()
 		if after := e.Forward(g, x, 5); !closeTo(after, before, 1e-3) {
 			t.Errorf("%s: sorting changed the logits", name)
@@ -229,6 +234,61 @@ func TestSortKeepsTrainedSubnets(t *testing.T) {
 			pool.Close()
 		}
 	}
+}
+
+// TestSortWidths: the outputs of stages move where widths vary, and nowhere else, and come in falling order of the
+// weights that read them; a subnet of a smaller width that is kept computes what it did.
+func TestSortWidths(t *testing.T) {
+	for _, name := range spacesForTest {
+		net := newTestNet(t, name)
+		before := append([]float32(nil), net.W.Data...)
+		if err := net.SortWidths(nil); err != nil {
+			t.Fatal(err)
+		}
+		if moved := !slices.Equal(before, net.W.Data); moved != (len(net.Space.Widths) > 1) {
+			t.Errorf("%s: weights moved: %v", name, moved)
+		}
+		if norms := readers(net, "s3.b1.conv1", "fc"); len(net.Space.Widths) > 1 && net.Space.Family == Basic &&
+			!slices.IsSortedFunc(norms, func(a, b float64) int { return cmp.Compare(b, a) }) {
+			t.Errorf("%s: the outputs of the last stage weigh %v", name, norms)
+		}
+	}
+	net := newTestNet(t, "resnet-28s")
+	thin := net.Space.Max()
+	thin.Width = [MaxSlots]uint8{}
+	x := testImages(net.Space, 4)
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	e := nn.NewExec(net.W, pool, false)
+	g, err := net.Space.Lower(thin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append([]float32(nil), e.Forward(g, x, 4)...)
+	if err := net.SortWidths([]Arch{thin}); err != nil {
+		t.Fatal(err)
+	}
+	e.Changed()
+	if got := e.Forward(g, x, 4); !closeTo(got, want, 1e-3) {
+		t.Error("the thin subnet was kept and computes something else")
+	}
+}
+
+// readers sums the importance of channels over the layers that read them.
+func readers(net *Supernet, layers ...string) []float64 {
+	var sum []float64
+	for i := range net.W.Layers {
+		if slices.Contains(layers, net.W.Layers[i].Name) {
+			norms := net.inputNorms(i, nn.Weight)
+			if sum == nil {
+				sum = make([]float64, len(norms))
+			}
+			for c := range norms {
+				sum[c] += norms[c]
+			}
+		}
+	}
+	return sum
 }
 
 // TestTuningsAgree: a plan computes the same, but for rounding, with all layers computed directly, by rule, and with

@@ -84,16 +84,26 @@ func (s *Supernet) sortChain(g *nn.Graph, chain []int, edges map[edge][]int, vec
 	for _, i := range chain[:len(chain)-1] {
 		layer := g.Ops[i].Layer
 		if g.Ops[i].Kind == nn.SE {
-			s.permute(layer, nn.Weight, 1, order, vecs)
-			s.permute(layer, nn.Weight2, 0, order, vecs)
-			s.permute(layer, nn.Bias2, 0, order, vecs)
-			continue
-		}
-		for _, r := range []nn.Role{nn.Weight, nn.Gamma, nn.Beta} {
-			s.permute(layer, r, 0, order, vecs)
+			s.permuteExcite(layer, order, vecs)
+		} else {
+			s.permuteOutputs(layer, order, vecs)
 		}
 	}
 	s.permute(last, nn.Weight, 1, order, vecs)
+}
+
+// permuteOutputs reorders the channels that a convolution writes.
+func (s *Supernet) permuteOutputs(layer int, order []int, vecs [][]float32) {
+	for _, r := range []nn.Role{nn.Weight, nn.Gamma, nn.Beta} {
+		s.permute(layer, r, 0, order, vecs)
+	}
+}
+
+// permuteExcite reorders the channels that a squeeze-and-excite scales.
+func (s *Supernet) permuteExcite(layer int, order []int, vecs [][]float32) {
+	s.permute(layer, nn.Weight, 1, order, vecs)
+	s.permute(layer, nn.Weight2, 0, order, vecs)
+	s.permute(layer, nn.Bias2, 0, order, vecs)
 }
 
 // inputNorms sums |w| over everything but the input channel.

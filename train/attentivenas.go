@@ -7,20 +7,20 @@ import (
 )
 
 // attentiveRecipe is AttentiveNAS (Wang et al., CVPR 2021): the sandwich rule, but each
-// random subnet is the worst (WorstUp, the paper's better one) or the best (BestUp) of a few
-// candidates of about equal cost, judged by their loss on the batch, as the published code
-// does. Costs fall into buckets; which bucket is drawn follows from how often random
-// subnets fall into it.
+// random subnet is the best (BestUp, of three: the published configuration) or the worst
+// (WorstUp) of a few candidates of about equal cost, judged by their loss on the batch.
+// Costs fall into buckets; which bucket is drawn follows from how often random subnets fall
+// into it. Gradients are clipped at 1 and the rate rises for 5 of 360 epochs.
 //
-// The published code draws candidates of a bucket from a table of ten thousand subnets;
-// here they are drawn until one falls into the bucket, up to a hundred times, and then as
-// there taken anyway.
+// The published code draws candidates by tables of how often each choice occurs in a bucket;
+// here they are drawn uniformly. Both draw again, up to a hundred times, until one falls
+// into the bucket, and take the last one anyway.
 var attentiveRecipe = recipe{
 	name:  "attentivenas",
-	about: "like bignas, but each random subnet is the worst or best of a few candidates of equal cost",
+	about: "like bignas, but each random subnet is the best or worst of a few candidates of equal cost",
 	uses:  "nets coupled aggregate temperature worst candidates",
 	defaults: func(c *Config) {
-		c.ClipValue, c.Candidates, c.Worst = 1, 3, true
+		c.ClipValue, c.RateWarm, c.Candidates = 1, 0.014, 3
 	},
 	build: func(c *Config, space *supernet.Space, steps int) (Recipe, error) {
 		a := attentive{c: c, space: space, Curve: NewCurve(c, steps)}

@@ -14,8 +14,9 @@ import (
 //	L = CE_smooth(y, z) + 1·CE(softmax z_teacher, z),
 //
 // which runs with batch statistics, as in the published code. Each phase has an optimiser
-// and a rate of its own. Channels are sorted where expansions are opened; those of subnets
-// that are trained already stay in their places among themselves.
+// and a rate of its own. Channels inside blocks are sorted where expansions or widths are
+// opened, outputs of stages where widths are; those of subnets that are trained already stay
+// in their places among themselves.
 //
 // Lengths and rates are in proportion to the published ones (180 epochs at 2.6 for the full
 // network, then those below). Widths follow the rule of expansions: the paper's network has
@@ -57,7 +58,8 @@ type shrink struct {
 	warm   float64 // share of the phase in which the rate rises
 	nets   int     // a step
 	open   supernet.Open
-	sort   bool
+	sort   bool // channels inside blocks
+	widths bool // outputs of stages
 	keep   []supernet.Arch
 
 	begin int // step
@@ -105,8 +107,11 @@ func ofaPhases(c *Config, space *supernet.Space) []shrink {
 			if n == d.choices {
 				s = long(s.name, d.nets, 0.24)
 			}
-			if d.name == "expansion" {
-				s.sort, s.keep = true, withExpansions(space, n-1)
+			switch d.name {
+			case "expansion":
+				s.sort, s.keep = true, trained(space, n-1, 1)
+			case "width":
+				s.sort, s.widths, s.keep = true, true, trained(space, len(space.Expansions), n-1)
 			}
 			add(s)
 		}
@@ -114,16 +119,21 @@ func ofaPhases(c *Config, space *supernet.Space) []shrink {
 	return phases
 }
 
-// withExpansions returns the subnets that are the largest but for their expansions, which
-// are each of the n largest in turn.
-func withExpansions(space *supernet.Space, n int) []supernet.Arch {
+// trained returns the subnets that are the largest but for their expansions, which are each
+// of the largest few in turn, and likewise for their widths.
+func trained(space *supernet.Space, expansions, widths int) []supernet.Arch {
 	var archs []supernet.Arch
-	for i := range n {
-		a := space.Max()
-		for b := range a.Expand {
-			a.Expand[b] = max(a.Expand[b], uint8(i)) - uint8(i)
+	for e := range expansions {
+		for w := range widths {
+			a := space.Max()
+			for b := range a.Expand {
+				a.Expand[b] = max(a.Expand[b], uint8(e)) - uint8(e)
+			}
+			for b := range a.Width {
+				a.Width[b] = max(a.Width[b], uint8(w)) - uint8(w)
+			}
+			archs = append(archs, a)
 		}
-		archs = append(archs, a)
 	}
 	return archs
 }
@@ -183,7 +193,10 @@ func (s shrinking) Step(t int) Step {
 	}
 	p := &s.phases[i]
 	first := t == p.begin
-	step := Step{Rate: p.curve.Rate(t - p.begin), Restart: first, Freeze: first && i == 0, Sort: first && p.sort && s.c.Sort, Keep: p.keep}
+	step := Step{Rate: p.curve.Rate(t - p.begin), Restart: first, Freeze: first && i == 0, Keep: p.keep}
+	if first && s.c.Sort {
+		step.Sort, step.SortWidths = p.sort, p.widths
+	}
 	rng := s.c.draws(t)
 	how := supernet.Sampling{Coupled: s.c.Coupled, ElasticKernel: !s.c.Coupled, Open: p.open}
 	for range p.nets {

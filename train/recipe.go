@@ -30,9 +30,10 @@ type Phase struct {
 type Step struct {
 	Rate  float64 // learning rate
 	Tasks []Task  // gradients to add up, in order
-	// Sort orders channels by importance before the step; the subnets in Keep keep theirs.
-	Sort bool
-	Keep []supernet.Arch
+	// Sort orders the channels inside blocks by importance before the step, SortWidths the
+	// outputs of stages; the subnets in Keep keep theirs.
+	Sort, SortWidths bool
+	Keep             []supernet.Arch
 	// Freeze makes the weights before the step the teacher of later ones; Restart clears the
 	// momentum.
 	Freeze, Restart bool

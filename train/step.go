@@ -47,12 +47,18 @@ func (t *Trainer) begin(s *Step) error {
 		t.hire()
 		copy(t.teacher.W.Data, t.Net.W.Data)
 	}
+	others := [][]float32{t.velocity}
+	if t.average != nil {
+		others = append(others, t.average)
+	}
 	if s.Sort {
-		others := [][]float32{t.velocity}
-		if t.average != nil {
-			others = append(others, t.average)
-		}
 		if err := t.Net.SortChannels(s.Keep, others...); err != nil {
+			return err
+		}
+		t.exec.Changed()
+	}
+	if s.SortWidths {
+		if err := t.Net.SortWidths(s.Keep, others...); err != nil {
 			return err
 		}
 		t.exec.Changed()

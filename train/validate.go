@@ -26,12 +26,15 @@ func (c *Config) Validate() error {
 	case !(c.Smoothing >= 0 && c.Smoothing < 1):
 		return fmt.Errorf("label smoothing %g is not in [0, 1)", c.Smoothing)
 	}
+	if err := c.checkUse(&recipes[i]); err != nil {
+		return err
+	}
 	for _, check := range []func() error{c.checkRate, c.checkUpdate, c.checkSandwich, c.checkSizes, c.augment().Validate} {
 		if err := check(); err != nil {
 			return err
 		}
 	}
-	return c.checkUse(&recipes[i])
+	return nil
 }
 
 func (c *Config) checkRate() error {
@@ -124,7 +127,7 @@ func (c *Config) checkUse(r *recipe) error {
 		{"aggregate", c.Aggregate != "" && c.Aggregate != Aggregates[0]},
 		{"temperature", c.Temperature != 0 && c.Temperature != 1},
 		{"hard", c.Hard},
-		{"worst", c.Worst != def.Worst},
+		{"worst", c.Worst},
 		{"candidates", c.Candidates != def.Candidates},
 		{"subnet", c.Subnet != ""},
 	} {

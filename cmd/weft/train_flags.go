@@ -50,8 +50,8 @@ func (s *settings) subjectFlags(f *pflag.FlagSet) {
 // rateFlags say how weights begin and move.
 func (s *settings) rateFlags(f *pflag.FlagSet) {
 	f.Float64Var(&s.LR, "lr", s.LR, "peak of the learning rate")
-	f.StringVar(&s.Curve, "schedule", s.Curve, "how the rate falls: "+strings.Join(train.Curves, ", ")+" (default cosine, bignas exponential)")
-	f.Float64Var(&s.RateWarm, "lr-warmup", s.RateWarm, "share of the run in which the rate rises to its peak")
+	f.StringVar(&s.Curve, "schedule", s.Curve, "how the rate falls: "+strings.Join(train.Curves, ", ")+" (default cosine; bignas: exponential)")
+	f.Float64Var(&s.RateWarm, "lr-warmup", s.RateWarm, "share of the run in which the rate rises to its peak (alphanet, attentivenas: 0.014)")
 	f.Float64Var(&s.RateStart, "lr-start", s.RateStart, "share of the peak at which the rate begins to rise")
 	f.Float64Var(&s.RateFloor, "lr-floor", s.RateFloor, "share of the peak below which the rate does not fall")
 	f.Float64Var(&s.ShiftRate, "lr-shift", s.ShiftRate, "multiply the rate of normalisation's shifts (0: 1)")
@@ -59,16 +59,16 @@ func (s *settings) rateFlags(f *pflag.FlagSet) {
 	f.Float64Var(&s.Decay, "decay", s.Decay, "weight decay")
 	f.BoolVar(&s.DecayAll, "decay-all", s.DecayAll, "decay biases and normalisation too")
 	f.Float64Var(&s.ClipNorm, "clip-norm", s.ClipNorm, "shorten gradients to this norm (0: do not)")
-	f.Float64Var(&s.ClipValue, "clip", s.ClipValue, "bring each value of the gradient into ± this (0: do not; default 1 for alphanet and attentivenas)")
+	f.Float64Var(&s.ClipValue, "clip", s.ClipValue, "bring each value of the gradient into ± this (0: do not; alphanet, attentivenas: 1)")
 	f.Float64Var(&s.EMA, "ema", s.EMA, "end with a moving average of the weights that keeps this part a step, such as 0.999 (0: none)")
 	f.Float64Var(&s.Lookahead, "lookahead", s.Lookahead, "pull weights back to slow ones that keep this part a step, such as 0.95 (0: none)")
-	f.BoolVar(&s.ZeroGamma, "zero-gamma", s.ZeroGamma, "start the last normalisation of each residual block at 0 (default for bignas)")
+	f.BoolVar(&s.ZeroGamma, "zero-gamma", s.ZeroGamma, "start the last normalisation of each residual block at 0 (bignas: true)")
 	f.BoolVar(&s.Whiten, "whiten", s.Whiten, "start the stem with the principal components of patches of the images")
 }
 
 // subnetFlags say what each step trains.
 func (s *settings) subnetFlags(f *pflag.FlagSet) {
-	f.Float64Var(&s.Warmup, "warmup", s.Warmup, "deps: share of the run before the joint phase; ofa, compofa: of the full network alone (default 0.3, 0.55)")
+	f.Float64Var(&s.Warmup, "warmup", s.Warmup, "deps: share of the run before the joint phase; ofa (0.3) and compofa (0.55): of the full network alone")
 	f.Float64Var(&s.Ramp, "ramp", s.Ramp, "deps: share of the run that the ramp of the smaller subnets' rate takes, the end of the warm-up")
 	f.IntVar(&s.Nets, "nets", s.Nets, "subnets a joint step")
 	f.BoolVar(&s.Coupled, "coupled", s.Coupled, "draw depth and expansion together (compofa always does)")
@@ -76,8 +76,8 @@ func (s *settings) subnetFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.Aggregate, "aggregate", s.Aggregate, "how gradients of subnets become one: "+strings.Join(train.Aggregates, ", ")+" (default sum)")
 	f.Float64Var(&s.Temperature, "temperature", s.Temperature, "of the soft labels that subnets learn from (0: 1)")
 	f.BoolVar(&s.Hard, "hard", s.Hard, "deps: smaller subnets learn from the labels instead of the largest")
-	f.BoolVar(&s.Worst, "worst", s.Worst, "attentivenas: train the worst candidate, not the best (default true)")
-	f.IntVar(&s.Candidates, "candidates", s.Candidates, "attentivenas: subnets to choose from (default 3)")
+	f.BoolVar(&s.Worst, "worst", s.Worst, "attentivenas: train the worst candidate, not the best")
+	f.IntVar(&s.Candidates, "candidates", s.Candidates, "attentivenas: subnets to choose from (3)")
 	f.StringVar(&s.Subnet, "subnet", s.Subnet, "single: the subnet to train: max (the default), min, or its text form")
 }
 
