@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"weft/data"
 	"weft/kernel"
@@ -27,7 +28,9 @@ type Result struct {
 	Arch     supernet.Arch
 	MACs     int
 	Params   int
-	Accuracy float64 // on the validation images, in evaluation mode after recalibration
+	Memory   int           // bytes of weights and of activations of one image, if known
+	Latency  time.Duration // of a batch on this machine, if known
+	Accuracy float64       // on the validation images, in evaluation mode after recalibration, or as predicted
 }
 
 // Evaluator measures the accuracy of subnets of one supernet in evaluation mode, each
@@ -91,10 +94,7 @@ func Candidates(space *supernet.Space, c Config) ([]supernet.Arch, error) {
 		if err != nil {
 			return 0, false, err
 		}
-		id := nn.NormKey(g.MACs())
-		for _, k := range g.NormKeys() {
-			id = id*1099511628211 ^ k
-		}
+		id := identity(g)
 		fresh := !seen[id]
 		seen[id] = true
 		return g.MACs(), fresh, nil
@@ -145,31 +145,6 @@ func Run(ctx context.Context, e *Evaluator, archs []supernet.Arch, val data.Spli
 		observe(r)
 	}
 	return results, nil
-}
-
-// Pareto returns, by rising accuracy, the results that no other beats: none has at least
-// the accuracy at fewer MACs, or more accuracy at as many.
-func Pareto(results []Result) []Result {
-	sorted := slices.Clone(results)
-	slices.SortStableFunc(sorted, func(a, b Result) int {
-		if a.MACs != b.MACs {
-			return a.MACs - b.MACs
-		}
-		switch {
-		case a.Accuracy > b.Accuracy:
-			return -1
-		case a.Accuracy < b.Accuracy:
-			return 1
-		}
-		return 0
-	})
-	var front []Result
-	for _, r := range sorted {
-		if len(front) == 0 || r.Accuracy > front[len(front)-1].Accuracy {
-			front = append(front, r)
-		}
-	}
-	return front
 }
 
 // Serve returns the subnets for a bundle, by rising accuracy: the Pareto set, and the
