@@ -66,7 +66,7 @@ func (a *attendant) run(ctx context.Context) error {
 	for {
 		served := a.server.Changes()
 		e, changed := a.look()
-		if e == nil || e.Leaving {
+		if e.Leaving {
 			return a.leave(ctx)
 		}
 		a.offer(e)

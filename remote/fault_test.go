@@ -111,6 +111,42 @@ func TestWorkerComesBack(t *testing.T) {
 	}
 }
 
+// A worker that vanishes from the registry, say as the bus was away for long, runs on.
+func TestRegistryForgetsAWorker(t *testing.T) {
+	c := newCluster(t, "bundle")
+	p := c.work("w", 1, &process{})
+	c.awaitWorkers(1)
+	bucket, err := workers(t.Context(), c.bus)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		e, err := bucket.Get(t.Context(), "w")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := bucket.Delete(t.Context(), "w"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+		c.awaitWorkers(1)
+		if _, err := c.infer(1, time.Second); err != nil {
+			t.Error(err)
+		}
+		if _, err := bucket.Put(t.Context(), "w", e.Value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.stop()
+	if err := <-p.ended; err != nil {
+		t.Error(err)
+	}
+	p.ended <- nil
+	c.awaitWorkers(0)
+	c.work("w", 1, &process{})
+	c.awaitWorkers(1)
+}
+
 func TestDamagedBundleIsNotRun(t *testing.T) {
 	c := newCluster(t, "bundle")
 	cache := t.TempDir()

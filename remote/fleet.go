@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -69,9 +70,9 @@ func Follow(ctx context.Context, b bus.Bus, s *serve.Server, opt FleetOptions) e
 			f.put(ctx, c)
 		case bus.Deleted:
 			if k := f.keepers[c.Key]; k != nil {
-				k.tell(nil)
-				delete(f.keepers, c.Key)
+				k.forget()
 			}
+			maps.DeleteFunc(f.keepers, func(_ string, k *keeper) bool { return k.ended() })
 		}
 	}
 	return nil
@@ -84,16 +85,23 @@ func (f *fleet) put(ctx context.Context, c bus.Change) {
 		f.opt.Log.Warn("the registry has an entry that is no worker's", slog.String("key", c.Key), slog.Any("error", err))
 		return
 	}
-	if k := f.keepers[e.ID]; k != nil && k.token == e.Token {
-		k.tell(e)
-		return
-	} else if k != nil {
-		k.tell(nil) // a new process goes by the id of an old one
+	k := f.keepers[e.ID]
+	if k != nil && k.token != e.Token { // a new process goes by the id of an old one
+		left := *e
+		left.Leaving = true
+		k.tell(&left)
+		k.forget()
+		k = nil
 	}
-	k := &keeper{fleet: f, id: e.ID, token: e.Token, changed: make(chan struct{}), entry: e}
-	f.keepers[e.ID] = k
+	if k == nil {
+		k = &keeper{fleet: f, id: e.ID, token: e.Token, kept: map[int]bool{}, changed: make(chan struct{})}
+		f.keepers[e.ID] = k
+	}
+	k.tell(e)
 	for i := range e.Slots {
-		f.all.Go(func() { k.keep(ctx, i) })
+		if k.claim(i) {
+			f.all.Go(func() { k.keep(ctx, i) })
+		}
 	}
 }
 
@@ -103,7 +111,9 @@ type keeper struct {
 	id, token string
 
 	mu      sync.Mutex // guards what follows
-	entry   *Entry     // nil: it is not in the registry any more
+	entry   *Entry
+	lost    bool         // the registry has it no more
+	kept    map[int]bool // slots that have a goroutine
 	changed chan struct{}
 }
 
@@ -111,9 +121,17 @@ type keeper struct {
 func (k *keeper) tell(e *Entry) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.entry = e
+	k.entry, k.lost = e, false
 	close(k.changed)
 	k.changed = make(chan struct{})
+}
+
+// forget takes notice that the registry has the worker no more. Links that it has stay: it
+// may be the bus that is in trouble.
+func (k *keeper) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lost = true
 }
 
 // look returns the entry, and a channel that is closed when there is another one.
@@ -121,6 +139,33 @@ func (k *keeper) look() (*Entry, <-chan struct{}) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.entry, k.changed
+}
+
+// claim reports whether the slot needs a goroutine, which it then has.
+func (k *keeper) claim(slot int) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.kept[slot] {
+		return false
+	}
+	k.kept[slot] = true
+	return true
+}
+
+// release lets go of the slot once the registry has the worker no more.
+func (k *keeper) release(slot int) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.lost {
+		delete(k.kept, slot)
+	}
+	return k.lost
+}
+
+func (k *keeper) ended() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.lost && len(k.kept) == 0
 }
 
 // Pauses between attempts to reach a worker.
@@ -132,20 +177,18 @@ const (
 // keep keeps a link to the slot for as long as the worker is in the registry.
 func (k *keeper) keep(ctx context.Context, slot int) {
 	log := k.opt.Log.With(slog.String("worker", k.id), slog.Int("slot", slot))
-	pause := firstPause
-	for ctx.Err() == nil {
+	pause, said := firstPause, ""
+	for ctx.Err() == nil && !k.release(slot) {
 		e, changed := k.look()
-		if e == nil {
-			return
-		}
 		if !e.Leaving {
 			begun := time.Now()
 			err := k.attend(ctx, e, slot, log)
-			if ctx.Err() == nil {
-				log.Info("worker detached", slog.Any("reason", err))
-			}
 			if time.Since(begun) > lastPause {
-				pause = firstPause
+				pause, said = firstPause, ""
+			}
+			if why := err.Error(); why != said && ctx.Err() == nil {
+				log.Info("worker detached", slog.String("reason", why))
+				said = why
 			}
 		}
 		select {

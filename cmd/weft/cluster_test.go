@@ -2,6 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -194,11 +201,13 @@ func TestClusterNetworkCut(t *testing.T) {
 		t.Skipf("needs root and ip netns: %v", err)
 	}
 	t.Cleanup(n.Close)
-	s, err := l.Serve(ctx, "--http", "127.0.0.1:0", "--bus-listen", n.Here+":0", "--bus-token", token(t), "--state-dir", filepath.Join(l.Dir, "state"), "--lease", "250ms")
+	token, err := l.Token()
 	check(t, err)
-	_, err = l.Worker("near", s.Bus, "--bus-token", token(t))
+	s, err := l.Serve(ctx, "--http", "127.0.0.1:0", "--bus-listen", n.Here+":0", "--bus-token", token, "--state-dir", filepath.Join(l.Dir, "state"), "--lease", "250ms")
 	check(t, err)
-	_, err = l.WorkerIn(n.Prefix(), "far", s.Bus, "--bus-token", token(t), "--listen", "0.0.0.0:0", "--insecure")
+	_, err = l.Worker("near", s.Bus, "--bus-token", token)
+	check(t, err)
+	_, err = l.WorkerIn(n.Prefix(), "far", s.Bus, "--bus-token", token, "--listen", "0.0.0.0:0", "--insecure")
 	check(t, err)
 	check(t, s.Ready(ctx, 2))
 	a := loaded(t, s, 80, 3*time.Second, func() {
@@ -213,17 +222,56 @@ func TestClusterNetworkCut(t *testing.T) {
 	}
 }
 
-// token returns a file with the token of a bus.
-func token(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "token")
-	check(t, os.WriteFile(path, []byte("open sesame"), 0o600))
-	return path
-}
-
 func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// With certificates the bus and the streams are encrypted, and who has none of the cluster's joins neither.
+func TestClusterOverTLS(t *testing.T) {
+	l := newLab(t)
+	ctx := t.Context()
+	flags := certificates(t)
+	s, err := l.Serve(ctx, append([]string{
+		"--http", "127.0.0.1:0", "--bus-listen", "127.0.0.1:0", "--state-dir", filepath.Join(l.Dir, "state"),
+	}, flags...)...)
+	check(t, err)
+	_, err = l.Worker("known", s.Bus, flags...)
+	check(t, err)
+	check(t, s.Ready(ctx, 1))
+	loaded(t, s, 50, 300*time.Millisecond, func() {})
+	stranger, err := l.Worker("stranger", s.Bus, certificates(t)...)
+	check(t, err)
+	_, err = stranger.Await(ctx, `certificate`)
+	check(t, err)
+	open, err := l.Worker("open", s.Bus)
+	check(t, err)
+	_, err = open.Await(ctx, `the server refuses us`)
+	check(t, err)
+}
+
+// certificates returns the flags of a machine of a cluster of its own.
+func certificates(t *testing.T) []string {
+	t.Helper()
+	dir := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	check(t, err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	check(t, err)
+	write := func(name, kind string, der []byte) string {
+		path := filepath.Join(dir, name)
+		check(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+		return path
+	}
+	certFile := write("cert.pem", "CERTIFICATE", cert)
+	return []string{"--cluster-cert", certFile, "--cluster-key", write("key.pem", "PRIVATE KEY", private), "--cluster-ca", certFile}
 }

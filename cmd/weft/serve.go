@@ -121,7 +121,7 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 	j.guard.warn(log, on)
 	defer j.guard.watch(ctx, log)()
 	s, err := serve.New(models, serve.Options{
-		Policy: j.policy, SLO: j.slo, Sched: sched.Options{Margin: j.margin, Shares: j.guard.keys.Shares()}, Log: log,
+		Policy: j.policy, SLO: j.slo, Sched: sched.Options{Margin: j.margin, MaxAttempts: j.cluster.attempts(), Shares: j.guard.keys.Shares()}, Log: log,
 		Prepare: func() { lowerPriority(log) }, Repository: from,
 	})
 	if err != nil {

@@ -46,6 +46,18 @@ func (c *clusterFlags) validate() error {
 	return c.busFlags.validate()
 }
 
+// clusterAttempts bounds how many workers a request may lose. Workers that are merely slow are taken for lost now and
+// then, so it is the deadline that is to end the attempts; the bound is for a request that kills whoever runs it.
+const clusterAttempts = 10
+
+// attempts is the bound for the scheduler, 0 for its own.
+func (c *clusterFlags) attempts() int {
+	if c.on() {
+		return clusterAttempts
+	}
+	return 0
+}
+
 // open starts the bus or connects to it.
 func (c *clusterFlags) open(ctx context.Context, log *slog.Logger) (shut func(), err error) {
 	switch {

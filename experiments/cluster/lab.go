@@ -37,11 +37,11 @@ type Lab struct {
 }
 
 // Latency is what the executors of a lab sleep for a batch of images by the subnet that needs
-// part (0 to 1) of the largest one's multiply-adds: a worker runs 600 images a second by the
-// smallest subnet and 200 by the largest.
+// part (0 to 1) of the largest one's multiply-adds. A worker runs 95 images a second by the
+// largest subnet, in batches of 16.
 func Latency(part float64, images int) time.Duration {
-	each := 1 + 4*part
-	return time.Duration((8 + each*float64(images)) * 1e6)
+	each := 1 + 9*part
+	return time.Duration((8 + each*float64(images)) * float64(time.Millisecond))
 }
 
 // NewLab prepares a lab.

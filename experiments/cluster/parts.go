@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -130,6 +132,12 @@ func (l *Lab) Workers(bus string, n int) (all []*Process, err error) {
 		all = append(all, w)
 	}
 	return all, nil
+}
+
+// Token returns a file with a token for the bus.
+func (l *Lab) Token() (path string, err error) {
+	path = filepath.Join(l.Dir, "token")
+	return path, os.WriteFile(path, []byte(rand.Text()), 0o600)
 }
 
 // Bus starts a bus by itself and returns its URL.
