@@ -521,3 +521,30 @@ func TestWatch(t *testing.T) {
 		srv.Close()
 	}
 }
+
+// Over TLS browsers speak HTTP/2, and servers have timeouts, which are not those of the stream.
+func TestStreamOutlivesTimeouts(t *testing.T) {
+	for _, two := range []bool{false, true} {
+		p := New(newServer(t, 1, "m"), Options{Interval: 20 * ms})
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() { p.Run(ctx) })
+		srv := httptest.NewUnstartedServer(p.Handler(nil))
+		srv.Config.ReadTimeout, srv.Config.WriteTimeout = 100*ms, 100*ms
+		srv.EnableHTTP2 = two
+		srv.StartTLS()
+		start := time.Now()
+		err := Watch(t.Context(), srv.Client(), srv.URL, "", func(Event) error {
+			if time.Since(start) > 400*ms {
+				return errors.ErrUnsupported
+			}
+			return nil
+		})
+		if !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("HTTP/2 %v: after %v: %v", two, time.Since(start), err)
+		}
+		cancel()
+		all.Wait()
+		srv.Close()
+	}
+}

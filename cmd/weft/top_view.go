@@ -76,8 +76,8 @@ func (v *topView) per(d time.Duration) int {
 	return max(1, int(math.Round(d.Seconds()*1000/max(v.hello.TickMS, 1))))
 }
 
-// span is what became of a model's requests during some ticks.
-type span struct {
+// topSum is what became of a model's requests during some ticks.
+type topSum struct {
 	seconds                    float64
 	arrived, met, missed, late int
 	accuracy                   float64 // sum over answered requests
@@ -87,8 +87,8 @@ type span struct {
 }
 
 // sum adds up n ticks that end before tick end.
-func (v *topView) sum(model, end, n int) span {
-	s := span{slack: math.Inf(1), slowest: math.Inf(-1), subnets: make([]int, len(v.models[model].Subnets))}
+func (v *topView) sum(model, end, n int) topSum {
+	s := topSum{slack: math.Inf(1), slowest: math.Inf(-1), subnets: make([]int, len(v.models[model].Subnets))}
 	for _, t := range v.ticks[max(end-n, 0):end] {
 		l := &t.Models[model]
 		s.seconds += t.DtMS / 1000
@@ -119,9 +119,9 @@ func ratio(a, b float64) float64 {
 	return a / b
 }
 
-func (s *span) attainment() float64 { return ratio(float64(s.met), float64(s.met+s.missed)) }
-func (s *span) mean() float64       { return ratio(s.accuracy, float64(s.met+s.late)) }
-func (s *span) batch() float64      { return ratio(float64(s.images), float64(s.batches)) }
+func (s *topSum) attainment() float64 { return ratio(float64(s.met), float64(s.met+s.missed)) }
+func (s *topSum) mean() float64       { return ratio(s.accuracy, float64(s.met+s.late)) }
+func (s *topSum) batch() float64      { return ratio(float64(s.images), float64(s.batches)) }
 
 // lines draws the view: at most height lines of at most width characters.
 func (v *topView) lines(width, height int) []string {
@@ -207,16 +207,16 @@ func (v *topView) curves(c *canvas, model int) {
 		name      string
 		style     string
 		low, high float64 // of the axis; high 0: the greatest value
-		value     func(s *span, end int) float64
+		value     func(s *topSum, end int) float64
 		format    func(float64) string
 	}{
-		{"requests /s", blue, 0, 0, func(s *span, _ int) float64 { return ratio(float64(s.arrived), s.seconds) }, plainFigure},
-		{"missed /s", red, 0, 0, func(s *span, _ int) float64 { return ratio(float64(s.missed), s.seconds) }, plainFigure},
-		{"deadlines met", green, 0, 1, func(s *span, _ int) float64 { return s.attainment() }, percents},
-		{"accuracy", blue, low, high, func(s *span, _ int) float64 { return s.mean() }, percents},
-		{"images a batch", blue, 0, float64(v.models[model].MaxBatch), func(s *span, _ int) float64 { return s.batch() }, plainFigure},
-		{"queue, ms", magenta, 0, 0, func(_ *span, end int) float64 { return v.ticks[end-1].Models[model].BacklogMS }, plainFigure},
-		{"slack 1 %, ms", blue, 0, 0, func(s *span, _ int) float64 { return s.slack }, plainFigure},
+		{"requests /s", blue, 0, 0, func(s *topSum, _ int) float64 { return ratio(float64(s.arrived), s.seconds) }, plainFigure},
+		{"missed /s", red, 0, 0, func(s *topSum, _ int) float64 { return ratio(float64(s.missed), s.seconds) }, plainFigure},
+		{"deadlines met", green, 0, 1, func(s *topSum, _ int) float64 { return s.attainment() }, percents},
+		{"accuracy", blue, low, high, func(s *topSum, _ int) float64 { return s.mean() }, percents},
+		{"images a batch", blue, 0, float64(v.models[model].MaxBatch), func(s *topSum, _ int) float64 { return s.batch() }, plainFigure},
+		{"queue, ms", magenta, 0, 0, func(_ *topSum, end int) float64 { return v.ticks[end-1].Models[model].BacklogMS }, plainFigure},
+		{"slack 1 %, ms", blue, 0, 0, func(s *topSum, _ int) float64 { return s.slack }, plainFigure},
 	} {
 		var list []float64
 		for k := n - 1; k >= 0; k-- {
