@@ -189,9 +189,9 @@ func (f *FlightRecorder) prune() error {
 
 // Flight returns what the server did in the time before now.
 func (s *Server) Flight(before time.Duration) *Flight {
-	to := time.Since(s.epoch)
+	to := s.Now()
 	f := &Flight{FlightHeader: FlightHeader{
-		Format: flightFormat, Reason: FlightAsked, Epoch: s.epoch, From: max(to-before, 0), To: to,
+		Format: flightFormat, Reason: FlightAsked, Epoch: s.pool.epoch, From: max(to-before, 0), To: to,
 	}}
 	for _, name := range s.Models() {
 		if r := s.Router(name); r != nil {

@@ -86,7 +86,6 @@ type Server struct {
 	opt      Options
 	registry *prometheus.Registry
 	metrics  *metrics
-	epoch    time.Time
 	pool     *pool
 	serving  atomic.Pointer[catalog] // replaced as a whole
 	loading  chan struct{}           // holds a value while a model is loaded
@@ -108,10 +107,10 @@ type catalog struct {
 func New(models []Model, opt Options) (*Server, error) {
 	opt.setDefaults()
 	s := &Server{
-		opt: opt, registry: newRegistry(), epoch: time.Now(),
+		opt: opt, registry: newRegistry(),
 		loading: make(chan struct{}, 1), missed: make(chan Miss, 1), states: make(map[string]Entry),
 	}
-	s.pool = newPool(&s.opt, s.epoch)
+	s.pool = newPool(&s.opt, time.Now())
 	s.metrics = newMetrics(s.registry)
 	s.metrics.expect(opt.Repository)
 	c := &catalog{routers: make(map[string]*Router, len(models))}

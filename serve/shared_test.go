@@ -2,6 +2,7 @@ package serve_test
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -41,7 +42,7 @@ func fashion(t *testing.T, name string, workers []*supernet.Worker) serve.Model 
 }
 
 // Two models take turns on the same workers' memory, and each gives the answers that
-// it gives alone.
+// it gives alone, but for the last bits, which depend on how many images run together.
 func TestModelsShareMemory(t *testing.T) {
 	pools := []*kernel.Pool{kernel.NewPool(1), kernel.NewPool(2), kernel.NewPool(1)}
 	workers := make([]*supernet.Worker, len(pools))
@@ -84,7 +85,7 @@ func TestModelsShareMemory(t *testing.T) {
 			for i := range 15 {
 				subnet, image := (c+i)%len(subnets), (7*c+i)%(len(pixels)/size)
 				want := infer(alone.Router("alone"), subnet, image)
-				if got := infer(shared.Router([]string{"a", "b"}[(c+i)%2]), subnet, image); !slices.Equal(got, want) {
+				if got := infer(shared.Router([]string{"a", "b"}[(c+i)%2]), subnet, image); !slices.EqualFunc(got, want, func(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-4 }) {
 					t.Errorf("subnet %d, image %d: logits %v, alone %v", subnet, image, got, want)
 				}
 			}

@@ -42,4 +42,4 @@ func (r *Router) Timeline(dst []Decision) (decisions []Decision, total int) {
 func (r *Router) Now() time.Duration { return r.now() }
 
 // Now returns the time since the server's start, as in Decision.At.
-func (s *Server) Now() time.Duration { return time.Since(s.epoch) }
+func (s *Server) Now() time.Duration { return s.pool.now() }

@@ -13,7 +13,7 @@ import (
 // Workers says what each of them runs, and no more once it rests.
 func TestWorkersSayWhatTheyRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, r := newServer(t, serve.Options{}, sleeper(t), sleeper(t))
+		s, r := newServer(t, serve.Options{Policy: "maxacc"}, sleeper(t), sleeper(t))
 		time.Sleep(3*ms - s.Now())
 		go r.Infer(t.Context(), &serve.Request{N: 1, Pixels: make([]byte, 4), Timeout: time.Second})
 		time.Sleep(4 * ms)
