@@ -32,6 +32,13 @@ func variants() map[string]Config {
 	return all
 }
 
+// small makes steps cheap where what they learn does not matter.
+func small(c *Config) {
+	if c.Pixels == "" {
+		c.Pixels = "12"
+	}
+}
+
 // TestEveryRecipeLearns: the loss of the first steps is far above that of the last ones.
 func TestEveryRecipeLearns(t *testing.T) {
 	if testing.Short() {
@@ -42,10 +49,13 @@ func TestEveryRecipeLearns(t *testing.T) {
 			t.Parallel()
 			c.Batch, c.Epochs = 8, 1
 			c.ZeroGamma = false // shortcuts alone, as which blocks would begin, cannot tell the sides apart
+			if c.MixUp > 0 {
+				c.Epochs = 3 // it is harder to see what mixed images show
+			}
 			var lines []Metrics
 			pool := kernel.NewPool(1)
 			defer pool.Close()
-			tr, err := New(c, squares(240), pool)
+			tr, err := New(c, squares(200), pool)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,6 +92,7 @@ func TestResumeIsExact(t *testing.T) {
 			}
 			t.Parallel()
 			c.Batch, c.Epochs = 4, 2
+			small(&c)
 			whole := run(t, c, set, 2)
 			dir := t.TempDir()
 			var got *Trainer
@@ -130,6 +141,7 @@ func TestThreadsGiveTheSameWeights(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c.Epochs, c.Batch = 2, 4
+			small(&c)
 			one, two := run(t, c, set, 1), run(t, c, set, 2)
 			for i, v := range one.Net.W.Data {
 				if v != two.Net.W.Data[i] {

@@ -116,6 +116,7 @@ func owned(net *supernet.Supernet, g *nn.Graph) []float64 {
 func TestMovingAverage(t *testing.T) {
 	c := recipeConfig("deps")
 	c.Batch, c.Epochs, c.EMA, c.Sort = 8, 2, 0.5, false
+	small(&c)
 	set := squares(64)
 	tr := newTrainer(t, c, set)
 	trail := [][]float32{slices.Clone(tr.Net.W.Data)}
