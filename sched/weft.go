@@ -52,6 +52,12 @@ const (
 	reserve = 2
 	// memory is the time constant of the average of the rate.
 	memory = time.Second / 2
+	// tolerated is the share of lost images that changes nothing; beyond it the price rises
+	// as if alarm times the excess of the time were spoken for.
+	tolerated, alarm = 0.01, 50
+	// grief is the time constant of the share of lost images; few is the number of images
+	// below which it says little.
+	grief, few = 10 * time.Second, 1000
 )
 
 func newWeft(p *Profile) *weft {
@@ -111,7 +117,11 @@ func (w *weft) Decide(v View) Decision {
 	p, n := v.Profile, v.fill()
 	w.rate.observe(&v)
 	if p.Latency(0, n) > v.Slack {
-		return v.hurry(n)
+		d := v.hurry(n)
+		if d.Late {
+			w.rate.lost += float64(v.Head)
+		}
+		return d
 	}
 	price := w.price(&v)
 	later := w.later(p, price)
@@ -145,6 +155,7 @@ func (w *weft) price(v *View) float64 {
 	n := v.fill()
 	spoken := float64(v.Work) * float64(v.Images-n) / (float64(v.Images) * float64(max(v.Up, 1)))
 	z := spoken/float64(max(tail(v.Slack, v.Mean)-v.Profile.Latency(0, n)/2, 1)) + v.Others
+	z += alarm * max(w.rate.lost/(w.rate.came+few)-tolerated, 0)
 	return base * math.Pow(w.top/base, z-calm)
 }
 
@@ -186,12 +197,17 @@ type rate struct {
 	perSecond float64
 	at        time.Duration
 	arrived   int64
+	// came and lost are moving sums of the images that arrived and that were given up.
+	came, lost float64
 }
 
 func (r *rate) observe(v *View) {
 	if passed := v.Now - r.at; passed > 0 {
 		old := math.Exp(-float64(passed) / float64(memory))
-		r.perSecond = old*r.perSecond + (1-old)*float64(v.Arrived-r.arrived)/passed.Seconds()
+		came := float64(v.Arrived - r.arrived)
+		r.perSecond = old*r.perSecond + (1-old)*came/passed.Seconds()
+		old = math.Exp(-float64(passed) / float64(grief))
+		r.came, r.lost = old*r.came+came, old*r.lost
 		r.at, r.arrived = v.Now, v.Arrived
 	}
 }

@@ -157,7 +157,7 @@ func (r *Report) subnets() report.Table {
 func (r *Report) Note() string {
 	return fmt.Sprintf("Requests of %d images over HTTP on loopback to a server with one worker of one thread, up to %d of them in a batch; "+
 		"client and server share the machine. SLO %v from the intended arrival to the answer at the client, margin %v, %v for each run. "+
-		"With the smallest subnet in full batches the kernels alone do %.0f requests/s, the whole server %.0f; the mean rates are parts of what the latter was just before each load, "+
+		"With the smallest subnet in full batches the kernels alone do %.0f requests/s, the whole server %.0f (the least of five tries, as is the figure before each load, of which mean rates are parts), "+
 		"a fifth at constant gaps and the rest at gamma gaps of squared coefficient of variation CV².",
 		r.Query, r.Batch, r.SLO, r.Margin, r.Length, r.Machine.Kernel, r.Machine.Server)
 }
