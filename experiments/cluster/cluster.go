@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"weft/experiments/report"
@@ -181,8 +182,8 @@ func (r *run) noticed(ctx context.Context, what string, workers int) error {
 
 // kept claims that no request was lost or answered twice, and at least so many in time.
 func (r *run) kept(a *Account, attainment float64) {
-	r.claim("no request is lost", "0", fmt.Sprint(a.Lost), a.Lost == 0)
-	r.claim("no request is answered twice", "0", fmt.Sprint(a.Twice), a.Twice == 0)
+	r.claim("no request is lost", "0", strconv.Itoa(a.Lost), a.Lost == 0)
+	r.claim("no request is answered twice", "0", strconv.Itoa(a.Twice), a.Twice == 0)
 	r.claim("requests are answered in time", fmt.Sprintf("at least %.3f", attainment), fmt.Sprintf("%.4f", a.Attainment), a.Attainment >= attainment)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -152,34 +153,10 @@ var threeBuses = scenario{
 	name: "three-buses",
 	note: "a bus of three servers loses one; then a worker joins, and the lost server comes back",
 	run: func(ctx context.Context, r *run) error {
-		var ports []int
-		for range 6 {
-			port, err := freePort(ctx)
-			if err != nil {
-				return err
-			}
-			ports = append(ports, port)
+		buses, urls, err := r.startBuses(ctx)
+		if err != nil {
+			return err
 		}
-		var buses []*Process
-		var urls string
-		start := func(i int) (*Process, error) {
-			return r.startBus(i, ports)
-		}
-		for i := range 3 {
-			p, err := start(i)
-			if err != nil {
-				return err
-			}
-			buses = append(buses, p)
-			urls += fmt.Sprintf(",nats://127.0.0.1:%d", ports[i])
-		}
-		urls = urls[1:]
-		for _, p := range buses {
-			if _, err := p.Await(ctx, `Bus on`); err != nil {
-				return err
-			}
-		}
-		var err error
 		if r.server, err = r.Serve(ctx, "--http", "127.0.0.1:0", "--bus", urls, "--lease", lease.String()); err != nil {
 			return err
 		}
@@ -191,7 +168,7 @@ var threeBuses = scenario{
 		}
 		a, err := r.load(ctx, "whole", 0.5*3*largest, 20*time.Second,
 			event{4 * time.Second, func() error {
-				buses[0].Kill()
+				buses[0].process.Kill()
 				return nil
 			}},
 			event{6 * time.Second, func() error {
@@ -201,8 +178,7 @@ var threeBuses = scenario{
 				return r.noticed(ctx, "a worker joins by the two servers that are left", 4)
 			}},
 			event{14 * time.Second, func() error {
-				_, err := start(0)
-				return err
+				return r.startBus(buses[0])
 			}})
 		if err != nil {
 			return err
@@ -212,15 +188,49 @@ var threeBuses = scenario{
 	},
 }
 
-// startBus starts server i of three whose ports for clients are the first three.
-func (r *run) startBus(i int, ports []int) (*Process, error) {
-	name := fmt.Sprintf("bus%d", i+1)
-	routes := ""
-	for _, port := range ports[3:] {
-		routes += fmt.Sprintf(",nats://127.0.0.1:%d", port)
+// busServer is one of three.
+type busServer struct {
+	name    string
+	args    []string
+	process *Process
+}
+
+// startBuses starts three that know each other.
+func (r *run) startBuses(ctx context.Context) (all []*busServer, urls string, err error) {
+	var clients, routes []string
+	for range 3 {
+		a, err := freeAddress(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		b, err := freeAddress(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		clients, routes = append(clients, "nats://"+a), append(routes, "nats://"+b)
 	}
-	return r.start(name, nil, "bus", "--state-dir", filepath.Join(r.Dir, name), "--listen", fmt.Sprintf("127.0.0.1:%d", ports[i]),
-		"--cluster", "weft", "--name", name, "--cluster-listen", fmt.Sprintf("127.0.0.1:%d", ports[3+i]), "--routes", routes[1:])
+	for i := range clients {
+		name := fmt.Sprintf("bus%d", i+1)
+		b := &busServer{name: name, args: []string{
+			"bus", "--state-dir", filepath.Join(r.Dir, name), "--listen", clients[i][len("nats://"):],
+			"--cluster", "weft", "--name", name, "--cluster-listen", routes[i][len("nats://"):], "--routes", strings.Join(routes, ","),
+		}}
+		if err := r.startBus(b); err != nil {
+			return nil, "", err
+		}
+		all = append(all, b)
+	}
+	for _, b := range all {
+		if _, err := b.process.Await(ctx, `Bus on`); err != nil {
+			return nil, "", err
+		}
+	}
+	return all, strings.Join(clients, ","), nil
+}
+
+func (r *run) startBus(b *busServer) (err error) {
+	b.process, err = r.start(b.name, nil, b.args...)
+	return err
 }
 
 var restarted = scenario{
@@ -256,13 +266,12 @@ var restarted = scenario{
 	},
 }
 
-// freePort returns a port that nobody listens on.
-func freePort(ctx context.Context) (int, error) {
+// freeAddress returns an address of this machine that nobody listens on.
+func freeAddress(ctx context.Context) (string, error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return 0, err
+		return "", err
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
+	return ln.Addr().String(), ln.Close()
 }
