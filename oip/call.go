@@ -23,8 +23,10 @@ import (
 	"weft/serve"
 )
 
-// call is what is known of a call of gRPC before its message is read.
+// call is the context of a call of gRPC, with what is known of it before its
+// message is read.
 type call struct {
+	context.Context
 	client *guard.Client
 	err    error              // that refuses it
 	timed  bool               // its deadline is the server's, see callTimeout
@@ -32,6 +34,14 @@ type call struct {
 }
 
 type callKey struct{}
+
+// Value implements context.Context.
+func (c *call) Value(key any) any {
+	if key == (callKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
 
 // noCall is known of calls of which nothing is to be known.
 var noCall = call{stop: func() {}}
@@ -105,10 +115,10 @@ func (h *Handler) needs(method string) (right guard.Right, lasts bool) {
 
 // tapped sees each call when its header is read, and nothing of its message. It
 // can not refuse a call there: the library would keep the call's timer until the
-// client's deadline. So it leaves little time for the message, and refuse does it.
+// client's deadline. So it leaves little time for the message, and the registrar does it.
 func (h *Handler) tapped(ctx context.Context, info *tap.Info) (context.Context, error) {
 	need, lasts := h.needs(info.FullMethodName)
-	c := noCall
+	c := call{Context: ctx, stop: noCall.stop}
 	if h.access.guard != nil || need == guard.Change {
 		if c.client, c.err = h.access.guard.Allow(need, keyOf(info.Header), need == guard.Change && localPeer(ctx, info.Header)); c.err != nil {
 			c.err = h.access.refuse(c.err, 0)
@@ -121,31 +131,44 @@ func (h *Handler) tapped(ctx context.Context, info *tap.Info) (context.Context, 
 		limit, c.timed = callTimeout, true
 	}
 	if limit > 0 {
-		ctx, c.stop = context.WithTimeout(ctx, limit)
+		c.Context, c.stop = context.WithTimeout(ctx, limit)
 	} else if c.client == nil {
 		return ctx, nil
 	}
-	return context.WithValue(ctx, callKey{}, &c), nil
+	return &c, nil
 }
 
-// refuse is the interceptor of calls that are no streams.
-func refuse(ctx context.Context, in any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	c := callOf(ctx)
-	defer c.stop()
-	if c.err != nil {
-		return nil, grpcError(c.err)
-	}
-	return handler(ctx, in)
-}
+// registrar has services refuse what tapped would have refused. An interceptor
+// would do so too, for some allocations a call and after decoding the message.
+type registrar struct{ *grpc.Server }
 
-// refuseStream is the interceptor of streams.
-func refuseStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	c := callOf(stream.Context())
-	defer c.stop()
-	if c.err != nil {
-		return grpcError(c.err)
+// RegisterService implements grpc.ServiceRegistrar.
+func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	d := *desc
+	d.Methods, d.Streams = slices.Clone(d.Methods), slices.Clone(d.Streams)
+	for i := range d.Methods {
+		handler := d.Methods[i].Handler
+		d.Methods[i].Handler = func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+			c := callOf(ctx)
+			defer c.stop()
+			if c.err != nil {
+				return nil, grpcError(c.err)
+			}
+			return handler(srv, ctx, decode, nil)
+		}
 	}
-	return handler(srv, stream)
+	for i := range d.Streams {
+		handler := d.Streams[i].Handler
+		d.Streams[i].Handler = func(srv any, stream grpc.ServerStream) error {
+			c := callOf(stream.Context())
+			defer c.stop()
+			if c.err != nil {
+				return grpcError(c.err)
+			}
+			return handler(srv, stream)
+		}
+	}
+	r.Server.RegisterService(&d, impl)
 }
 
 // keyOf returns the key that the metadata present.

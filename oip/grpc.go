@@ -27,6 +27,9 @@ const (
 	window     = 1 << 20 // of a stream: an image or several arrive without waiting for the window
 	maxStreams = 1024    // requests at a time on a connection
 	maxHeaders = 64 << 10
+	// handlers are goroutines that take calls in turns, so that not each call has
+	// to grow a stack of its own; more calls at a time get goroutines of theirs.
+	handlers = 64
 )
 
 // GRPC returns a server of the protocol's gRPC service, of the standard health
@@ -43,13 +46,12 @@ func (h *Handler) GRPC() *grpc.Server {
 		grpc.ConnectionTimeout(headerTimeout),
 		grpc.WaitForHandlers(true),
 		grpc.InTapHandle(h.tapped),
-		grpc.UnaryInterceptor(refuse),
-		grpc.StreamInterceptor(refuseStream),
+		grpc.NumStreamWorkers(handlers),
 	}
 	if c := h.opt.Certificates; c != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(c.Config("h2"))))
 	}
-	srv := grpc.NewServer(options...)
+	srv := registrar{grpc.NewServer(options...)}
 	s := &grpcService{h: h}
 	pb.RegisterGRPCInferenceServiceServer(srv, s)
 	grpc_health_v1.RegisterHealthServer(srv, &healthService{h: h})
@@ -57,7 +59,7 @@ func (h *Handler) GRPC() *grpc.Server {
 		srv.RegisterService(more.Desc, more.Impl)
 	}
 	reflection.Register(srv)
-	return srv
+	return srv.Server
 }
 
 // maxMessage bounds a message by what a full batch of the largest model takes as
