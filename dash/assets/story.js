@@ -80,9 +80,10 @@ export class Story {
       svg('text', { x: x(s.arrival_ms), y: 15 }, 'came'),
       svg('line', { x1: x(s.deadline_ms), x2: x(s.deadline_ms), y1: 20, y2: bottom, class: 'deadline' }),
       svg('text', { x: x(s.deadline_ms), y: 15, 'text-anchor': 'end', class: 'deadline' }, 'deadline'));
-    for (let k = 0; k <= 4; k++) {
-      const ms = (end - s.arrival_ms) * k / 4;
-      root.append(svg('text', { x: x(s.arrival_ms + ms), y: height - 6, 'text-anchor': k === 0 ? 'start' : k === 4 ? 'end' : 'middle' }, `${number(ms)} ms`));
+    const steps = W < 520 ? 2 : 4;
+    for (let k = 0; k <= steps; k++) {
+      const ms = (end - s.arrival_ms) * k / steps;
+      root.append(svg('text', { x: x(s.arrival_ms + ms), y: height - 6, 'text-anchor': k === 0 ? 'start' : k === steps ? 'end' : 'middle' }, `${number(ms)} ms`));
     }
     this.plot.replaceChildren(root);
     this.result.textContent = this.tell(s, model);
