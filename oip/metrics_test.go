@@ -11,6 +11,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -76,7 +77,7 @@ func TestScrapeUnderLoad(t *testing.T) {
 		wg.Go(func() {
 			r := s.Router([]string{"toy", "other"}[i%2])
 			for time.Now().Before(stop) {
-				_, _ = r.Infer(t.Context(), &serve.Request{N: 1 + i%2, Pixels: make([]byte, 4*(1+i%2)), Tenant: fmt.Sprint(i)})
+				_, _ = r.Infer(t.Context(), &serve.Request{N: 1 + i%2, Pixels: make([]byte, 4*(1+i%2)), Tenant: strconv.Itoa(i)})
 			}
 		})
 	}

@@ -25,10 +25,10 @@ func TestRecentRecordsWhatHappened(t *testing.T) {
 			wg.Go(func() { _, _ = r.Infer(ctx, &q) })
 			synctest.Wait()
 		}
-		send(t.Context(), serve.Request{N: 8, Timeout: 50 * ms, Tenant: "a"})           // runs at once: 3.4 ms
-		send(t.Context(), serve.Request{N: 1, Timeout: 5 * ms, Late: sched.Serve})      // waits 3.4 ms, then 2 ms: late
-		send(t.Context(), serve.Request{N: 1, Timeout: 4 * ms, MinAccuracy: 0.7})       // hopeless by 2 ms
-		gone, leave := context.WithCancel(t.Context())                                  //
+		send(t.Context(), serve.Request{N: 8, Timeout: 50 * ms, Tenant: "a"})      // runs at once: 3.4 ms
+		send(t.Context(), serve.Request{N: 1, Timeout: 5 * ms, Late: sched.Serve}) // waits 3.4 ms, then 2 ms: late
+		send(t.Context(), serve.Request{N: 1, Timeout: 4 * ms, MinAccuracy: 0.7})  // hopeless by 2 ms
+		gone, leave := context.WithCancel(t.Context())
 		send(gone, serve.Request{N: 1, Timeout: 40 * ms, Subnet: "large", Priority: 3}) // withdrawn at 1 ms
 		time.Sleep(ms)
 		leave()
@@ -49,8 +49,10 @@ func TestRecentRecordsWhatHappened(t *testing.T) {
 			{Deadline: 40 * ms, Images: 1, Pin: 2, Priority: 3, Done: ms, Code: serve.Cancelled},
 			{Deadline: 4 * ms, Images: 1, MinAccuracy: 0.7, Pin: sched.AnySubnet, Done: 2*ms + 1, Code: serve.Late},
 			{Deadline: 50 * ms, Images: 8, Pin: sched.AnySubnet, Tenant: "a", Computed: end, Done: end, Batch: 1, BatchImages: 8, Attempts: 1},
-			{Deadline: 5 * ms, Images: 1, Pin: sched.AnySubnet, Late: sched.Serve, Dispatched: end, Began: end, Started: end,
-				Computed: end + 2*ms, Done: end + 2*ms, Batch: 2, BatchImages: 1, Attempts: 1},
+			{
+				Deadline: 5 * ms, Images: 1, Pin: sched.AnySubnet, Late: sched.Serve, Dispatched: end, Began: end, Started: end,
+				Computed: end + 2*ms, Done: end + 2*ms, Batch: 2, BatchImages: 1, Attempts: 1,
+			},
 		}
 		if diff := cmp.Diff(want, records); diff != "" {
 			t.Errorf("records (-want +got):\n%s", diff)

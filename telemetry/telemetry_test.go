@@ -3,6 +3,7 @@ package telemetry_test
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/http"
@@ -208,7 +209,7 @@ func TestSpans(t *testing.T) {
 				t.Fatalf("spans %v", got)
 			}
 			root, queue, compute := got["infer toy"], got["queue"], got["compute"]
-			if id := fmt.Sprintf("%x", root.TraceId); id != traceID || fmt.Sprintf("%x", root.ParentSpanId) != parentID || root.Kind != spans.Span_SPAN_KIND_SERVER {
+			if hex.EncodeToString(root.TraceId) != traceID || hex.EncodeToString(root.ParentSpanId) != parentID || root.Kind != spans.Span_SPAN_KIND_SERVER {
 				t.Errorf("the request's span is %v", root)
 			}
 			for _, s := range []*spans.Span{queue, compute} {
