@@ -164,7 +164,7 @@ func TestCauses(t *testing.T) {
 			want: flight.TooShort, text: "takes 10ms",
 		},
 		{
-			name: "a failure of the model", policy: "weft",
+			name: "a failure of the model", policy: "fixed:large",
 			requests: burst(1, 50*ms), extra: once(0, errors.New("out of cheese")), missed: 1,
 			want: flight.Failed, text: "large failed on worker 0",
 		},
@@ -373,7 +373,7 @@ func TestAnotherModelsBatch(t *testing.T) {
 // The picture is XML with a mark for each batch and miss of the time that it shows.
 func TestSVG(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := fly(t, serve.Options{Policy: "weft"}, burst(200, 50*ms), executor{Profile: profile(t)}, executor{Profile: profile(t)})
+		f := fly(t, serve.Options{Policy: "fixed:large"}, burst(200, 50*ms), executor{Profile: profile(t)}, executor{Profile: profile(t)})
 		f.Models[0].Name = "<&>"
 		m := models(t, f)[0]
 		missed := m.Missed()
@@ -407,7 +407,7 @@ func TestSVG(t *testing.T) {
 						}
 					}
 				}
-				if text, ok := token.(xml.CharData); ok && strings.HasPrefix(string(text), "<&> under weft") {
+				if text, ok := token.(xml.CharData); ok && strings.HasPrefix(string(text), "<&> under fixed:large") {
 					titles++
 				}
 			}
