@@ -42,8 +42,9 @@ func (l *Limits) excess(r *Result) float64 {
 // for their cost.
 type Problem struct {
 	Space *supernet.Space
-	// Judge fills in a result's accuracy and costs; its Arch is set.
-	Judge func(*Result) error
+	// Judge fills in a result's accuracy and, if it matters, its latency; the rest is set. The
+	// graph is the subnet's.
+	Judge func(*Result, *nn.Graph) error
 	// Cost is weighed against accuracy, such as ByMACs.
 	Cost   func(*Result) float64
 	Limits Limits
@@ -107,8 +108,8 @@ func (h *hunt) fresh(a supernet.Arch) (individual, bool, error) {
 		return individual{}, false, nil
 	}
 	h.seen[id] = true
-	r := individual{Result: Result{Arch: a, MACs: g.MACs(), Params: g.Params()}}
-	if err := h.Judge(&r.Result); err != nil {
+	r := individual{Result: Result{Arch: a, MACs: g.MACs(), Params: g.Params(), Memory: Memory(g)}}
+	if err := h.Judge(&r.Result, g); err != nil {
 		return r, false, err
 	}
 	if r.excess = h.Limits.excess(&r.Result); r.excess == 0 {

@@ -25,11 +25,16 @@ func Front(results []Result, cost func(*Result) float64) []Result {
 // Pareto is the Front by multiply-accumulates.
 func Pareto(results []Result) []Result { return Front(results, ByMACs) }
 
-// ByMACs, ByParams, ByMemory and ByLatency are the costs to weigh accuracy against.
-func ByMACs(r *Result) float64    { return float64(r.MACs) }
-func ByParams(r *Result) float64  { return float64(r.Params) }
-func ByMemory(r *Result) float64  { return float64(r.Memory) }
-func ByLatency(r *Result) float64 { return r.Latency.Seconds() }
+// Costs are what accuracy may be weighed against, by name.
+var Costs = map[string]func(*Result) float64{
+	"macs":    ByMACs,
+	"params":  func(r *Result) float64 { return float64(r.Params) },
+	"memory":  func(r *Result) float64 { return float64(r.Memory) },
+	"latency": func(r *Result) float64 { return r.Latency.Seconds() },
+}
+
+// ByMACs is the cost in multiply-accumulates of one image.
+func ByMACs(r *Result) float64 { return float64(r.MACs) }
 
 // Hypervolume returns the area that results dominate below a cost and above an accuracy: the
 // measure by which fronts are compared (Zitzler and Thiele, 1999).

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 
 	"gonum.org/v1/gonum/mat"
@@ -302,4 +303,35 @@ func decodePredictor(f *safetensors.File) (*Predictor, error) {
 		}
 	}
 	return p, nil
+}
+
+// TrainAndTest makes a predictor from four fifths of the measured subnets, judges it on the rest, chosen by the seed, and
+// returns the one made from all of them with that judgement.
+func TrainAndTest(space *supernet.Space, sample []Result, seed uint64) (*Predictor, error) {
+	all := slices.Clone(sample)
+	rng := rand.New(rand.NewPCG(seed, 0x4e1d))
+	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	held := len(all) / 5
+	judged, err := TrainPredictor(space, all[held:])
+	if err != nil {
+		return nil, err
+	}
+	judged.Test(all[:held])
+	p, err := TrainPredictor(space, all)
+	if err != nil {
+		return nil, err
+	}
+	p.fit.Held, p.fit.RMSE, p.fit.Tau = judged.fit.Held, judged.fit.RMSE, judged.fit.Tau
+	return p, nil
+}
+
+// Fits reports why the predictor can not be used for the weights of that digest.
+func (p *Predictor) Fits(space *supernet.Space, digest string) error {
+	switch {
+	case space.Name != p.space.Name || space.EncodeLen() != p.space.EncodeLen():
+		return fmt.Errorf("the predictor is for space %s, not for %s: make one for this run", p.space.Name, space.Name)
+	case digest != p.fit.Digest:
+		return errors.New("the predictor was made for other weights: make one for this run")
+	}
+	return nil
 }

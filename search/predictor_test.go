@@ -24,7 +24,7 @@ func sample(t *testing.T, p *Problem, n int, seed uint64, noise float64) []Resul
 			t.Fatal(err)
 		}
 		r := Result{Arch: a, MACs: g.MACs(), Params: g.Params()}
-		if err := p.Judge(&r); err != nil {
+		if err := p.Judge(&r, g); err != nil {
 			t.Fatal(err)
 		}
 		r.Accuracy += noise * rng.NormFloat64()

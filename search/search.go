@@ -1,5 +1,7 @@
-// Package search answers: which subnets are worth serving? This first form measures a
-// sample of them and keeps those that no other beats in both accuracy and cost.
+// Package search answers: which subnets are worth serving? It measures a sample of them,
+// each in evaluation mode with statistics of its own, foretells the accuracy of the others
+// ([Predictor]) and their latency ([LatencyTable]), and finds those that no other beats in
+// both accuracy and cost, by looking at all of them or by evolution ([Problem]).
 package search
 
 import (
@@ -147,10 +149,15 @@ func Run(ctx context.Context, e *Evaluator, archs []supernet.Arch, val data.Spli
 	return results, nil
 }
 
-// Serve returns the subnets for a bundle, by rising accuracy: the Pareto set, and the
+// Within returns the results that keep the limits.
+func Within(results []Result, l Limits) []Result {
+	return slices.DeleteFunc(slices.Clone(results), func(r Result) bool { return l.excess(&r) > 0 })
+}
+
+// Serve returns the subnets for a bundle, by rising accuracy: the front by that cost, and the
 // smallest and the largest subnet even where another beats them, for reference.
-func Serve(space *supernet.Space, results []Result) []Result {
-	front := Pareto(results)
+func Serve(space *supernet.Space, results []Result, cost func(*Result) float64) []Result {
+	front := Front(results, cost)
 	for _, r := range results {
 		end := r.Arch == space.Min() || r.Arch == space.Max()
 		if end && !slices.ContainsFunc(front, func(f Result) bool { return f.Arch == r.Arch }) {
@@ -161,13 +168,17 @@ func Serve(space *supernet.Space, results []Result) []Result {
 	return front
 }
 
-// Trim returns the statistics that the given subnets need, without the others'.
+// Trim returns the statistics that the given subnets need, without the others'; it calibrates
+// where some are missing.
 func (e *Evaluator) Trim(keep []Result) (supernet.Norms, error) {
 	out := supernet.Norms{}
 	for _, r := range keep {
 		g, err := e.Net.Space.Lower(r.Arch)
 		if err != nil {
 			return nil, err
+		}
+		if len(e.calib) > 0 {
+			e.Norms.Add(e.exec, g, e.calib)
 		}
 		for _, k := range g.NormKeys() {
 			if k != 0 {

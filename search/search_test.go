@@ -209,7 +209,7 @@ func TestServeKeepsTheEnds(t *testing.T) {
 		{Arch: mid, MACs: 200, Accuracy: 0.91},
 		{Arch: space.Min(), MACs: 100, Accuracy: 0.80},
 		{Arch: space.Uniform()[4], MACs: 250, Accuracy: 0.85},
-	})
+	}, ByMACs)
 	want := []supernet.Arch{space.Min(), space.Max(), mid}
 	if len(got) != len(want) {
 		t.Fatalf("%d subnets, want %d", len(got), len(want))

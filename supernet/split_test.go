@@ -13,7 +13,7 @@ func TestPartsCover(t *testing.T) {
 			t.Fatal(err)
 		}
 		net := New(s, []float32{0, 0, 0}, []float32{1, 1, 1}, rand.New(rand.NewPCG(1, 1)))
-		p, err := NewTable(net, net.neutral(s.Max())).Plan(s.Max())
+		p, err := NewTable(net, net.Neutral(s.Max())).Plan(s.Max())
 		if err != nil {
 			t.Fatal(err)
 		}

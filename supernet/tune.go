@@ -42,7 +42,7 @@ func (s *Supernet) Tune(pool *kernel.Pool, bytes int, now func() time.Time) (Tun
 	}
 	for _, m := range []int{0, 2, 4} {
 		a := s.Space.Max()
-		p, err := NewTableWith(s, s.neutral(a), Options{Tuning: s.allBy(m, bytes)}).Plan(a)
+		p, err := NewTableWith(s, s.Neutral(a), Options{Tuning: s.allBy(m, bytes)}).Plan(a)
 		if err != nil {
 			return Tuning{}, err
 		}
@@ -103,8 +103,8 @@ func (w *Worker) timeLayers(p *Plan, images []float32, n int, now func() time.Ti
 	return times
 }
 
-// neutral returns statistics for a subnet with which normalisation changes nothing.
-func (s *Supernet) neutral(a Arch) Norms {
+// Neutral returns statistics for a subnet with which normalisation changes nothing.
+func (s *Supernet) Neutral(a Arch) Norms {
 	norms := Norms{}
 	g := s.Space.lower(a)
 	for i, k := range g.NormKeys() {

@@ -75,7 +75,7 @@ func (j *measureJob) run(cmd *cobra.Command, b *bundle.Bundle) error {
 		bar.Add(1)
 	}
 	bar.End()
-	results = search.Serve(b.Net.Space, results)
+	results = search.Serve(b.Net.Space, results, search.ByMACs)
 	b.Subnets = nil
 	for _, r := range results {
 		b.Subnets = append(b.Subnets, bundle.Subnet{

@@ -16,6 +16,7 @@ import (
 
 	"weft/bundle"
 	"weft/data"
+	"weft/experiments/kept"
 	"weft/kernel"
 	"weft/safetensors"
 	"weft/search"
@@ -33,6 +34,7 @@ type searchJob struct {
 	half        bool
 	test        bool
 	threads     int
+	hunt        hunt
 }
 
 // newSearchCmd returns the search command.
@@ -47,10 +49,16 @@ func newSearchCmd() *cobra.Command {
 		Short: "Find the subnets worth serving and write the bundle",
 		Long: `Measure a sample of the subnets of a trained run, each in evaluation mode with its normalisation recalibrated on
 training images, keep those that no other beats in accuracy and cost, and write the bundle: weights, statistics, the
-Pareto set, and the largest and smallest subnet for reference. Subnets are chosen on the validation images; the test images are used once, at the end, for the
-chosen ones.`,
-		Example: "  weft search runs/fashion -o fashion.weft",
-		Args:    takes("RUN"),
+Pareto set, and the largest and smallest subnet for reference. Subnets are chosen on the validation images; the test
+images are used once, at the end, for the chosen ones.
+
+With a --method other than sample, a predictor of accuracy is made from the sample, subnets that were not measured are
+looked at through it (all of them, or by evolution), and the best of these are measured too. What is measured is kept in
+the folder of the run and not measured again.`,
+		Example: `  weft search runs/fashion -o fashion.weft
+  weft search runs/fashion -o fashion.weft --samples 1000 --method nsga2 --cost latency --plot front.svg
+  weft search runs/fashion -o small.weft --method evolution --max-latency 200us --min-accuracy 0.9`,
+		Args: takes("RUN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if job.out == "" {
 				return usagef("missing -o, the file to write")
@@ -70,7 +78,7 @@ chosen ones.`,
 			defer bars.Close()
 			pool := kernel.NewPool(job.threads)
 			defer pool.Close()
-			b, err := job.run(cmd.Context(), args[0], cfg, set, pool, bars)
+			b, err := job.run(cmd.Context(), args[0], cfg, set, pool, bars, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -89,12 +97,16 @@ chosen ones.`,
 	f.BoolVar(&job.test, "test", true, "measure the chosen subnets on the test images")
 	f.IntVar(&job.threads, "threads", runtime.NumCPU(), "compute threads")
 	f.BoolVar(&quiet, "quiet", false, "show no progress")
+	job.hunt.flags(f)
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 
 func (j *searchJob) defaults() {
-	*j = searchJob{samples: 100, calibration: 2000, seed: 1, test: true, threads: runtime.NumCPU()}
+	*j = searchJob{
+		samples: 100, calibration: 2000, seed: 1, test: true, threads: runtime.NumCPU(),
+		hunt: hunt{method: bySample, cost: "macs", batch: 1, population: 100, generations: 100, confirm: 40},
+	}
 }
 
 // validate finds what would only fail once the search is over.
@@ -108,11 +120,11 @@ func (j *searchJob) validate() error {
 	if j.modelName() == "" {
 		return usagef("-o %s leaves the model without a name; give it one with --name", j.out)
 	}
-	return nil
+	return j.hunt.validate()
 }
 
 // run searches and writes the bundle.
-func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *data.Set, pool *kernel.Pool, bars *progress) (*bundle.Bundle, error) {
+func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *data.Set, pool *kernel.Pool, bars *progress, errw io.Writer) (*bundle.Bundle, error) {
 	t, err := train.New(cfg, set, pool)
 	if err != nil {
 		return nil, err
@@ -142,18 +154,30 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 	if val.N() == 0 {
 		return nil, errors.New("the run held out no validation images (--val 0), so subnets cannot be compared; train with some")
 	}
-	bar := bars.Start("search", "subnets", 0, int64(len(archs)))
-	best := 0.0
-	results, err := search.Run(ctx, e, archs, val, func(r search.Result) {
-		best = max(best, r.Accuracy)
-		bar.Note("best %.2f %%", 100*best)
-		bar.Add(1)
-	})
-	bar.End()
+	j.hunt.seed = j.seed
+	if err := j.hunt.measureLatencies(ctx, t.Net, pool, bars, errw); err != nil {
+		return nil, err
+	}
+	m := &measuring{job: j, e: e, val: val, bars: bars, errw: errw, digest: weightsDigest(t.Net)}
+	if m.kept, err = kept.New[string, search.Result](filepath.Join(dir, "measured"), m.digest, j.calibration, set.Digest, val.N()); err != nil {
+		return nil, fmt.Errorf("keep what is measured: %w", err)
+	}
+	results, err := m.measure(ctx, "search", archs)
 	if err != nil {
 		return nil, err
 	}
-	front := search.Serve(t.Net.Space, results)
+	more, err := j.hunt.find(ctx, t.Net.Space, results, cfg.Data, m.digest, bars, errw)
+	if err != nil {
+		return nil, err
+	}
+	confirmed, err := m.measure(ctx, "confirm", more)
+	if err != nil {
+		return nil, err
+	}
+	front, err := j.choose(t.Net.Space, append(results, confirmed...))
+	if err != nil {
+		return nil, err
+	}
 	b := &bundle.Bundle{Net: t.Net}
 	if b.Norms, err = e.Trim(front); err != nil {
 		return nil, err
@@ -164,7 +188,7 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 	}
 	b.Info = bundle.Info{Name: j.modelName(), ClassNames: set.ClassNames, Provenance: bundle.Provenance{
 		Weft: thisBuild().Version, Data: cfg.Data, DataDigest: set.Digest, Recipe: recipe, Flops: t.Spent.Flops, Seconds: t.Spent.Seconds,
-		Calibration: j.calibration, ValImages: val.N(), Evaluated: len(archs), Seed: j.seed,
+		Calibration: j.calibration, ValImages: val.N(), Evaluated: len(archs) + len(more), Seed: j.seed,
 	}}
 	if err := j.fill(ctx, b, e, front, set.Test, bars); err != nil {
 		return nil, err

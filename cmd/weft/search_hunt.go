@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"weft/experiments/report"
+	"weft/kernel"
+	"weft/nn"
+	"weft/search"
+	"weft/supernet"
+)
+
+// Ways to search.
+const (
+	bySample     = "sample"     // measured subnets alone
+	exhaustively = "exhaustive" // every subnet, as foretold
+	byEvolution  = "evolution"
+	byNSGA2      = "nsga2"
+	automatic    = "auto"
+)
+
+var searchMethods = []string{automatic, bySample, exhaustively, byEvolution, byNSGA2}
+
+// exhaustible is up to how many subnets are all looked at by automatic choice.
+const exhaustible = 200_000
+
+// hunt says how subnets beyond the measured sample are looked for.
+type hunt struct {
+	method        string
+	predictor     string // file to read, "": train one from the sample
+	keepPredictor string // file to write
+	cost          string
+	batch         int // of latencies
+	population    int
+	generations   int
+	confirm       int // subnets of the front that are measured
+	plot          string
+	limits        search.Limits
+	seed          uint64
+
+	table *search.LatencyTable
+}
+
+func (h *hunt) flags(f *pflag.FlagSet) {
+	f.StringVar(&h.method, "method", bySample, fmt.Sprintf("how to search: %s. Other than sample look at subnets that were not measured, with a predictor made from the sample", strings.Join(searchMethods, ", ")))
+	f.StringVar(&h.predictor, "predictor", "", "predictor of accuracy to use (default: make one from the sample)")
+	f.StringVar(&h.keepPredictor, "predictor-out", "", "keep the predictor in this file")
+	f.StringVar(&h.cost, "cost", "macs", "what accuracy is weighed against: "+strings.Join(slices.Sorted(maps.Keys(search.Costs)), ", "))
+	f.IntVar(&h.batch, "latency-batch", 1, "images a batch whose latency counts")
+	f.IntVar(&h.population, "population", 100, "evolution, nsga2: subnets of a generation")
+	f.IntVar(&h.generations, "generations", 100, "evolution, nsga2: generations")
+	f.IntVar(&h.confirm, "confirm", 40, "subnets of the front that was foretold to measure")
+	f.StringVar(&h.plot, "plot", "", "draw the front into this SVG file while it is looked for")
+	f.IntVar(&h.limits.MACs, "max-macs", 0, "most multiply-accumulates of a subnet (0: any)")
+	f.IntVar(&h.limits.Params, "max-params", 0, "most parameters (0: any)")
+	f.IntVar(&h.limits.Memory, "max-memory", 0, "most bytes of parameters and activations of an image (0: any)")
+	f.DurationVar(&h.limits.Latency, "max-latency", 0, "longest latency of a batch of --latency-batch images on this machine (0: any)")
+	f.Float64Var(&h.limits.Accuracy, "min-accuracy", 0, "least validation accuracy, 0..1")
+}
+
+func (h *hunt) validate() error {
+	switch {
+	case !slices.Contains(searchMethods, h.method):
+		return usagef("--method %s: choose one of %s", h.method, strings.Join(searchMethods, ", "))
+	case search.Costs[h.cost] == nil:
+		return usagef("--cost %s: choose one of %s", h.cost, strings.Join(slices.Sorted(maps.Keys(search.Costs)), ", "))
+	case h.batch < 1 || h.population < 4 || h.generations < 1 || h.confirm < 0:
+		return usagef("--latency-batch %d --population %d --generations %d --confirm %d: choose at least 1, 4, 1 and 0", h.batch, h.population, h.generations, h.confirm)
+	case h.limits.MACs < 0 || h.limits.Params < 0 || h.limits.Memory < 0 || h.limits.Latency < 0:
+		return usagef("limits are not negative: 0 leaves one out")
+	case h.limits.Accuracy < 0 || h.limits.Accuracy > 1:
+		return usagef("--min-accuracy %g: give a fraction in 0..1", h.limits.Accuracy)
+	case h.method == bySample && (h.predictor != "" || h.keepPredictor != ""):
+		return usagef("--method sample uses no predictor: choose another method")
+	}
+	return nil
+}
+
+// timed reports whether latencies matter.
+func (h *hunt) timed() bool { return h.cost == "latency" || h.limits.Latency > 0 }
+
+// measureLatencies makes the table of latencies where they matter, and says how good it is.
+func (h *hunt) measureLatencies(ctx context.Context, net *supernet.Supernet, pool *kernel.Pool, bars *progress, errw io.Writer) (err error) {
+	if !h.timed() {
+		return nil
+	}
+	bar := bars.Start("latencies", "subnets", 0, 0)
+	defer bar.End()
+	if h.table, err = search.MeasureLatencies(ctx, net, pool, h.batch, h.seed, time.Now, func() { bar.Add(1) }); err != nil {
+		return err
+	}
+	errs, err := h.table.Errors(ctx, net, pool, 20, h.seed, time.Now)
+	if err != nil {
+		return err
+	}
+	mean, worst := 0.0, 0.0
+	for _, e := range errs {
+		mean, worst = mean+math.Abs(e)/float64(len(errs)), max(worst, math.Abs(e))
+	}
+	_, err = fmt.Fprintf(errw, "latencies: %d operations seen in %d subnets; 20 whole subnets are foretold within %.1f %% in the mean, %.1f %% at the worst\n",
+		h.table.Operations(), h.table.Subnets, 100*mean, 100*worst)
+	return err
+}
+
+// costs fills in what a result costs beside multiply-accumulates and parameters.
+func (h *hunt) costs(r *search.Result, g *nn.Graph) error {
+	r.Memory = search.Memory(g)
+	if h.table == nil {
+		return nil
+	}
+	took, ok := h.table.Latency(g)
+	if !ok {
+		return fmt.Errorf("the latency of a subnet is not known: it has an operation that none of %d others has", h.table.Subnets)
+	}
+	r.Latency = took
+	return nil
+}
+
+// find returns subnets that are worth measuring: those on the front as it is foretold.
+func (h *hunt) find(ctx context.Context, space *supernet.Space, sample []search.Result, data, digest string, bars *progress, errw io.Writer) ([]supernet.Arch, error) {
+	method := h.method
+	if method == automatic {
+		method = byNSGA2
+		if size := space.Size(); size.IsInt64() && size.Int64() <= exhaustible {
+			method = exhaustively
+		}
+	}
+	if method == bySample {
+		return nil, nil
+	}
+	p, err := h.predict(space, sample, data, digest, errw)
+	if err != nil {
+		return nil, err
+	}
+	measured := make(map[supernet.Arch]float64, len(sample))
+	for _, r := range sample {
+		measured[r.Arch] = r.Accuracy
+	}
+	problem := &search.Problem{Space: space, Cost: search.Costs[h.cost], Limits: h.limits, Judge: func(r *search.Result, g *nn.Graph) error {
+		var ok bool
+		if r.Accuracy, ok = measured[r.Arch]; !ok {
+			r.Accuracy = p.Predict(r.Arch)
+		}
+		return h.costs(r, g)
+	}}
+	front, err := h.solve(ctx, problem, method, bars)
+	if err != nil {
+		return nil, err
+	}
+	var archs []supernet.Arch
+	for i := range min(h.confirm, len(front)) {
+		a := front[i*(len(front)-1)/max(min(h.confirm, len(front))-1, 1)].Arch
+		if _, ok := measured[a]; !ok {
+			archs = append(archs, a)
+		}
+	}
+	return archs, nil
+}
+
+// predict reads a predictor, or makes one from the sample, a fifth of which judges it first.
+func (h *hunt) predict(space *supernet.Space, sample []search.Result, data, digest string, errw io.Writer) (p *search.Predictor, err error) {
+	if h.predictor != "" {
+		if p, err = search.ReadPredictor(h.predictor); err != nil {
+			return nil, err
+		}
+		if err := p.Fits(space, digest); err != nil {
+			return nil, fmt.Errorf("%s: %w", h.predictor, err)
+		}
+	} else if p, err = search.TrainAndTest(space, sample, h.seed); err != nil {
+		return nil, fmt.Errorf("%w; raise --samples", err)
+	} else {
+		p.From(data, digest)
+	}
+	if f := p.Fit(); f.Held > 0 {
+		fmt.Fprintf(errw, "predictor: %d subnets; on %d held out Kendall's τ %.3f, RMSE %.2f points\n", f.Samples, f.Held, f.Tau, 100*f.RMSE)
+	}
+	if h.keepPredictor != "" {
+		err = p.Write(h.keepPredictor)
+	}
+	return p, err
+}
+
+// solve looks for the front and draws it on the way.
+func (h *hunt) solve(ctx context.Context, p *search.Problem, method string, bars *progress) (front []search.Result, err error) {
+	var bar *job
+	defer func() {
+		if bar != nil {
+			bar.End()
+		}
+	}()
+	var drawn error
+	e := search.Evolution{Population: h.population, Generations: h.generations, Seed: h.seed, Observe: func(done, total int, front []search.Result) {
+		if bar == nil {
+			bar = bars.Start(method, "generations", int64(done-1), int64(total))
+		}
+		bar.Note("%s", spanOf(front, p.Cost, h.cost))
+		bar.Add(1)
+		if h.plot != "" && drawn == nil && (done%10 == 0 || done == total) {
+			drawn = h.draw(front)
+		}
+	}}
+	switch method {
+	case exhaustively:
+		size := p.Space.Size().Int64()
+		bar = bars.Start(method, "subnets", 0, size)
+		last := 0
+		front, err = p.Exhaustive(ctx, func(done int) { bar.Add(int64(done - last)); last = done })
+		bar.Add(size - int64(last))
+		bar.Note("%s", spanOf(front, p.Cost, h.cost))
+	case byEvolution:
+		front, err = p.Evolve(ctx, e)
+	default:
+		front, err = p.NSGA2(ctx, e)
+	}
+	if err == nil && h.plot != "" && drawn == nil {
+		drawn = h.draw(front)
+	}
+	if err == nil {
+		err = drawn
+	}
+	return front, err
+}
+
+// spanOf says in a few words where a front lies.
+func spanOf(front []search.Result, cost func(*search.Result) float64, name string) string {
+	if len(front) == 0 {
+		return "nothing within the limits yet"
+	}
+	first, last := &front[0], &front[len(front)-1]
+	return fmt.Sprintf("front of %d: %.2f to %.2f %%, %s %.3g to %.3g", len(front), 100*first.Accuracy, 100*last.Accuracy, name, cost(first), cost(last))
+}
+
+// draw writes the front as a picture.
+func (h *hunt) draw(front []search.Result) error {
+	unit, scale := map[string]string{"macs": "M MACs", "params": "thousand parameters", "memory": "KB", "latency": "µs"}[h.cost],
+		map[string]float64{"macs": 1e-6, "params": 1e-3, "memory": 1. / 1024, "latency": 1e6}[h.cost]
+	line := report.Line{Name: "front, as foretold", Joined: true}
+	for i := range front {
+		line.Points = append(line.Points, report.Point{X: scale * search.Costs[h.cost](&front[i]), Y: 100 * front[i].Accuracy})
+	}
+	return report.WriteSVG(h.plot, []report.Plot{{
+		ID: "front", Title: "Subnets that no other beats", Kind: "points", X: report.Axis{Label: unit},
+		Y: report.Axis{Label: "validation accuracy", Unit: " %"}, Lines: []report.Line{line},
+	}}, 1)
+}

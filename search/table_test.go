@@ -1,0 +1,74 @@
+package search
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"weft/kernel"
+	"weft/supernet"
+)
+
+func untrained(t testing.TB, name string) *supernet.Supernet {
+	t.Helper()
+	s, err := supernet.Find(name, 10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return supernet.New(s, []float32{0.5}, []float32{0.5}, rand.New(rand.NewPCG(1, 1)))
+}
+
+// Every subnet's operations are in the table once it is measured, and what it foretells is the sum of what they took by
+// a clock that goes on by a millisecond at each look.
+func TestLatencyTableIsComplete(t *testing.T) {
+	net := untrained(t, "resnet-28s")
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	var ticks time.Duration
+	now := func() time.Time {
+		ticks += time.Millisecond
+		return time.Unix(0, 0).Add(ticks)
+	}
+	table, err := MeasureLatencies(t.Context(), net, pool, 1, 1, now, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(2, 2))
+	for range 500 {
+		g, err := net.Space.Lower(net.Space.Sample(rng, supernet.Sampling{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// An operation takes one tick, of which the clock takes one, so nothing is left.
+		if d, ok := table.Latency(g); !ok || d != 0 {
+			t.Fatalf("a subnet of %d operations takes %v, known %v", len(g.Ops), d, ok)
+		}
+	}
+	if table.Operations() < 50 || table.Subnets > 60 {
+		t.Errorf("%d operations seen in %d subnets", table.Operations(), table.Subnets)
+	}
+}
+
+// What is foretold comes near to what is measured, even on a machine that does other things.
+func TestLatencyTable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures for seconds")
+	}
+	net := untrained(t, "resnet-28s")
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	table, err := MeasureLatencies(t.Context(), net, pool, 1, 1, time.Now, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	errs, err := table.Errors(t.Context(), net, pool, 20, 1, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(errs)
+	if median := errs[len(errs)/2]; median < -0.25 || median > 0.25 {
+		t.Errorf("foretold %+.0f %% too long in the median: %.2f", 100*median, errs)
+	}
+	t.Logf("%d operations in %d subnets; errors %.3f", table.Operations(), table.Subnets, errs)
+}
