@@ -154,9 +154,13 @@ func (j *serveJob) run(ctx context.Context, paths []string, out, errw io.Writer)
 			m.Name, j.guard.scheme(), on.http.Addr(), len(p), 100*p[0].Accuracy, 100*p[len(p)-1].Accuracy, s.Router(m.Name).Policy(),
 			j.cluster.crewName(j.workers, j.threads))
 	}
+	if len(models) > 1 {
+		fmt.Fprintf(out, "The %d models share the workers\n", len(models))
+	}
 	h := oip.NewHandler(s, opt)
 	root, stopDash := j.dash.start(ctx, s, h, log)
 	defer stopDash()
+	announce(ctx, log)
 	if err := on.serve(ctx, h, traced(root), out); err != nil {
 		return err // a batch may still run
 	}

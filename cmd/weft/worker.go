@@ -126,6 +126,7 @@ func (j *workerJob) run(ctx context.Context, out, errw io.Writer) error {
 	defer j.hire()()
 	runtime.GOMAXPROCS(runtime.NumCPU() + j.workers*j.threads)
 	id := j.name()
+	announce(ctx, log)
 	fmt.Fprintf(out, "Worker %s takes batches on %s, %s of %s\n", id, address, count(j.workers, "slot"), count(j.threads, "thread"))
 	return remote.Work(ctx, b, remote.WorkerOptions{
 		ID: id, Listener: ln, Address: address, Slots: j.workers, Machine: thisMachine(j.threads), Build: thisBuild().Version,
