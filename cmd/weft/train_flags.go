@@ -49,7 +49,7 @@ func (s *settings) subjectFlags(f *pflag.FlagSet) {
 
 // rateFlags say how weights begin and move.
 func (s *settings) rateFlags(f *pflag.FlagSet) {
-	f.Float64Var(&s.LR, "lr", s.LR, "peak of the learning rate")
+	f.Float64Var(&s.LR, "lr", s.LR, "peak of the learning rate (alphanet: 0.05)")
 	f.StringVar(&s.Curve, "schedule", s.Curve, "how the rate falls: "+strings.Join(train.Curves, ", ")+" (default cosine; bignas: exponential)")
 	f.Float64Var(&s.RateWarm, "lr-warmup", s.RateWarm, "share of the run in which the rate rises to its peak (alphanet, attentivenas: 0.014)")
 	f.Float64Var(&s.RateStart, "lr-start", s.RateStart, "share of the peak at which the rate begins to rise")
