@@ -69,8 +69,8 @@ func Dial(base string, opt ClientOptions) (*Client, error) {
 	c := &Client{opt: opt, base: u.Scheme + "://" + u.Host, host: u.Host, prefix: strings.TrimSuffix(u.Path, "/")}
 	plain := &net.Dialer{Timeout: 10 * time.Second}
 	port := u.Port()
-	switch {
-	case u.Scheme == "https":
+	switch u.Scheme {
+	case "https":
 		config := opt.TLS.Clone()
 		if config == nil {
 			config = new(tls.Config)
