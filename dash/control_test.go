@@ -173,7 +173,7 @@ func TestStory(t *testing.T) {
 	if status := call(t, "GET", url+"/dash/request?model=m&pick=slowest", "", &story); status != 200 {
 		t.Fatal(status)
 	}
-	if story.Subnet < 0 || story.Worker != 0 || story.Attempts != 1 || story.BatchImages != story.Mates+1 || story.Outcome != "met" {
+	if story.Subnet < 0 || story.Worker != 0 || story.Attempts != 1 || story.BatchImages != story.Mates+1 || (story.ComputedMS <= story.DeadlineMS) != (story.Outcome == "met") {
 		t.Errorf("%+v", story)
 	}
 	times := []float64{story.ArrivalMS, story.DispatchedMS, story.BeganMS, story.StartedMS, story.ComputedMS, story.DoneMS}
