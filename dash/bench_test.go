@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -48,7 +49,7 @@ func quickServer(b *testing.B) *serve.Server {
 // BenchmarkViewers answers requests of 16 callers while so many look on; -1: there is no page.
 func BenchmarkViewers(b *testing.B) {
 	for _, viewers := range []int{-1, 0, 1, 10} {
-		b.Run(fmt.Sprint(viewers), func(b *testing.B) {
+		b.Run(strconv.Itoa(viewers), func(b *testing.B) {
 			s := quickServer(b)
 			ctx, cancel := context.WithCancel(context.Background())
 			var all sync.WaitGroup
