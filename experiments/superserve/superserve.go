@@ -56,6 +56,7 @@ type Figure struct {
 	Title  string         `json:"title"`
 	Note   string         `json:"note"`
 	Rows   []Row          `json:"rows"`
+	Rivals []Rival        `json:"rivals,omitempty"`
 	Claims []report.Claim `json:"claims"`
 	Plots  []report.Plot  `json:"-"`
 	// Columns is how many plots stand beside each other.

@@ -9,6 +9,13 @@ import (
 
 // Tables are the figure's rows as one shows them.
 func (f *Figure) Tables() []report.Table {
+	if len(f.Rivals) > 0 {
+		return append(f.results(), f.rivals())
+	}
+	return f.results()
+}
+
+func (f *Figure) results() []report.Table {
 	cases, policies := f.names()
 	if f.Rows[0].PerSecond > 0 {
 		return []report.Table{pivot("Images a second with an attainment of 0.999", f.Rows, policies, cases,
