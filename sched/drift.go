@@ -15,18 +15,21 @@ const (
 
 // learn follows how long batches take beside what the profile says: their mean,
 // and a quantile by stochastic approximation (Robbins and Monro, 1951), which goes
-// up by p and down by 1-p and so comes to rest where a share of p is below.
+// up by p and down by 1-p and so comes to rest where a share of p is below. Batches that
+// are shorter than a full one of the smallest subnet count for less, as what a batch
+// costs beside computing is much to them, and says little of those that count under load.
 func (s *Scheduler) learn(now, took, takes time.Duration) {
 	s.learned = now
 	if s.opt.FixedProfile {
 		return
 	}
 	ratio := min(max(float64(took)/float64(takes), 1./maxDrift), maxDrift)
-	s.drift += driftWeight * (ratio - s.drift)
+	weight := min(float64(takes)/float64(s.profile.Latency(0, s.profile.MaxBatch)), 1)
+	s.drift += weight * driftWeight * (ratio - s.drift)
 	if ratio > s.risk {
-		s.risk += riskStep * riskQuantile
+		s.risk += weight * riskStep * riskQuantile
 	} else {
-		s.risk -= riskStep * (1 - riskQuantile)
+		s.risk -= weight * riskStep * (1 - riskQuantile)
 	}
 }
 

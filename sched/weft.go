@@ -29,6 +29,7 @@ type weft struct {
 	cost []float64 // worker time of an image in a full batch, in seconds, by subnet
 	top  float64
 	base []anchor // by rising share
+	each float64  // worker time that a batch costs beside computing, in seconds
 }
 
 // corner is a subnet of the concave frontier.
@@ -50,6 +51,11 @@ const (
 	// reserve is how many times the time that they need those must have who are left
 	// behind by a batch that could have taken them.
 	reserve = 2
+	// overhead is what a batch costs beside computing, which no profile has, as a share of
+	// the smallest subnet's full batch.
+	overhead = 1. / 16
+	// finer is up to which size every smaller batch is looked at; beyond, one in some.
+	finer = 16
 	// memory is the time constant of the average of the rate.
 	memory = time.Second / 2
 	// tolerated is the share of lost images that changes nothing; beyond it the price rises
@@ -71,6 +77,7 @@ func newWeft(p *Profile) *weft {
 		w.top = max(w.top, hull[1].slope)
 	}
 	w.base = anchors(hull, w.top)
+	w.each = overhead * p.Latency(0, p.MaxBatch).Seconds()
 	return w
 }
 
@@ -128,9 +135,9 @@ func (w *weft) Decide(v View) Decision {
 	best, most := Decision{Subnet: 0, Batch: n}, math.Inf(-1)
 	for i := range slices.Backward(p.Subnets) {
 		gain := p.Subnets[i].Accuracy - later
-		for b := n; b >= v.Head; b-- {
+		for b := n; b >= v.Head; b -= 1 + b/finer {
 			l := p.Latency(i, b)
-			if worth := float64(b)*gain - price*l.Seconds(); worth > most && v.affords(l, b, n) {
+			if worth := float64(b)*gain - price*(l.Seconds()+w.each); worth > most && v.affords(l, b, n) {
 				most, best = worth, Decision{Subnet: i, Batch: b}
 			}
 		}
