@@ -147,6 +147,30 @@ func TestRegistryForgetsAWorker(t *testing.T) {
 	c.awaitWorkers(1)
 }
 
+// Of two workers of one name the later one stays.
+func TestTwoOfOneName(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits until the first renews its entry")
+	}
+	c := newCluster(t, "bundle")
+	first := c.work("w", 1, &process{})
+	c.awaitWorkers(1)
+	c.work("w", 1, &process{})
+	select {
+	case err := <-first.ended:
+		if err == nil || !strings.Contains(err.Error(), "another worker goes by the name w") {
+			t.Errorf("the first ends with %v", err)
+		}
+		first.ended <- nil
+	case <-time.After(2 * Registration):
+		t.Fatal("both stay")
+	}
+	c.awaitWorkers(1)
+	if _, err := c.infer(1, time.Second); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDamagedBundleIsNotRun(t *testing.T) {
 	c := newCluster(t, "bundle")
 	cache := t.TempDir()

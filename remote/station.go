@@ -79,6 +79,7 @@ func (st *station) server(opt ...grpc.ServerOption) *grpc.Server {
 		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window),
 		grpc.WriteBufferSize(ioBuffer), grpc.ReadBufferSize(ioBuffer),
 		grpc.MaxConcurrentStreams(uint32(2*len(st.slots))),
+		grpc.ConnectionTimeout(10*time.Second),
 		grpc.WaitForHandlers(true),
 	)...)
 	wire.RegisterWorkerServer(srv, st)

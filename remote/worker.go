@@ -141,7 +141,7 @@ func (w *worker) leave(ctx context.Context, st *station) error {
 	case <-ctx.Done():
 	}
 	bucket, err := workers(ctx, w.bus)
-	if err == nil {
+	if err == nil && w.own(ctx, bucket) {
 		err = bucket.Delete(ctx, w.ID)
 	}
 	if err != nil {
@@ -151,7 +151,7 @@ func (w *worker) leave(ctx context.Context, st *station) error {
 }
 
 // stayRegistered writes the entry whenever it changes and before it expires, at last when
-// the worker leaves.
+// the worker leaves. What was there at first, an earlier process left behind.
 func (w *worker) stayRegistered(ctx context.Context) error {
 	defer close(w.registered)
 	bucket, err := workers(ctx, w.bus)
@@ -160,8 +160,11 @@ func (w *worker) stayRegistered(ctx context.Context) error {
 	}
 	renew := time.NewTicker(Registration / 4)
 	defer renew.Stop()
-	for {
+	for first := true; ; first = false {
 		value, leaving := w.entry()
+		if !first && !w.own(ctx, bucket) {
+			return fmt.Errorf("another worker goes by the name %s since a moment ago: give each its own", w.ID)
+		}
 		if _, err := bucket.Put(ctx, w.ID, value); err != nil && ctx.Err() == nil {
 			w.Log.Warn("the bus does not take this worker's entry", slog.Any("error", err))
 		}
@@ -175,6 +178,13 @@ func (w *worker) stayRegistered(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// own reports whether the entry is this worker's, or nobody's.
+func (w *worker) own(ctx context.Context, bucket bus.Bucket) bool {
+	now, err := bucket.Get(ctx, w.ID)
+	var e Entry
+	return err != nil || json.Unmarshal(now.Value, &e) != nil || e.Token == w.token
 }
 
 // entry returns the worker's entry.
