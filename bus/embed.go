@@ -212,7 +212,12 @@ func (e *Embedded) connectInside(auth Credentials) error {
 
 // URL is where other machines reach the bus, empty if it listens to none. It names the address asked for, with the
 // port that was taken.
-func (e *Embedded) URL() string { return e.server.ClientURL() }
+func (e *Embedded) URL() string {
+	if e.server.Addr() == nil {
+		return ""
+	}
+	return e.server.ClientURL()
+}
 
 // Close implements Bus: it disconnects and stops the server, whose keys and objects stay in the folder.
 func (e *Embedded) Close() error {

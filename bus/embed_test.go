@@ -200,6 +200,9 @@ func TestLimit(t *testing.T) {
 	e := embed(t, bus.EmbedOptions{StateDir: t.TempDir(), MaxBytes: 8 << 20})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
+	if e.URL() != "" {
+		t.Errorf("listens on %s, which nobody asked for", e.URL())
+	}
 	o, err := e.Objects(ctx, "o")
 	if err != nil {
 		t.Fatal(err)

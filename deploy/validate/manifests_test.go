@@ -2,6 +2,7 @@ package validate
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -194,9 +195,13 @@ func TestReferences(t *testing.T) {
 			switch o := o.(type) {
 			case *core.Service:
 				services[o.Name] = o
-				fits(t, "service "+o.Name, o.Spec.Selector, all[o.Name])
+				pod := all[o.Spec.Selector["app.kubernetes.io/name"]]
+				if pod == nil {
+					t.Fatalf("service %s finds no pod", o.Name)
+				}
+				fits(t, "service "+o.Name, o.Spec.Selector, pod)
 				for _, p := range o.Spec.Ports {
-					if !hasPort(&all[o.Name].Spec.Containers[0], p.TargetPort) {
+					if !hasPort(&pod.Spec.Containers[0], p.TargetPort) {
 						t.Errorf("service %s: no port %s", o.Name, p.TargetPort.String())
 					}
 				}
@@ -215,6 +220,10 @@ func TestReferences(t *testing.T) {
 		}
 	}
 	scaled := objects(t, "../keda/workers.yaml")[0].(*keda.ScaledObject)
+	worker := strings.Join(owners["weft-worker"].Spec.Containers[0].Args, " ")
+	if bus := services["weft-bus"]; bus == nil || !strings.Contains(worker, fmt.Sprintf("nats://%s:%d", bus.Name, bus.Spec.Ports[0].Port)) {
+		t.Errorf("workers look for the bus elsewhere: %s", worker)
+	}
 	if owners[scaled.Spec.ScaleTargetRef.Name] == nil {
 		t.Errorf("KEDA scales %s, which is nowhere", scaled.Spec.ScaleTargetRef.Name)
 	}

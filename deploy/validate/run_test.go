@@ -193,7 +193,7 @@ func TestClusterRuns(t *testing.T) {
 		"0.0.0.0:8080": "127.0.0.1:" + http8080, "0.0.0.0:8081": "127.0.0.1:" + grpc8081, ":4222": ":" + bus,
 	})...)
 	im.start(t, with(t, worker.Args, map[string]string{
-		"weft-router:4222": "127.0.0.1:" + bus, "$(POD_IP)": "127.0.0.1", "$(POD_NAME)": "weft-worker-abc", ":7070": ":" + freePort(t),
+		"weft-bus:4222": "127.0.0.1:" + bus, "$(POD_IP)": "127.0.0.1", "$(POD_NAME)": "weft-worker-abc", ":7070": ":" + freePort(t),
 	})...)
 	answers(t, "http://127.0.0.1:"+http8080+router.ReadinessProbe.HTTPGet.Path, http.StatusOK)
 
