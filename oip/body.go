@@ -35,12 +35,12 @@ func readBody(dst []byte, r *http.Request, limit int64) ([]byte, error) {
 			z = new(gzip.Reader)
 		}
 		defer gzipReaders.Put(z)
-		if err := z.Reset(r.Body); err != nil {
+		if err := z.Reset(compressed(r, limit)); err != nil {
 			return dst, badBody(err)
 		}
 		return readAll(dst, z, -1, limit)
 	case "deflate":
-		z, err := zlibReader(r.Body)
+		z, err := zlibReader(compressed(r, limit))
 		if err != nil {
 			return dst, badBody(err)
 		}
@@ -49,6 +49,11 @@ func readBody(dst []byte, r *http.Request, limit int64) ([]byte, error) {
 	default:
 		return dst, &statusError{http: http.StatusUnsupportedMediaType, grpc: codes.Unimplemented, text: "the Content-Encoding " + strconv.QuoteToASCII(encoding) + " is not known: send gzip, deflate or identity"}
 	}
+}
+
+// compressed bounds what is read of a body, which may hold nothing at any length.
+func compressed(r *http.Request, limit int64) io.Reader {
+	return http.MaxBytesReader(nil, r.Body, limit)
 }
 
 func zlibReader(r io.Reader) (io.Reader, error) {
@@ -91,6 +96,9 @@ func tooLarge(limit int64) error {
 }
 
 func badBody(err error) error {
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return tooLarge(e.Limit)
+	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return &statusError{http: http.StatusBadRequest, grpc: codes.InvalidArgument, text: "the body ends early: send all of it"}
 	}
