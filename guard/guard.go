@@ -142,6 +142,18 @@ func (g *Guard) Allow(need Right, key string, local bool) (*Client, error) {
 	return c, nil
 }
 
+// Again returns whose the client's key is by now, for a call that began before
+// the file was last read. The error is ErrUnknownKey if the key is gone.
+func (g *Guard) Again(c *Client) (*Client, error) {
+	if g == nil || c == nil {
+		return c, nil
+	}
+	if now := g.known(c.SHA256); now != nil {
+		return now, nil
+	}
+	return nil, ErrUnknownKey
+}
+
 // Shares returns the tenants' shares, as sched.Options.Shares takes them.
 func (g *Guard) Shares() map[string]float64 {
 	if g == nil {

@@ -132,6 +132,7 @@ func TestWhoMayDoWhatOverHTTP(t *testing.T) {
 // The lists that a client gets have the models that it may use.
 func TestListsOfModels(t *testing.T) {
 	h := guarded(t, everybody(t))
+	conn := connectGRPC(t, serveGRPC(t, h))
 	for _, c := range []struct{ key, models, index string }{
 		{"user", `{"models":["simple","simple_string","toy"]}`, "toy"},
 		{"other", `{"models":["simple"]}`, ""},
@@ -142,6 +143,13 @@ func TestListsOfModels(t *testing.T) {
 		index := do(h, "POST", "/v2/repository/index", nil, "X-API-Key: "+c.key).Body.String()
 		if !strings.Contains(index, `"simple"`) || strings.Contains(index, `"toy"`) != (c.index != "") {
 			t.Errorf("%s sees the index %s", c.key, index)
+		}
+		list, err := health.NewHealthClient(conn).List(authorised(t.Context(), c.key), &health.HealthListRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, seen := list.Statuses["toy"]; seen != (c.index != "") || list.Statuses["simple"] == nil || list.Statuses[""] == nil {
+			t.Errorf("%s sees the health of %v", c.key, list.Statuses)
 		}
 	}
 }

@@ -138,6 +138,20 @@ func (h *Handler) tapped(ctx context.Context, info *tap.Info) (context.Context, 
 	return &c, nil
 }
 
+// again returns the context of a call with its client as the keys are by now,
+// which may have been read again since the call began.
+func (h *Handler) again(ctx context.Context) (context.Context, error) {
+	c := callOf(ctx)
+	client, err := h.access.guard.Again(c.client)
+	switch {
+	case err != nil:
+		return nil, grpcError(h.access.refuse(err, 0))
+	case client == c.client:
+		return ctx, nil
+	}
+	return &call{Context: ctx, client: client, timed: c.timed, stop: c.stop}, nil
+}
+
 // registrar has services refuse what tapped would have refused. An interceptor
 // would do so too, for some allocations a call and after decoding the message.
 type registrar struct{ *grpc.Server }

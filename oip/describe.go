@@ -76,8 +76,12 @@ func readyStatus(ready bool) int {
 }
 
 func (h *Handler) models(c *guard.Client) (int, any) {
-	list := slices.DeleteFunc(h.names(), func(name string) bool { return c.May(name) != nil })
-	return http.StatusOK, map[string][]string{"models": list}
+	return http.StatusOK, map[string][]string{"models": h.namesFor(c)}
+}
+
+// namesFor returns the names of the models that the client may use, sorted.
+func (h *Handler) namesFor(c *guard.Client) []string {
+	return slices.DeleteFunc(h.names(), func(name string) bool { return c.May(name) != nil })
 }
 
 // names returns the names of all models, sorted.

@@ -1,6 +1,7 @@
 package oip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -214,6 +215,11 @@ func (s *grpcService) ModelStreamInfer(stream grpc.BidiStreamingServer[pb.ModelI
 	var received error
 	for ctx.Err() == nil {
 		in, err := stream.Recv()
+		start := time.Now()
+		known := ctx
+		if err == nil {
+			known, err = s.h.again(ctx)
+		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
 				received = err
@@ -221,9 +227,8 @@ func (s *grpcService) ModelStreamInfer(stream grpc.BidiStreamingServer[pb.ModelI
 			break
 		}
 		answer := make(chan *pb.ModelStreamInferResponse, 1)
-		start := time.Now()
 		answers <- answer
-		go func() { answer <- s.streamed(ctx, in, start) }()
+		go func() { answer <- s.streamed(known, in, start) }()
 	}
 	if received != nil {
 		stop() // nobody reads the answers
@@ -231,7 +236,7 @@ func (s *grpcService) ModelStreamInfer(stream grpc.BidiStreamingServer[pb.ModelI
 	close(answers)
 	err := <-sent
 	stop()
-	return errors.Join(received, err)
+	return cmp.Or(received, err)
 }
 
 // sendAll sends the answers in their order. It calls stop when they can not be sent.

@@ -46,10 +46,10 @@ func (s *healthService) Check(_ context.Context, in *health.HealthCheckRequest) 
 	return &health.HealthCheckResponse{Status: st}, nil
 }
 
-// List implements the health service.
-func (s *healthService) List(context.Context, *health.HealthListRequest) (*health.HealthListResponse, error) {
+// List implements the health service, for the models that the client may use.
+func (s *healthService) List(ctx context.Context, _ *health.HealthListRequest) (*health.HealthListResponse, error) {
 	list := make(map[string]*health.HealthCheckResponse)
-	for _, name := range append(s.h.names(), "", pb.GRPCInferenceService_ServiceDesc.ServiceName) {
+	for _, name := range append(s.h.namesFor(callOf(ctx).client), "", pb.GRPCInferenceService_ServiceDesc.ServiceName) {
 		list[name] = &health.HealthCheckResponse{Status: s.status(name)}
 	}
 	return &health.HealthListResponse{Statuses: list}, nil
