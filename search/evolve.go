@@ -172,9 +172,11 @@ func (h *hunt) children(ctx context.Context, n int, parent func() supernet.Arch)
 	})
 }
 
+// observe ends a generation; of all that was seen, the front is enough to go on with.
 func (h *hunt) observe(done int) {
+	h.all = Front(h.all, h.Cost)
 	if h.Observe != nil {
-		h.Observe(done, h.Generations, Front(h.all, h.Cost))
+		h.Observe(done, h.Generations, h.all)
 	}
 }
 

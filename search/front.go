@@ -50,8 +50,8 @@ func Hypervolume(results []Result, cost func(*Result) float64, worst, least floa
 }
 
 // KendallTau returns Kendall's rank correlation τ-b of two series: 1 where they rank alike,
-// −1 where they rank in reverse. Ties are corrected for. It takes n·log n steps (Knight,
-// 1966).
+// −1 where they rank in reverse. Ties are corrected for; 0 where a series is all ties, which
+// rank nothing. It takes n·log n steps (Knight, 1966).
 func KendallTau(x, y []float64) float64 {
 	n := len(x)
 	at := make([]int, n)
@@ -76,6 +76,9 @@ func KendallTau(x, y []float64) float64 {
 	swaps := inversions(at, make([]int, n), func(i, j int) bool { return y[j] < y[i] })
 	tiedY := pairs(func(i, j int) bool { return y[i] == y[j] }) // by now at is sorted by y
 	all := float64(n) * float64(n-1) / 2
+	if all == tiedX || all == tiedY {
+		return 0
+	}
 	concordant := all - tiedX - tiedY + tiedBoth - 2*float64(swaps)
 	return concordant / math.Sqrt((all-tiedX)*(all-tiedY))
 }

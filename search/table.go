@@ -41,7 +41,7 @@ func describe(g *nn.Graph, op *nn.Op) operation {
 // Measuring a table: subnets are drawn until so many in a row have brought no operation that was not seen, and each of those
 // that did is run for so long, at least so often.
 const (
-	tablePatience = 300
+	tablePatience = 2000
 	tableTime     = 30 * time.Millisecond
 	tableRounds   = 5
 )
@@ -49,32 +49,26 @@ const (
 // MeasureLatencies makes the table for batches of so many images on the pool's threads. observe,
 // if not nil, is called after each subnet that was run.
 func MeasureLatencies(ctx context.Context, net *supernet.Supernet, pool *kernel.Pool, batch int, seed uint64, now func() time.Time, observe func()) (*LatencyTable, error) {
-	t := &LatencyTable{Batch: batch, space: net.Space, times: map[operation]time.Duration{}}
-	rng := rand.New(rand.NewPCG(seed, 0x1a7e))
+	archs, err := covering(ctx, net.Space, seed)
+	if err != nil {
+		return nil, err
+	}
+	t := &LatencyTable{Batch: batch, Subnets: len(archs), space: net.Space, times: map[operation]time.Duration{}}
 	clock := clockTime(now)
 	lab := newBench(net, pool, batch, now)
-	draw := []supernet.Arch{net.Space.Min(), net.Space.Max()}
-	for idle := 0; idle < tablePatience; idle++ {
+	for n, a := range archs {
 		if err := ctx.Err(); err != nil {
 			return nil, err
-		}
-		a := net.Space.Sample(rng, supernet.Sampling{ElasticKernel: true})
-		if len(draw) > 0 {
-			a, draw = draw[0], draw[1:]
 		}
 		g, err := net.Space.Lower(a)
 		if err != nil {
 			return nil, err
 		}
-		if t.knows(g) {
-			continue
-		}
-		idle = -1
 		layers, err := lab.layers(a)
 		if err != nil {
 			return nil, err
 		}
-		if first := max(layers[0]-clock, 0); t.Subnets == 0 || first < t.first {
+		if first := max(layers[0]-clock, 0); n == 0 || first < t.first {
 			t.first = first
 		}
 		for i := range g.Ops {
@@ -83,7 +77,6 @@ func MeasureLatencies(ctx context.Context, net *supernet.Supernet, pool *kernel.
 				t.times[id] = took
 			}
 		}
-		t.Subnets++
 		if observe != nil {
 			observe()
 		}
@@ -91,13 +84,34 @@ func MeasureLatencies(ctx context.Context, net *supernet.Supernet, pool *kernel.
 	return t, nil
 }
 
-func (t *LatencyTable) knows(g *nn.Graph) bool {
-	for i := range g.Ops {
-		if _, ok := t.times[describe(g, &g.Ops[i])]; !ok {
-			return false
+// covering draws subnets that have every operation of the space between them, the ends of the
+// space first.
+func covering(ctx context.Context, space *supernet.Space, seed uint64) ([]supernet.Arch, error) {
+	rng := rand.New(rand.NewPCG(seed, 0x1a7e))
+	seen := map[operation]bool{}
+	var archs []supernet.Arch
+	draw := []supernet.Arch{space.Min(), space.Max()}
+	for idle := 0; idle < tablePatience; idle++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		a := space.Sample(rng, supernet.Sampling{ElasticKernel: true})
+		if len(draw) > 0 {
+			a, draw = draw[0], draw[1:]
+		}
+		g, err := space.Lower(a)
+		if err != nil {
+			return nil, err
+		}
+		known := len(seen)
+		for i := range g.Ops {
+			seen[describe(g, &g.Ops[i])] = true
+		}
+		if len(seen) > known {
+			archs, idle = append(archs, a), -1
 		}
 	}
-	return true
+	return archs, nil
 }
 
 // Operations is how many the table holds.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weft/kernel"
+	"weft/nn"
 	"weft/supernet"
 )
 
@@ -47,6 +48,52 @@ func TestLatencyTableIsComplete(t *testing.T) {
 	}
 	if table.Operations() < 50 || table.Subnets > 60 {
 		t.Errorf("%d operations seen in %d subnets", table.Operations(), table.Subnets)
+	}
+}
+
+// No subnet has an operation that those which are run lack, in any space: a search would end at it.
+func TestCovering(t *testing.T) {
+	seeds, draws := uint64(2), 1000
+	if testing.Short() {
+		seeds, draws = 1, 300
+	}
+	for _, name := range supernet.Names() {
+		t.Run(name, func(t *testing.T) {
+			s, err := supernet.Find(name, 10, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for seed := range seeds {
+				archs, err := covering(t.Context(), s, seed)
+				if err != nil {
+					t.Fatal(err)
+				}
+				seen := map[operation]bool{}
+				lower := func(a supernet.Arch) *nn.Graph {
+					g, err := s.Lower(a)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return g
+				}
+				for _, a := range archs {
+					g := lower(a)
+					for i := range g.Ops {
+						seen[describe(g, &g.Ops[i])] = true
+					}
+				}
+				rng := rand.New(rand.NewPCG(seed, 2))
+				for range draws {
+					a := s.Sample(rng, supernet.Sampling{ElasticKernel: true})
+					g := lower(a)
+					for i := range g.Ops {
+						if op := describe(g, &g.Ops[i]); !seen[op] {
+							t.Fatalf("seed %d: %d subnets of %d operations lack %+v of %s", seed, len(archs), len(seen), op, s.Format(a))
+						}
+					}
+				}
+			}
+		})
 	}
 }
 
