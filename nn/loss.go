@@ -106,23 +106,28 @@ func (r Rows) Divergence(dlogits, logits, targets []float32, a Alpha, weight flo
 		loss += most
 		var mean float64
 		for j := range d {
-			mean += math.Exp(float64(z[j])-lse) * ratio(z[j], p[j], lse, order, a.Clip) / order
+			mean += weighted(z[j], p[j], lse, order, a.Clip) / order
 		}
 		for j := range d {
-			rho := ratio(z[j], p[j], lse, order, a.Clip) / order
-			d[j] = float32(scale * math.Exp(float64(z[j])-lse) * (mean - rho))
+			q := math.Exp(float64(z[j]) - lse)
+			d[j] = float32(scale * (q*mean - weighted(z[j], p[j], lse, order, a.Clip)/order))
 		}
 	}
 	return loss / float64(r.N)
 }
 
-// ratio returns (p/q)^α with log q = z − lse, clipped unless α is 1.
-func ratio(z, p float32, lse, alpha, clip float64) float64 {
-	v := math.Exp(alpha * (math.Log(float64(p)) - float64(z) + lse))
+// weighted returns q·(p/q)^α, the ratio clipped; for order 1 it is p, which is not clipped and is no
+// product of 0 and infinity where q rounds to 0.
+func weighted(z, p float32, lse, alpha, clip float64) float64 {
 	if alpha == 1 {
-		return v
+		return float64(p)
 	}
-	return min(v, clip)
+	return math.Exp(float64(z)-lse) * ratio(z, p, lse, alpha, clip)
+}
+
+// ratio returns (p/q)^α with log q = z − lse, clipped.
+func ratio(z, p float32, lse, alpha, clip float64) float64 {
+	return min(math.Exp(alpha*(math.Log(float64(p))-float64(z)+lse)), clip)
 }
 
 // divergence returns D_α of one row.
