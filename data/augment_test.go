@@ -219,6 +219,24 @@ func TestSharesAreBeta(t *testing.T) {
 	}
 }
 
+// TestSmallSharesAreNumbers: where the variates that a share is made of round to 0, it is 0 or 1, equally often.
+func TestSmallSharesAreNumbers(t *testing.T) {
+	g := newAugmenter(Augment{}, testSet(4, 2, 2, 1), testSet(4, 2, 2, 1).Normaliser(), 1)
+	g.pcg.Seed(1, 2)
+	const n = 2000
+	sum := 0.0
+	for range n {
+		s := g.share(1e-4)
+		if !(s >= 0 && s <= 1) {
+			t.Fatalf("share %v", s)
+		}
+		sum += s
+	}
+	if math.Abs(sum/n-0.5) > 0.05 {
+		t.Errorf("the mean share is %.3f", sum/n)
+	}
+}
+
 // TestScaler compares with the definition: each pixel is the weighted mean of those around its centre,
 // by a triangle as wide as the larger pixel. Images of one colour keep it.
 func TestScaler(t *testing.T) {

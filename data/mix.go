@@ -21,7 +21,7 @@ func (g *augmenter) mixBatch(b *Batch) {
 	if cut {
 		alpha = g.CutMix
 	}
-	share := distuv.Beta{Alpha: alpha, Beta: alpha, Src: g.rng}.Rand()
+	share := g.share(alpha)
 	if !cut {
 		b.Share = share
 		b.pairs(func(x, y []float32) { blend(x, y, float32(share)) })
@@ -31,6 +31,16 @@ func (g *augmenter) mixBatch(b *Batch) {
 	r := boxAround(g.rng.IntN(b.H), g.rng.IntN(b.W), int(side*float64(b.H)), int(side*float64(b.W)), b.H, b.W)
 	b.Share = 1 - float64((r.y1-r.y0)*(r.x1-r.x0))/float64(b.H*b.W)
 	b.pairs(func(x, y []float32) { swapBox(x, y, r, b.W, len(x)/(b.H*b.W)) })
+}
+
+// share draws from the symmetric Beta distribution. Where alpha is so small that the two gamma
+// variates it is made of both round to 0, the share is one of its ends, as it is in the limit.
+func (g *augmenter) share(alpha float64) float64 {
+	s := distuv.Beta{Alpha: alpha, Beta: alpha, Src: g.rng}.Rand()
+	if math.IsNaN(s) {
+		return float64(g.rng.IntN(2))
+	}
+	return s
 }
 
 // pairs calls f with every two images that are mixed with each other.
