@@ -154,7 +154,7 @@ func (j *trainJob) run(ctx context.Context, cfg train.Config, set *data.Set, poo
 	if err != nil {
 		return last, err
 	}
-	if err := train.WriteConfig(j.dir, cfg); err != nil {
+	if err := os.MkdirAll(j.dir, 0o755); err != nil {
 		return last, err
 	}
 	unlock, err := train.Lock(j.dir)
@@ -162,6 +162,12 @@ func (j *trainJob) run(ctx context.Context, cfg train.Config, set *data.Set, poo
 		return last, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
+	if _, err := train.ReadConfig(j.dir); !j.resume && err == nil {
+		return last, fmt.Errorf("%s holds a run that began meanwhile; choose another folder", j.dir)
+	}
+	if err := train.WriteConfig(j.dir, cfg); err != nil {
+		return last, err
+	}
 	if _, err := t.Load(j.dir); err != nil {
 		return last, err
 	}

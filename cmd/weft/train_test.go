@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"weft/data"
+	"weft/kernel"
 	"weft/safetensors"
 	"weft/train"
 )
@@ -156,6 +159,43 @@ func checkMetrics(t *testing.T, dir string) {
 		if lines[i].Step <= lines[i-1].Step {
 			t.Errorf("%s: step %d comes after %d", dir, lines[i].Step, lines[i-1].Step)
 		}
+	}
+}
+
+// TestSettingsOfAnotherRunStay: of two that begin in a folder at once, the one that comes second leaves the first's
+// settings as they are, while that trains and after it has stopped.
+func TestSettingsOfAnotherRunStay(t *testing.T) {
+	set, err := data.Load(t.Context(), squaresSet(t), data.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cfg := train.Defaults("deps", "resnet-28s", "sq")
+	cfg.Batch = 16
+	if err := train.WriteConfig(dir, cfg); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := train.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	bars := newProgress(io.Discard, true, time.Now)
+	defer bars.Close()
+	j, second := trainJob{dir: dir, threads: 1, quiet: true}, cfg
+	second.Seed++
+	for _, want := range []string{"another weft trains in", "holds a run that began meanwhile"} {
+		if _, err := j.run(t.Context(), second, set, pool, bars); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v instead of %q", err, want)
+		}
+		if got, err := train.ReadConfig(dir); err != nil || got != cfg {
+			t.Errorf("the settings are now %+v, %v", got, err)
+		}
+		if err := unlock(); err != nil {
+			t.Fatal(err)
+		}
+		unlock = func() error { return nil }
 	}
 }
 
