@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"math"
+	"math/big"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +35,9 @@ var searchMethods = []string{automatic, bySample, exhaustively, byEvolution, byN
 
 // exhaustible is up to how many subnets are all looked at by automatic choice.
 const exhaustible = 200_000
+
+// enumerable is up to how many subnets are all looked at where that is asked for.
+const enumerable = 20_000_000
 
 // hunt says how subnets beyond the measured sample are looked for.
 type hunt struct {
@@ -77,10 +83,17 @@ func (h *hunt) validate() error {
 		return usagef("--latency-batch %d --population %d --generations %d --confirm %d: choose at least 1, 4, 1 and 0", h.batch, h.population, h.generations, h.confirm)
 	case h.limits.MACs < 0 || h.limits.Params < 0 || h.limits.Memory < 0 || h.limits.Latency < 0:
 		return usagef("limits are not negative: 0 leaves one out")
-	case h.limits.Accuracy < 0 || h.limits.Accuracy > 1:
+	case !(h.limits.Accuracy >= 0 && h.limits.Accuracy <= 1):
 		return usagef("--min-accuracy %g: give a fraction in 0..1", h.limits.Accuracy)
 	case h.method == bySample && (h.predictor != "" || h.keepPredictor != ""):
 		return usagef("--method sample uses no predictor: choose another method")
+	case h.method == bySample && h.plot != "":
+		return usagef("--method sample foretells no front to draw: choose another method")
+	}
+	for _, path := range []string{h.keepPredictor, h.plot} {
+		if dir := filepath.Dir(path); path != "" && !fileExists(dir) {
+			return fmt.Errorf("there is no folder %s to write %s into; make it first", dir, filepath.Base(path))
+		}
 	}
 	return nil
 }
@@ -125,7 +138,7 @@ func (h *hunt) costs(r *search.Result, g *nn.Graph) error {
 	return nil
 }
 
-// find returns subnets that are worth measuring: those on the front as it is foretold.
+// find returns subnets that are worth measuring: those on the front as it is foretold that were not measured yet.
 func (h *hunt) find(ctx context.Context, space *supernet.Space, sample []search.Result, data, digest string, bars *progress, errw io.Writer) ([]supernet.Arch, error) {
 	method := h.method
 	if method == automatic {
@@ -136,6 +149,9 @@ func (h *hunt) find(ctx context.Context, space *supernet.Space, sample []search.
 	}
 	if method == bySample {
 		return nil, nil
+	}
+	if size := space.Size(); method == exhaustively && (!size.IsInt64() || size.Int64() > enumerable) {
+		return nil, usagef("--method exhaustive: space %s has %.3g subnets, too many to look at each; choose evolution or nsga2", space.Name, new(big.Float).SetInt(size))
 	}
 	p, err := h.predict(space, sample, data, digest, errw)
 	if err != nil {
@@ -153,15 +169,16 @@ func (h *hunt) find(ctx context.Context, space *supernet.Space, sample []search.
 		return h.costs(r, g)
 	}}
 	front, err := h.solve(ctx, problem, method, bars)
+	if errors.Is(err, search.ErrNoneFits) {
+		return nil, nil // one of the sample may
+	}
 	if err != nil {
 		return nil, err
 	}
-	var archs []supernet.Arch
-	for i := range min(h.confirm, len(front)) {
-		a := front[i*(len(front)-1)/max(min(h.confirm, len(front))-1, 1)].Arch
-		if _, ok := measured[a]; !ok {
-			archs = append(archs, a)
-		}
+	front = slices.DeleteFunc(front, func(r search.Result) bool { _, ok := measured[r.Arch]; return ok })
+	archs := make([]supernet.Arch, min(h.confirm, len(front)))
+	for i := range archs { // spread evenly, from the most accurate down
+		archs[i] = front[len(front)-1-i*(len(front)-1)/max(len(archs)-1, 1)].Arch
 	}
 	return archs, nil
 }

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"weft/search"
+	"weft/supernet"
+)
+
+// findSpace returns a space of 10 classes and single-channel images.
+func findSpace(t *testing.T, name string) *supernet.Space {
+	t.Helper()
+	s, err := supernet.Find(name, 10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// cheapButNotBest are measured subnets whose accuracy rises with their cost, the largest not among them.
+func cheapButNotBest(t *testing.T, space *supernet.Space) []search.Result {
+	t.Helper()
+	archs, err := search.Candidates(space, search.Config{Samples: 60, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sample []search.Result
+	for _, a := range archs {
+		g, err := space.Lower(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := g.MACs(); a != space.Max() {
+			sample = append(sample, search.Result{Arch: a, MACs: m, Accuracy: 0.5 + float64(m)/2e7})
+		}
+	}
+	return sample
+}
+
+func findMore(t *testing.T, h hunt, space *supernet.Space, sample []search.Result) ([]supernet.Arch, error) {
+	t.Helper()
+	bars := newProgress(io.Discard, true, time.Now)
+	defer bars.Close()
+	h.cost, h.seed = "macs", 1
+	return h.find(t.Context(), space, sample, "set", "digest", bars, io.Discard)
+}
+
+func TestHuntConfirmsWhatIsNew(t *testing.T) {
+	space := findSpace(t, "resnet-28s")
+	sample := cheapButNotBest(t, space)
+	most := 0
+	for i := range sample {
+		most = max(most, sample[i].MACs)
+	}
+	for _, confirm := range []int{0, 1, 5} {
+		archs, err := findMore(t, hunt{method: byNSGA2, population: 20, generations: 10, confirm: confirm}, space, sample)
+		if err != nil || len(archs) != confirm {
+			t.Fatalf("%d subnets instead of %d, %v", len(archs), confirm, err)
+		}
+		seen := map[supernet.Arch]bool{}
+		for _, r := range sample {
+			seen[r.Arch] = true
+		}
+		for i, a := range archs {
+			g, err := space.Lower(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen[a] {
+				t.Errorf("%s twice", space.Format(a))
+			}
+			if seen[a] = true; i == 0 && g.MACs() < most/2 {
+				t.Errorf("the first, %s, is none of the most accurate", space.Format(a))
+			}
+		}
+	}
+}
+
+// A subnet of the sample may keep limits that none of those keep which are looked at later.
+func TestHuntLeavesItToTheSample(t *testing.T) {
+	space := findSpace(t, "resnet-28s")
+	h := hunt{method: byNSGA2, population: 20, generations: 3, confirm: 5, limits: search.Limits{Accuracy: 0.999}}
+	if archs, err := findMore(t, h, space, cheapButNotBest(t, space)); err != nil || len(archs) != 0 {
+		t.Errorf("%d subnets, %v", len(archs), err)
+	}
+}
+
+func TestHuntRefusesToLookForEver(t *testing.T) {
+	_, err := findMore(t, hunt{method: exhaustively}, findSpace(t, "ofa-mbv3-k357"), nil)
+	if err == nil || !strings.Contains(err.Error(), "space ofa-mbv3-k357 has 2.18e+19 subnets, too many") {
+		t.Error(err)
+	}
+}
