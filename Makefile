@@ -8,7 +8,7 @@ TOOL       := $(GO) tool -modfile=tools/go.mod
 ARM64_PKGS  = $(shell $(GO) list ./... | grep -vE '^weft/(cmd|experiments|internal)(/|$$)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race fuzz arm64 lint fmt gen bench bench-peers roofline oracle benchstat clean
+.PHONY: help build demo test race fuzz arm64 lint fmt gen bench bench-peers roofline oracle deploy benchstat clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,10 @@ roofline: ## every layer of three subnets beside what the machine can do, into d
 oracle: ## check exported and imported networks against ONNX Runtime, which it installs (needs node)
 	bench/install.sh onnxruntime
 	$(GO) test ./onnx -count 1 -run 'ONNXRuntime|Operators|ResNet4b' -v
+
+deploy: ## check dashboard, alerts and manifests by Prometheus', Kubernetes' and KEDA's own code (minutes the first time)
+	cd deploy && $(GO) test .
+	cd deploy/validate && $(GO) test .
 
 benchstat: ## compare two benchmark files: make benchstat OLD=a.txt NEW=b.txt
 	$(TOOL) benchstat $(OLD) $(NEW)
