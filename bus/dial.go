@@ -49,13 +49,16 @@ func Dial(ctx context.Context, urls []string, o DialOptions) (*NATS, error) {
 	}
 	n := newNATS(o.Logger)
 	wait := newBackoff()
-	for {
+	for said := false; ; said = true {
 		err = n.connect(where, opts)
 		if err == nil {
 			return n, nil
 		}
 		if refused(err) {
 			return nil, fmt.Errorf("connect to bus %s: the server refuses us: check user, password, token, credentials file or certificate: %w", where, err)
+		}
+		if !said {
+			n.logger.Warn("the bus does not answer: check address and network; trying again", "url", where, "error", err)
 		}
 		if wait.sleep(ctx) != nil {
 			return nil, fmt.Errorf("connect to bus %s: no server answers: check address and network: %w", where, err)

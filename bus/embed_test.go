@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -62,8 +63,13 @@ func TestCredentials(t *testing.T) {
 	refuses(t, "nats://127.0.0.1:1", missing, "read the credentials")
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if _, err := bus.Dial(ctx, []string{"nats://127.0.0.1:1"}, bus.DialOptions{}); err == nil || !strings.Contains(err.Error(), "no server answers: check address and network") {
+	var log bytes.Buffer
+	o := bus.DialOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	if _, err := bus.Dial(ctx, []string{"nats://127.0.0.1:1"}, o); err == nil || !strings.Contains(err.Error(), "no server answers: check address and network") {
 		t.Errorf("dial nobody: %v", err)
+	}
+	if strings.Count(log.String(), "the bus does not answer") != 1 {
+		t.Errorf("whoever waits for a bus is to be told once: %q", log.String())
 	}
 }
 
