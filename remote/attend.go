@@ -16,8 +16,8 @@ import (
 	"weft/serve"
 )
 
-// maxSlots bounds the batches that a worker runs at a time.
-const maxSlots = 256
+// MaxSlots bounds the batches that a worker runs at a time.
+const MaxSlots = 256
 
 var errLeft = errors.New("it left")
 
@@ -163,6 +163,9 @@ func (a *attendant) offer(e *Entry) {
 
 // executor returns one that runs the model on the worker.
 func (a *attendant) executor(m *serve.Model, h *Held) (*executor, error) {
+	if size := 4 * m.ImageSize() * m.Profile.MaxBatch; size > maxFrame-maxHead {
+		return nil, fmt.Errorf("a batch of %d images takes %d MiB and %d can be sent: run it on the server's own workers", m.Profile.MaxBatch, size>>20, maxFrame>>20)
+	}
 	a.number++
 	x := &executor{link: a.link, worker: a.id, model: a.number}
 	named := &wire.Model{Name: m.Name, Digest: m.Digest, Image: uint32(m.ImageSize()), Classes: uint32(m.Classes)}

@@ -81,7 +81,7 @@ func Follow(ctx context.Context, b bus.Bus, s *serve.Server, opt FleetOptions) e
 // put takes notice of a worker's entry.
 func (f *fleet) put(ctx context.Context, c bus.Change) {
 	e := new(Entry)
-	if err := json.Unmarshal(c.Value, e); err != nil || e.ID != c.Key || e.Slots < 1 || e.Slots > maxSlots {
+	if err := json.Unmarshal(c.Value, e); err != nil || e.ID != c.Key || e.Slots < 1 || e.Slots > MaxSlots {
 		f.opt.Log.Warn("the registry has an entry that is no worker's", slog.String("key", c.Key), slog.Any("error", err))
 		return
 	}

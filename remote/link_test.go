@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,5 +101,13 @@ func BenchmarkRun(b *testing.B) {
 			}
 			reportQuantiles(b, times)
 		})
+	}
+}
+
+// A batch that no frame can carry would cost a worker each time it is tried.
+func TestModelTooLargeToSend(t *testing.T) {
+	m := &serve.Model{Name: "m", H: 2048, W: 2048, C: 3, Classes: testClasses, Profile: testProfile(t)}
+	if _, err := new(attendant).executor(m, &Held{Name: "m", Subnets: testTimings()}); err == nil || !strings.Contains(err.Error(), "192 MiB") {
+		t.Errorf("a model of 192 MiB a batch: %v", err)
 	}
 }

@@ -27,6 +27,7 @@ const tokenKey = "weft-token"
 // Limits of a stream.
 const (
 	maxFrame  = 64 << 20 // 16 images of 512x512x3 are 50 MB
+	maxHead   = 1 << 10  // what a frame has besides the tensor
 	maxModels = 1024
 	window    = 4 << 20
 	ioBuffer  = 256 << 10

@@ -56,8 +56,8 @@ func (o *WorkerOptions) setDefaults() error {
 	if o.Address == "" {
 		o.Address = o.Listener.Addr().String()
 	}
-	if o.Slots < 1 || o.Slots > maxSlots {
-		return fmt.Errorf("a worker of %d slots: choose 1 to %d", o.Slots, maxSlots)
+	if o.Slots < 1 || o.Slots > MaxSlots {
+		return fmt.Errorf("a worker of %d slots: choose 1 to %d", o.Slots, MaxSlots)
 	}
 	return nil
 }

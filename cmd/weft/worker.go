@@ -82,6 +82,10 @@ func (j *workerJob) validate() error {
 		return usagef("--listen %s: images would travel unencrypted; give --cluster-cert, --cluster-key and --cluster-ca, or --insecure", j.listen)
 	case j.workers < 1:
 		return usagef("--workers %d: choose at least 1", j.workers)
+	case j.workers > remote.MaxSlots:
+		return usagef("--workers %d: choose at most %d", j.workers, remote.MaxSlots)
+	case j.grace <= 0:
+		return usagef("--grace %v: choose more than 0", j.grace)
 	}
 	if err := j.busFlags.validate(); err != nil {
 		return err
