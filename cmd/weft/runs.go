@@ -215,14 +215,14 @@ func showRun(w io.Writer, r *runs.Run, s runs.Summary) error {
 		}
 	}
 	if n := len(losses); n > 0 {
-		lines = append(lines, []string{"loss", sparkline(losses, 48), fmt.Sprintf("%.3f to %.3f", losses[0], losses[n-1])})
+		lines = append(lines, []string{"loss", trend(losses), fmt.Sprintf("%.3f to %.3f", losses[0], losses[n-1])})
 	}
 	for _, net := range r.Nets() {
 		var values []float64
 		for _, p := range r.Accuracy(net) {
 			values = append(values, 100*p.Accuracy)
 		}
-		lines = append(lines, []string{net, sparkline(values, 48), fmt.Sprintf("%.2f %%, best %.2f %%", values[len(values)-1], slices.Max(values))})
+		lines = append(lines, []string{net, trend(values), fmt.Sprintf("%.2f %%, best %.2f %%", values[len(values)-1], slices.Max(values))})
 	}
 	if err := printLines(w, lines, func(int) bool { return false }); err != nil {
 		return err
@@ -233,10 +233,9 @@ func showRun(w io.Writer, r *runs.Run, s runs.Summary) error {
 	return nil
 }
 
-// sparkline draws the values as up to width bars, each the mean of its share of them.
-func sparkline(values []float64, width int) string {
-	bars := []rune("▁▂▃▄▅▆▇█")
-	width = min(width, len(values))
+// trend draws values over time from the least to the greatest, each character the mean of its share of them.
+func trend(values []float64) string {
+	width := min(48, len(values))
 	means := make([]float64, width)
 	for i := range means {
 		part := values[i*len(values)/width : (i+1)*len(values)/width]
@@ -244,16 +243,7 @@ func sparkline(values []float64, width int) string {
 			means[i] += v / float64(len(part))
 		}
 	}
-	low, high := slices.Min(means), slices.Max(means)
-	var b strings.Builder
-	for _, v := range means {
-		level := len(bars) / 2
-		if high > low {
-			level = int((v - low) / (high - low) * float64(len(bars)-1))
-		}
-		b.WriteRune(bars[level])
-	}
-	return b.String()
+	return curve(means, slices.Min(means), slices.Max(means))
 }
 
 // newRunsResumeCmd returns weft train --resume under the name of the run.

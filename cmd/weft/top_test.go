@@ -125,6 +125,16 @@ func TestTopFormats(t *testing.T) {
 	if got := curve([]float64{0, 1, math.NaN(), 2}, 0, 0); got != "▁▅ █" {
 		t.Errorf("curve: %q", got)
 	}
+	if got := trend([]float64{3, math.Inf(1), 1}); got != "▁ ▁" {
+		t.Errorf("trend of what diverged: %q", got)
+	}
+	long := make([]float64, 480)
+	for i := range long {
+		long[i] = float64(i)
+	}
+	if got := []rune(trend(long)); len(got) != 48 || got[0] != '▁' || got[47] != '█' {
+		t.Errorf("trend of many: %q", string(got))
+	}
 	if got := bar(0.5, 3); got != "█▌ " {
 		t.Errorf("bar: %q", got)
 	}
