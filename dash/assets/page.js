@@ -105,6 +105,8 @@ function update() {
   document.body.dataset.ticks = feed.ticks.length;
 }
 
-chosen = decodeURIComponent(location.hash.slice(1));
+try {
+  chosen = decodeURIComponent(location.hash.slice(1));
+} catch { /* no link of this page: the first model */ }
 document.addEventListener('visibilitychange', update);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', update);
