@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -25,7 +26,7 @@ type Files struct {
 // concurrent use.
 type Certificates struct {
 	files  Files
-	seen   [3][]byte // contents, when they were last read
+	seen   [3][]byte // contents of the files of config
 	config atomic.Pointer[tls.Config]
 }
 
@@ -38,7 +39,8 @@ func LoadCertificates(f Files, now time.Time) (*Certificates, error) {
 
 // Reload reads the files again and reports whether they have changed. They take
 // effect for connections that begin from then on. After an error the
-// certificates are what they were. It is for one goroutine at a time.
+// certificates are what they were; one is that they have expired meanwhile. It is
+// for one goroutine at a time.
 func (c *Certificates) Reload(now time.Time) (changed bool, err error) {
 	var data [3][]byte
 	for i, path := range []string{c.files.Cert, c.files.Key, c.files.ClientCA} {
@@ -49,14 +51,14 @@ func (c *Certificates) Reload(now time.Time) (changed bool, err error) {
 			return false, fmt.Errorf("read certificate: %w", err)
 		}
 	}
-	if c.seen[0] != nil && bytes.Equal(data[0], c.seen[0]) && bytes.Equal(data[1], c.seen[1]) && bytes.Equal(data[2], c.seen[2]) {
-		return false, nil
+	if in := c.config.Load(); in != nil && slices.EqualFunc(c.seen[:], data[:], bytes.Equal) {
+		return false, c.valid(in.Certificates[0].Leaf, now)
 	}
-	c.seen = data
 	config, err := c.parse(data, now)
 	if err != nil {
 		return false, err
 	}
+	c.seen = data
 	c.config.Store(config)
 	return true, nil
 }
@@ -69,11 +71,8 @@ func (c *Certificates) parse(data [3][]byte, now time.Time) (*tls.Config, error)
 	if err != nil {
 		return nil, fmt.Errorf("the certificate %s and the key %s do not go together: %w", c.files.Cert, c.files.Key, err)
 	}
-	switch leaf := pair.Leaf; {
-	case now.After(leaf.NotAfter):
-		return nil, fmt.Errorf("the certificate %s has expired on %s: renew it", c.files.Cert, leaf.NotAfter.Format(time.DateOnly))
-	case now.Before(leaf.NotBefore):
-		return nil, fmt.Errorf("the certificate %s is valid from %s on: check the clock", c.files.Cert, leaf.NotBefore.Format(time.RFC3339))
+	if err := c.valid(pair.Leaf, now); err != nil {
+		return nil, err
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	if c.files.ClientCA == "" {
@@ -85,6 +84,17 @@ func (c *Certificates) parse(data [3][]byte, now time.Time) (*tls.Config, error)
 	config.ClientAuth = tls.RequireAndVerifyClientCert
 	config.SessionTicketsDisabled = true // a client whose authority is no longer there must not resume
 	return config, nil
+}
+
+// valid reports an error unless the certificate is valid now.
+func (c *Certificates) valid(leaf *x509.Certificate, now time.Time) error {
+	switch {
+	case now.After(leaf.NotAfter):
+		return fmt.Errorf("the certificate %s has expired on %s: renew it", c.files.Cert, leaf.NotAfter.Format(time.DateOnly))
+	case now.Before(leaf.NotBefore):
+		return fmt.Errorf("the certificate %s is valid from %s on: check the clock", c.files.Cert, leaf.NotBefore.Format(time.RFC3339))
+	}
+	return nil
 }
 
 // Config returns the configuration of a server that speaks the protocols of

@@ -177,7 +177,7 @@ func TestWatch(t *testing.T) {
 	var out log
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		guard.Watch(ctx, time.Millisecond, slog.New(slog.NewTextHandler(&out, nil)), c)
+		guard.Watch(ctx, time.Millisecond, nil, slog.New(slog.NewTextHandler(&out, nil)), c)
 	})
 	first := serial()
 	write(t, cert, []byte("damaged"))
@@ -198,6 +198,73 @@ func TestWatch(t *testing.T) {
 	wg.Wait()
 	if n := out.count("no such file"); n != 1 {
 		t.Errorf("the log tells %d times of one missing file", n)
+	}
+}
+
+// A signal has the files read at once, and the log tells again what is wrong with them.
+func TestWatchIsAsked(t *testing.T) {
+	authority := guardtest.NewAuthority(t)
+	cert, key, _ := authority.Files(t.TempDir())
+	c, err := guard.LoadCertificates(guard.Files{Cert: cert, Key: key}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var out log
+	asked := make(chan os.Signal)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		guard.Watch(ctx, time.Hour, asked, slog.New(slog.NewTextHandler(&out, nil)), c)
+	})
+	write(t, cert, []byte("damaged"))
+	for range 3 { // the third is taken once the second is done
+		asked <- os.Interrupt
+	}
+	if n := out.count("stays in force"); n < 2 {
+		t.Errorf("asked twice, the log tells %d times of a bad certificate", n)
+	}
+	write(t, cert, good)
+	asked <- os.Interrupt
+	stop()
+	wg.Wait()
+	if out.count("files read again") != 1 {
+		t.Error("the log does not tell that all is well again")
+	}
+}
+
+// A certificate whose time has not come is taken once it has, without another change of its
+// file; one whose time is over is an error from then on.
+func TestCertificateInItsTime(t *testing.T) {
+	authority := guardtest.NewAuthority(t)
+	cert, key, _ := authority.Files(t.TempDir())
+	now := time.Now()
+	c, err := guard.LoadCertificates(guard.Files{Cert: cert, Key: key}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newCert, newKey := authority.Issue(now.Add(3 * time.Hour)) // from now+1h
+	write(t, cert, newCert)
+	write(t, key, newKey)
+	for _, step := range []struct {
+		at      time.Duration
+		changed bool
+		want    string
+	}{
+		{0, false, "is valid from"},
+		{time.Second, false, "is valid from"},
+		{61 * time.Minute, true, ""},
+		{2 * time.Hour, false, ""},
+		{4 * time.Hour, false, "has expired"},
+		{5 * time.Hour, false, "has expired"},
+	} {
+		changed, err := c.Reload(now.Add(step.at))
+		if changed != step.changed || (err == nil) != (step.want == "") || err != nil && !strings.Contains(err.Error(), step.want) {
+			t.Errorf("after %v: %v, %v; want %v, %q", step.at, changed, err, step.changed, step.want)
+		}
 	}
 }
 

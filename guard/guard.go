@@ -53,7 +53,7 @@ var (
 // stands for a server without keys.
 type Guard struct {
 	path  string
-	seen  []byte // of the file, when it was last read
+	seen  []byte // of the file, of which table is
 	table atomic.Pointer[table]
 }
 
@@ -79,11 +79,11 @@ func (g *Guard) Reload(now time.Time) (changed bool, err error) {
 	if g.seen != nil && string(data) == string(g.seen) {
 		return false, nil
 	}
-	g.seen = data
 	keys, err := Parse(data)
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", g.path, err)
 	}
+	g.seen = data
 	next := make(table, len(keys))
 	for _, k := range keys {
 		next.add(k, g.known(k.SHA256), now)
@@ -196,11 +196,13 @@ func (c *Client) May(model string) error {
 // readFile reads a small file.
 func readFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
-	if err == nil && info.Size() > maxFile {
-		err = fmt.Errorf("%s has %d bytes: it is no file of keys or certificates", path, info.Size())
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case info.Size() > maxFile:
+		return nil, fmt.Errorf("%s has %d bytes: it is no file of keys or certificates", path, info.Size())
+	case !info.Mode().IsRegular() && !info.IsDir(): // which could be read once, or for ever
+		return nil, fmt.Errorf("%s is no regular file: keys and certificates are read again and again", path)
 	}
 	return os.ReadFile(path)
 }

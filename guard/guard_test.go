@@ -269,6 +269,9 @@ func TestReload(t *testing.T) {
 	if _, err := Open(path, start); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("opened without a file: %v", err)
 	}
+	if _, err := Open(os.DevNull, start); err == nil || !strings.Contains(err.Error(), "no regular file") {
+		t.Errorf("a device: %v", err)
+	}
 	if err := os.WriteFile(path, make([]byte, maxFile+1), 0o600); err != nil {
 		t.Fatal(err)
 	}

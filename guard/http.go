@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -58,8 +59,10 @@ func Local(r *http.Request) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
+var proxyHeaders = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"}
+
 // Forwarded reports whether one of the headers is there by which proxies tell
 // for whom they ask.
 func Forwarded(has func(canonical string) bool) bool {
-	return has("Forwarded") || has("X-Forwarded-For") || has("X-Real-Ip")
+	return slices.ContainsFunc(proxyHeaders, has)
 }

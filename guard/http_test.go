@@ -51,6 +51,9 @@ func TestLocal(t *testing.T) {
 		{"127.0.0.1:1", "127.0.0.1:8080", "X-Forwarded-For", false},
 		{"127.0.0.1:1", "127.0.0.1:8080", "Forwarded", false},
 		{"127.0.0.1:1", "127.0.0.1:8080", "X-Real-IP", false},
+		{"127.0.0.1:1", "127.0.0.1:8080", "X-Forwarded-Proto", false},
+		{"127.0.0.1:1", "127.0.0.1:8080", "X-Forwarded-Host", false},
+		{"127.0.0.1:1", "127.0.0.1:8080", "Via", false},
 		{"pipe", "localhost", "", false},
 		{"", "", "", false},
 	} {

@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"log/slog"
+	"os"
 	"time"
 )
 
@@ -13,34 +14,38 @@ type Source interface {
 	String() string
 }
 
-// Watch reloads the sources in every interval until ctx ends. The contents of
-// files are compared rather than their times, which are too coarse and which a
-// file put in place by a link keeps.
-func Watch(ctx context.Context, interval time.Duration, log *slog.Logger, sources ...Source) {
+// Watch reloads the sources in every interval, and at once for each signal that
+// comes from asked, until ctx ends. The contents of files are compared rather than
+// their times, which are too coarse and which a file put in place by a link keeps.
+func Watch(ctx context.Context, interval time.Duration, asked <-chan os.Signal, log *slog.Logger, sources ...Source) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	failed := make([]string, len(sources)) // an error is logged once
 	for {
+		again := false // what was logged before
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
-			for i, s := range sources {
-				failed[i] = reload(s, now, log, failed[i])
-			}
+		case <-tick.C:
+		case <-asked:
+			log.Info("asked to read files again")
+			again = true
+		}
+		for i, s := range sources {
+			failed[i] = reload(s, log, failed[i], again)
 		}
 	}
 }
 
-func reload(s Source, now time.Time, log *slog.Logger, before string) (failed string) {
-	changed, err := s.Reload(now)
+func reload(s Source, log *slog.Logger, before string, again bool) (failed string) {
+	changed, err := s.Reload(time.Now())
 	if err != nil {
-		if err.Error() != before {
+		if again || err.Error() != before {
 			log.Error("files not read again; what was read before stays in force", slog.String("what", s.String()), slog.Any("error", err))
 		}
 		return err.Error()
 	}
-	if changed {
+	if changed || before != "" {
 		log.Info("files read again", slog.String("what", s.String()))
 	}
 	return ""

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"os/signal"
 	"sync"
 	"time"
 
@@ -73,7 +75,8 @@ func (g *guardFlags) scheme() string {
 	return "http"
 }
 
-// watch follows changes of the files until stop is called.
+// watch follows changes of the files, and SIGHUP, which would end the program
+// otherwise, until stop is called.
 func (g *guardFlags) watch(ctx context.Context, log *slog.Logger) (stop func()) {
 	var sources []guard.Source
 	if g.keys != nil {
@@ -86,9 +89,12 @@ func (g *guardFlags) watch(ctx context.Context, log *slog.Logger) (stop func()) 
 		return func() {}
 	}
 	ctx, end := context.WithCancel(ctx)
+	asked := make(chan os.Signal, 1)
+	notifyReload(asked)
 	var all sync.WaitGroup
-	all.Go(func() { guard.Watch(ctx, guardInterval, log, sources...) })
+	all.Go(func() { guard.Watch(ctx, guardInterval, asked, log, sources...) })
 	return func() {
+		signal.Stop(asked)
 		end()
 		all.Wait()
 	}
