@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -205,4 +206,68 @@ func TestDrainBeforeWorkersAreUp(t *testing.T) {
 	if err := s.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A server may end with the requests that its first worker gives up as it comes up.
+func TestEndsAsAWorkerStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		opt := serve.Options{Policy: "fixed:large", Prepare: func() { <-hold }}
+		s, err := serve.New([]serve.Model{model(t, constant(1))}, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := make(chan error, 1)
+		go func() {
+			_, err := s.Router("m").Infer(t.Context(), &serve.Request{N: 1, Pixels: make([]byte, 4), Timeout: 8 * ms})
+			asked <- err
+		}()
+		synctest.Wait()
+		ended := make(chan error, 1)
+		go func() { ended <- s.Shutdown(t.Context()) }()
+		synctest.Wait()
+		close(hold)
+		if err := <-asked; !errors.Is(err, serve.ErrLate) {
+			t.Errorf("8 ms for a subnet of 10 ms: %v", err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// lateContext ends for those who look at it once the channel is closed.
+type lateContext struct {
+	context.Context
+	look chan struct{}
+}
+
+func (c lateContext) Done() <-chan struct{} {
+	<-c.look
+	return c.look
+}
+
+func (lateContext) Err() error { return context.Canceled }
+
+// Who withdraws a request that was answered changes nothing, also when its model is gone.
+func TestWithdrawnAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, serve.Options{SLO: time.Second}, model(t, constant(1)))
+		ctx := lateContext{t.Context(), make(chan struct{})}
+		var wg sync.WaitGroup
+		for range 20 { // each looks at the answer first, or at its context
+			wg.Go(func() {
+				if _, err := s.Router("m").Infer(ctx, &serve.Request{N: 1, Pixels: make([]byte, 4)}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		if err := s.Unload("m"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		close(ctx.look)
+		wg.Wait()
+	})
 }

@@ -151,7 +151,7 @@ func (r *Router) infer(ctx context.Context, req *Request, resp *Response) error 
 		select {
 		case <-c.done:
 		case <-ctx.Done():
-			r.step(sched.Event{Kind: sched.Cancel, ID: id})
+			r.cancel(id)
 			<-c.done
 		}
 		err = c.err
@@ -198,10 +198,16 @@ func (r *Router) submit(c *call, subnet int) (id uint64, err error) {
 
 func (r *Router) now() time.Duration { return r.pool.now() }
 
-func (r *Router) step(ev sched.Event) {
+// cancel withdraws the requests, as far as they have not ended.
+func (r *Router) cancel(ids ...uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stepLocked(ev)
+	for _, id := range ids {
+		if r.pool.routers[r.sched.Number()] != r {
+			return // it has ended, with all its requests, and its number may be another model's
+		}
+		r.stepLocked(sched.Event{Kind: sched.Cancel, ID: id})
+	}
 }
 
 func (r *Router) stepLocked(ev sched.Event) { r.pool.stepLocked(r.sched.Number(), ev) }
@@ -287,11 +293,10 @@ func (r *Router) awaitDrain(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.aborted = true
 	waiting, _ := r.sched.Waiting()
-	for _, id := range r.slots.ids(nil) {
-		r.stepLocked(sched.Event{Kind: sched.Cancel, ID: id})
-	}
+	ids := r.slots.ids(nil)
+	r.mu.Unlock()
+	r.cancel(ids...)
 	return fmt.Errorf("drain model %s: refused %d waiting requests: %w", r.model.Name, waiting, ctx.Err())
 }

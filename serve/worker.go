@@ -171,7 +171,9 @@ func (w *worker) release() {
 	}
 	for n, exec := range w.execs {
 		if exec != nil && !w.up {
-			w.pool.routers[n].starting--
+			r := w.pool.routers[n]
+			r.starting--
+			r.begun()
 		}
 	}
 	w.execs = nil
@@ -191,9 +193,10 @@ func (w *worker) ownThread() {
 		w.up = true
 		for n, exec := range w.execs {
 			if exec != nil {
-				p.routers[n].starting--
+				r := p.routers[n] // which may end in the step, with its last request
+				r.starting--
 				p.stepLocked(n, sched.Event{Kind: sched.WorkerUp, Worker: w.index})
-				p.routers[n].begun()
+				r.begun()
 			}
 		}
 	}
