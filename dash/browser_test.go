@@ -178,8 +178,10 @@ func TestBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a browser")
 	}
+	t.Parallel() // it waits, mostly
 	b := newBrowser(t)
-	first, addr := start(t, "127.0.0.1:0", "alpha", "beta")
+	const beta = `beta<img src="x" onerror="document.body.innerHTML=''">` // as markup it would break the page
+	first, addr := start(t, "127.0.0.1:0", "alpha", beta)
 	b.do(chromedp.EmulateViewport(1280, 1600), chromedp.Navigate("http://"+addr+"/"))
 	b.until("the page is live", `document.querySelector('#link').textContent === 'live' && Number(document.body.dataset.ticks) > 2`)
 	if quiet := b.ink("load", "--red"); quiet > 0 {
@@ -212,13 +214,16 @@ func TestBrowser(t *testing.T) {
 
 	rest()
 	b.do(chromedp.Click(chromedp.CSS(`#models button:nth-child(2)`)))
-	b.until("the other model is shown", `document.title.startsWith('beta') && location.hash === '#beta'`)
+	b.until("the other model is shown", `document.title.startsWith('beta<img') && location.hash.startsWith('#beta%3Cimg')`)
 	b.do(chromedp.Click(chromedp.CSS(`#burst [data-preset=calm]`)), chromedp.Click(chromedp.CSS(`#burst [type=submit]`)))
-	b.until("the burst runs", `/^Running, beta: [1-9]/.test(document.querySelector('#burst .result').textContent)`)
+	b.until("the burst runs", `/^Running, beta.*: [1-9]/.test(document.querySelector('#burst .result').textContent)`)
 	b.do(chromedp.Click(chromedp.CSS(`#burst [name=stop]`)))
-	b.until("the burst is stopped", `/^Ended: stopped, beta: .* in time at 8\d\.\d+ % accuracy|^Ended: stopped, beta: .* in time at 90\.00 % accuracy/.test(document.querySelector('#burst .result').textContent)`)
-	if n := first.server.Router("beta").Statistics().Success.Count; n == 0 {
+	b.until("the burst is stopped", `/^Ended: stopped, beta.*: .* in time at 8\d\.\d+ % accuracy|^Ended: stopped, beta.*: .* in time at 90\.00 % accuracy/.test(document.querySelector('#burst .result').textContent)`)
+	if n := first.server.Router(beta).Statistics().Success.Count; n == 0 {
 		t.Error("the burst did not reach the model")
+	}
+	if n := b.number(`document.querySelectorAll('body img').length`); n != 1 {
+		t.Errorf("the page has %v images, of which one is its own: names must not be markup", n)
 	}
 	b.mu.Lock()
 	for _, url := range b.requests {
@@ -233,8 +238,8 @@ func TestBrowser(t *testing.T) {
 
 	first.stop()
 	b.until("the page says that the server is gone", `document.body.classList.contains('gone') && /does not answer since/.test(document.querySelector('#gone').textContent)`)
-	start(t, addr, "beta", "gamma")
-	b.until("the page is live again", `!document.body.classList.contains('gone') && document.querySelector('#gone').hidden && document.querySelector('#models').textContent === 'betagamma'`)
+	start(t, addr, beta, "gamma")
+	b.until("the page is live again", `!document.body.classList.contains('gone') && document.querySelector('#gone').hidden && /^beta<img .*gamma$/.test(document.querySelector('#models').textContent)`)
 	if n := b.number(`Number(document.body.dataset.ticks)`); n > 100 {
 		t.Errorf("after the restart the page has %v ticks: old ones are left", n)
 	}

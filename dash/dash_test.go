@@ -531,6 +531,7 @@ func TestWatch(t *testing.T) {
 
 // Over TLS browsers speak HTTP/2, and servers have timeouts, which are not those of the stream.
 func TestStreamOutlivesTimeouts(t *testing.T) {
+	t.Parallel() // it waits
 	for _, two := range []bool{false, true} {
 		p := New(newServer(t, 1, "m"), Options{Interval: 20 * ms})
 		ctx, cancel := context.WithCancel(t.Context())
