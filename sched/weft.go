@@ -130,8 +130,9 @@ func (w *weft) Decide(v View) Decision {
 		}
 		return d
 	}
-	price := w.price(&v)
+	price, wanted := w.price(&v)
 	later := w.later(p, price)
+	price *= wanted
 	best, most := Decision{Subnet: 0, Batch: n}, math.Inf(-1)
 	for i := range slices.Backward(p.Subnets) {
 		gain := p.Subnets[i].Accuracy - later
@@ -156,20 +157,24 @@ func (w *weft) later(p *Profile, price float64) float64 {
 	return most
 }
 
-// price returns what a second of worker time costs.
-func (w *weft) price(v *View) float64 {
-	base := w.longRun(v)
+// price returns what a second of worker time costs, and which share of that the batch
+// pays: all where more of the time than calm is spoken for, and else the less, the less
+// comes. What a lone image takes beyond its part of a full batch is then time that
+// nobody wants.
+func (w *weft) price(v *View) (price, wanted float64) {
+	share := v.Workers / max(v.Drift*w.rate.perSecond, math.SmallestNonzeroFloat64)
+	base := w.longRun(share)
 	n := v.fill()
 	spoken := float64(v.Work) * float64(v.Images-n) / (float64(v.Images) * float64(max(v.Up, 1)))
 	z := spoken/float64(max(tail(v.Slack, v.Mean)-v.Profile.Latency(0, n)/2, 1)) + v.Others
 	z += alarm * max(w.rate.lost/(w.rate.came+few)-tolerated, 0)
-	return base * math.Pow(w.top/base, z-calm)
+	wanted = math.Pow(min(w.base[len(w.base)-1].share/share, 1), max(1-z/calm, 0))
+	return base * math.Pow(w.top/base, z-calm), wanted
 }
 
-// longRun is the price at the rate of late: that at the worker time which each image
-// can have.
-func (w *weft) longRun(v *View) float64 {
-	share := v.Workers / max(v.Drift*w.rate.perSecond, math.SmallestNonzeroFloat64)
+// longRun is the price at the rate of late, at which each image can have that share of
+// the worker time, in seconds.
+func (w *weft) longRun(share float64) float64 {
 	if share < w.base[0].share {
 		return w.top
 	}
