@@ -10,7 +10,8 @@ import (
 // random subnet is the best (BestUp, of three: the published configuration) or the worst
 // (WorstUp) of a few candidates of about equal cost, judged by their loss on the batch.
 // Costs fall into buckets; which bucket is drawn follows from how often random subnets fall
-// into it. Gradients are clipped at 1 and the rate rises for 5 of 360 epochs.
+// into it. Gradients are clipped at 1, the rate rises for 5 of 360 epochs, and the last
+// normalisation of each residual block starts at 0.
 //
 // The published code draws candidates by tables of how often each choice occurs in a bucket;
 // here they are drawn uniformly. Both draw again, up to a hundred times, until one falls
@@ -20,7 +21,7 @@ var attentiveRecipe = recipe{
 	about: "like bignas, but each random subnet is the best or worst of a few candidates of equal cost",
 	uses:  "nets coupled aggregate temperature worst candidates",
 	defaults: func(c *Config) {
-		c.ClipValue, c.RateWarm, c.Candidates = 1, 0.014, 3
+		c.ClipValue, c.RateWarm, c.Candidates, c.ZeroGamma = 1, 0.014, 3, true
 	},
 	build: func(c *Config, space *supernet.Space, steps int) (Recipe, error) {
 		a := attentive{c: c, space: space, Curve: NewCurve(c, steps)}

@@ -36,14 +36,15 @@ var naiveRecipe = recipe{
 
 // alphanetRecipe is AlphaNet (Wang et al., ICML 2021): the sandwich rule with an adaptive
 // α-divergence from the largest subnet's probabilities, orders −1 and 1 with ratios clipped
-// at 5, gradients clipped at 1 and a rate that rises for 5 of 360 epochs to 0.1 for 256
-// images: at the rates of the other recipes all subnets agree on guessing.
+// at 5, gradients clipped at 1, the last normalisation of each residual block 0 to begin with,
+// and a rate that rises for 5 of 360 epochs to 0.1 for 256 images: at the rates of the other
+// recipes all subnets agree on guessing.
 var alphanetRecipe = recipe{
 	name:  "alphanet",
 	about: "like bignas, but the smaller ones follow the largest by the α-divergence",
 	uses:  "nets coupled aggregate",
 	defaults: func(c *Config) {
-		c.LR, c.ClipValue, c.RateWarm = 0.05, 1, 0.014
+		c.LR, c.ClipValue, c.RateWarm, c.ZeroGamma = 0.05, 1, 0.014, true
 	},
 	build: func(c *Config, space *supernet.Space, steps int) (Recipe, error) {
 		follow := func(a supernet.Arch, weight float64) Task {

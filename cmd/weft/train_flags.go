@@ -62,7 +62,7 @@ func (s *settings) rateFlags(f *pflag.FlagSet) {
 	f.Float64Var(&s.ClipValue, "clip", s.ClipValue, "bring each value of the gradient into ± this (0: do not; alphanet, attentivenas: 1)")
 	f.Float64Var(&s.EMA, "ema", s.EMA, "end with a moving average of the weights that keeps this part a step, such as 0.999 (0: none)")
 	f.Float64Var(&s.Lookahead, "lookahead", s.Lookahead, "pull weights back to slow ones that keep this part a step, such as 0.95 (0: none)")
-	f.BoolVar(&s.ZeroGamma, "zero-gamma", s.ZeroGamma, "start the last normalisation of each residual block at 0 (bignas: true)")
+	f.BoolVar(&s.ZeroGamma, "zero-gamma", s.ZeroGamma, "start the last normalisation of each residual block at 0 (bignas, attentivenas, alphanet: true)")
 	f.BoolVar(&s.Whiten, "whiten", s.Whiten, "start the stem with the principal components of patches of the images")
 }
 
