@@ -51,7 +51,7 @@ type Problem struct {
 }
 
 // Evolution says how Evolve and NSGA2 search. The zero value means OFA's settings for the
-// former (its search/evolution_finder.py).
+// former (its search/evolution_finder.py), which has 500 generations, though.
 type Evolution struct {
 	Population  int     // 0: 100
 	Generations int     // 0: 100
