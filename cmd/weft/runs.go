@@ -284,6 +284,9 @@ tensorboard --logdir DIR.`,
 				if err != nil {
 					return err
 				}
+				if train.Training(r.Dir) {
+					return fmt.Errorf("%s is being trained, which writes its events; wait for the end", r.Name)
+				}
 				e, err := runs.OpenEvents(r.Dir)
 				if err != nil {
 					return err

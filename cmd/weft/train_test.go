@@ -183,6 +183,9 @@ func TestSettingsOfAnotherRunStay(t *testing.T) {
 	defer pool.Close()
 	bars := newProgress(io.Discard, true, time.Now)
 	defer bars.Close()
+	if status, errs := weft(t.Context(), "runs", "tensorboard", dir); status != exitFailure || !strings.Contains(errs, "is being trained") {
+		t.Errorf("events of a run in training: status %d, %s", status, errs)
+	}
 	j, second := trainJob{dir: dir, threads: 1, quiet: true}, cfg
 	second.Seed++
 	for _, want := range []string{"another weft trains in", "holds a run that began meanwhile"} {
