@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -104,6 +105,9 @@ func (h *Handler) repository(w http.ResponseWriter, r *http.Request, path string
 		for p := range in.Parameters {
 			err = errors.Join(err, noOverride(p))
 		}
+	}
+	if err == nil && verb == "load" { // which may have to measure the model first, and takes as long as it takes
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // not every writer has one
 	}
 	if err == nil && verb != "index" {
 		err = h.change(r.Context(), verb, name)

@@ -126,6 +126,31 @@ func FuzzDecodeFlight(f *testing.F) {
 	})
 }
 
+// A folder that takes no files is refused at once, not at the first miss; one that does is left as it was.
+func TestFlightFolder(t *testing.T) {
+	s, _ := newServer(t, serve.Options{}, sleeper(t))
+	dir := t.TempDir()
+	if _, err := s.NewFlightRecorder(serve.FlightOptions{Dir: dir}); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("the folder holds %v, %v", entries, err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	closed := map[string]string{"a file": file}
+	if _, err := os.Stat("/proc/self"); err == nil {
+		closed["read-only"] = "/proc/self"
+	}
+	for what, dir := range closed {
+		if _, err := s.NewFlightRecorder(serve.FlightOptions{Dir: dir}); err == nil {
+			t.Errorf("%s is taken for the folder of flights", what)
+		}
+	}
+}
+
 // A miss makes a file of what was before and after it, further ones none until a
 // while has passed, and old files go.
 func TestFlightRecorder(t *testing.T) {

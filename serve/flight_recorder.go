@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -73,6 +74,9 @@ func (s *Server) NewFlightRecorder(opt FlightOptions) (*FlightRecorder, error) {
 	if err := os.MkdirAll(opt.Dir, 0o777); err != nil {
 		return nil, fmt.Errorf("make the folder for flights: %w", err)
 	}
+	if err := writable(opt.Dir); err != nil {
+		return nil, fmt.Errorf("no flight can be written, choose another folder: %w", err)
+	}
 	f := &FlightRecorder{server: s, opt: opt}
 	if opt.Trace {
 		f.trace = trace.NewFlightRecorder(trace.FlightRecorderConfig{MinAge: opt.Before + opt.After})
@@ -81,6 +85,15 @@ func (s *Server) NewFlightRecorder(opt FlightOptions) (*FlightRecorder, error) {
 		}
 	}
 	return f, nil
+}
+
+// writable reports an error unless files can be made in the folder.
+func writable(dir string) error {
+	f, err := os.CreateTemp(dir, "flight-*.try")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // Run writes a file for a missed deadline, and then for none until

@@ -49,7 +49,9 @@ func newKeysAddCmd() *cobra.Command {
 			if err := guard.Write(path, append(keys, k)); err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), secret)
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), secret); err != nil {
+				return fmt.Errorf("the key could not be shown: remove it by 'weft keys remove %s %s', and make another one: %w", path, k.Name, err)
+			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "This is the key of %s. It is shown this once: %s has its hash only.\n", k.Name, path)
 			return nil
 		},
