@@ -277,14 +277,10 @@ func (s *Scheduler) Waiting() (requests, images int) {
 }
 
 // Backlog returns how long what waits will keep the workers busy that the model can
-// count on, at the pace of late: the least that it takes, in full batches of the
-// smallest subnets that are accepted. Without a worker it is that of one.
+// have, at the pace of late: the least that it takes, in full batches of the smallest
+// subnets that are accepted. Without a worker it is that of one.
 func (s *Scheduler) Backlog(now time.Duration) time.Duration {
-	workers := s.share(now)
-	if workers == 0 {
-		workers = 1
-	}
-	return time.Duration(s.drift * float64(s.ready.work+s.late.work) / workers)
+	return time.Duration(s.drift * float64(s.ready.work+s.late.work) / s.capacity(now))
 }
 
 // Loads reports whether workers hold one subnet at a time and load others; see

@@ -54,6 +54,30 @@ func (s *Scheduler) share(now time.Duration) (workers float64) {
 	return workers
 }
 
+// capacity returns how many workers there are for what waits: the model's share or, if
+// that is more, what the others leave, at the least that the work needs which came for
+// them of late. Without a worker it is 1.
+func (s *Scheduler) capacity(now time.Duration) float64 {
+	share, left := s.share(now), 0.
+	for i := range s.group.workers {
+		own, free := false, 1.
+		for _, m := range s.group.workers[i].runs {
+			if m == s {
+				own = true
+			} else {
+				free -= m.wants / (float64(memory) * float64(m.up))
+			}
+		}
+		if own {
+			left += max(free, 0)
+		}
+	}
+	if workers := max(share, left); workers > 0 {
+		return workers
+	}
+	return 1
+}
+
 // others returns the share of the time left to those who wait for other models of the
 // group that the workers need for them, each model's at most 1; see View.Others.
 func (s *Scheduler) others(now time.Duration) (spoken float64) {

@@ -63,11 +63,7 @@ func (s *Scheduler) overloaded(now time.Duration) bool {
 	q := &s.ready
 	head := s.slack(q.head().Deadline, now)
 	last := 2*s.slack(q.meanDue(), now) - head
-	workers := s.share(now)
-	if workers == 0 {
-		workers = 1
-	}
-	needs := time.Duration(float64(5*q.work)/(4*workers)) + s.profile.Latency(0, s.profile.MaxBatch)
+	needs := time.Duration(float64(5*q.work)/(4*s.capacity(now))) + s.profile.Latency(0, s.profile.MaxBatch)
 	return needs > max(last, head)
 }
 
