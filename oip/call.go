@@ -154,7 +154,11 @@ func (h *Handler) again(ctx context.Context) (context.Context, error) {
 
 // registrar has services refuse what tapped would have refused. An interceptor
 // would do so too, for some allocations a call and after decoding the message.
-type registrar struct{ *grpc.Server }
+type registrar struct {
+	*grpc.Server
+	h        *Handler
+	visitors *visitors
+}
 
 // RegisterService implements grpc.ServiceRegistrar.
 func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
@@ -173,6 +177,9 @@ func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	}
 	for i := range d.Streams {
 		handler := d.Streams[i].Handler
+		if need, _ := r.h.needs("/" + d.ServiceName + "/" + d.Streams[i].StreamName); need == guard.Probe && r.h.access.guard != nil {
+			handler = r.visitors.admit(handler)
+		}
 		d.Streams[i].Handler = func(srv any, stream grpc.ServerStream) error {
 			c := callOf(stream.Context())
 			defer c.stop()

@@ -52,7 +52,7 @@ func (h *Handler) GRPC() *grpc.Server {
 	if c := h.opt.Certificates; c != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(c.Config("h2"))))
 	}
-	srv := registrar{grpc.NewServer(options...)}
+	srv := registrar{grpc.NewServer(options...), h, &visitors{open: make(map[string]int)}}
 	s := &grpcService{h: h}
 	pb.RegisterGRPCInferenceServiceServer(srv, s)
 	grpc_health_v1.RegisterHealthServer(srv, &healthService{h: h})

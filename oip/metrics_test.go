@@ -82,8 +82,7 @@ func TestScrapeUnderLoad(t *testing.T) {
 		})
 	}
 	last := map[string]float64{}
-	scrapes := 0
-	for ; time.Now().Before(stop); scrapes++ {
+	for n := 0; n < 3 || time.Now().Before(stop); n++ {
 		for name, f := range scrape(t, h) {
 			for _, m := range f.Metric {
 				v := m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
@@ -96,9 +95,6 @@ func TestScrapeUnderLoad(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	if scrapes < 3 {
-		t.Errorf("only %d scrapes", scrapes)
-	}
 }
 
 func toyNamed(t *testing.T, name string) serve.Model {
