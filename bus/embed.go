@@ -115,20 +115,31 @@ func (o *EmbedOptions) options() (*server.Options, error) {
 			return nil, err
 		}
 	}
-	if !o.Open && o.Auth == (Credentials{}) && o.TLS.CA == "" && !loopback(opts.Host) {
-		return nil, fmt.Errorf("anybody who reaches %s could command the cluster: set a password, a token, "+
-			"or a certificate authority for clients, or allow it explicitly", o.Listen)
-	}
 	if o.TLS != (TLS{}) {
 		if opts.TLSConfig, err = o.TLS.server(); err != nil {
 			return nil, err
 		}
 		opts.TLS, opts.TLSVerify, opts.TLSTimeout = true, o.TLS.CA != "", 2
 	}
-	if o.Cluster.Name != "" {
-		err = o.cluster(opts)
+	if err := o.closed(opts.Host, o.Listen); err != nil {
+		return nil, err
 	}
-	return opts, err
+	if o.Cluster.Name == "" {
+		return opts, nil
+	}
+	if err := o.cluster(opts); err != nil {
+		return nil, err
+	}
+	return opts, o.closed(opts.Cluster.Host, o.Cluster.Listen)
+}
+
+// closed returns an error if any machine may connect to the address.
+func (o *EmbedOptions) closed(host, address string) error {
+	if o.Open || o.Auth != (Credentials{}) || o.TLS.CA != "" || loopback(host) {
+		return nil
+	}
+	return fmt.Errorf("anybody who reaches %s could command the cluster: set a password, a token, "+
+		"or a certificate authority for clients, or allow it explicitly", address)
 }
 
 func (o *EmbedOptions) cluster(opts *server.Options) (err error) {

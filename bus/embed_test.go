@@ -93,6 +93,7 @@ func TestEmbedRefuses(t *testing.T) {
 		"not a directory":                           {StateDir: file},
 		"load the certificate":                      {StateDir: t.TempDir(), TLS: bus.TLS{Cert: file, Key: file}},
 		"name this server of cluster c":             {StateDir: t.TempDir(), Cluster: bus.EmbedCluster{Name: "c", Listen: "127.0.0.1:0"}},
+		"anybody who reaches 0.0.0.0:6999":          {StateDir: t.TempDir(), Cluster: bus.EmbedCluster{Name: "c", Server: "a", Listen: "0.0.0.0:6999"}},
 		"takes a user with password or a token":     {StateDir: t.TempDir(), Auth: bus.Credentials{File: file}},
 	} {
 		e, err := bus.Embed(t.Context(), o)
