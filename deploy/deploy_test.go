@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -115,6 +116,30 @@ func TestAlerts(t *testing.T) {
 	}
 	if alerts == 0 {
 		t.Error("there are no alerts")
+	}
+}
+
+// A service may write to the folder that weft keeps things in, and is not killed while it stops in time.
+func TestServices(t *testing.T) {
+	for name, stops := range map[string]time.Duration{"weft": 10 * time.Second, "weft-worker": 30 * time.Second} {
+		raw, err := os.ReadFile("systemd/" + name + ".service")
+		if err != nil {
+			t.Fatal(err)
+		}
+		find := func(pattern string) string {
+			m := regexp.MustCompile("(?m)" + pattern).FindSubmatch(raw)
+			if m == nil {
+				t.Fatalf("%s has no %s", name, pattern)
+			}
+			return string(m[1])
+		}
+		keeps, may := find(`XDG_CACHE_HOME=(\S+)`)+"/weft/", "/var/cache/"+find(`^CacheDirectory=(\S+)`)+"/"
+		if !strings.HasPrefix(keeps, may) {
+			t.Errorf("%s keeps things in %s and may write to %s", name, keeps, may)
+		}
+		if d, err := time.ParseDuration(find(`^TimeoutStopSec=(\S+)`)); err != nil || d < stops+5*time.Second {
+			t.Errorf("%s is killed after %v and may take %v to stop (%v)", name, d, stops, err)
+		}
 	}
 }
 

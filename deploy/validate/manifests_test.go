@@ -129,7 +129,10 @@ func TestPods(t *testing.T) {
 					t.Errorf("%s: the %s probe goes to port %s, which the container does not have", name, what, port.String())
 				}
 			}
-			const drain = 10 // seconds, oip.DefaultGrace and remote.DefaultGrace
+			drain := int64(10) // seconds, oip.DefaultGrace
+			if name == "weft-worker" {
+				drain = 30 // remote.DefaultGrace
+			}
 			left := int64(*pod.Spec.TerminationGracePeriodSeconds)
 			if c.Lifecycle != nil {
 				left -= c.Lifecycle.PreStop.Sleep.Seconds
