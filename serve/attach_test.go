@@ -63,3 +63,43 @@ func TestWorkersJoinAndAreLost(t *testing.T) {
 		}
 	})
 }
+
+// A worker that computes here takes its time to start. Meanwhile the others go on, and if
+// it is lost before, nothing was.
+func TestComputingWorkerJoins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold, prepared := make(chan struct{}), 0
+		s, err := serve.New([]serve.Model{model(t, sleeper(t))}, serve.Options{Prepare: func() {
+			if prepared++; prepared > 1 {
+				<-hold
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		r := s.Router("m")
+		join := func() *serve.Attached {
+			a, err := s.Attach(serve.WorkerSpec{Name: "thread", Compute: true, Executors: map[*serve.Router]serve.Executor{r: sleeper(t)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			return a
+		}
+		lost := join()
+		if st := r.Status(); !st.Ready || st.Workers != 1 {
+			t.Errorf("while a worker starts beside one that runs: %+v", st)
+		}
+		lost.Lost()
+		close(hold)
+		<-lost.Done()
+		join()
+		if st := r.Status(); !st.Ready || st.Workers != 2 {
+			t.Errorf("with both workers: %+v", st)
+		}
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -103,12 +103,15 @@ func (r *Router) Unready() string {
 }
 
 func (r *Router) unready() string {
-	switch {
-	case r.draining:
+	if r.draining {
 		return "it ends"
-	case r.starting > 0:
+	}
+	select {
+	case <-r.started:
+	default:
 		return "its workers start"
-	case r.sched.Up() == 0:
+	}
+	if r.sched.Up() == 0 {
 		return "no worker runs it: wait for one to join"
 	}
 	return ""

@@ -253,13 +253,13 @@ func (w *worker) run() {
 // giveBack ends the batch of a worker that is lost, and the worker.
 func (w *worker) giveBack(err error) {
 	p := w.pool
+	p.log.Warn("worker lost", slog.Int("worker", w.index), slog.String("name", w.name), slog.Any("error", err))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.phase.Store(lost)
 	if !w.gone {
 		w.down()
 	}
-	p.log.Warn("worker lost", slog.Int("worker", w.index), slog.String("name", w.name), slog.Any("error", err))
 	w.router.busy--
 	p.endDrained()
 }
