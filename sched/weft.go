@@ -228,11 +228,12 @@ func (r *rate) observe(v *View) {
 // wait (n images) in time for the head. Under a backlog the head goes: small
 // batches would cost the throughput that those behind it need. Otherwise it is
 // the head that is in a hurry rather than the system, and a smaller batch goes
-// out unless that would halve the throughput.
+// out unless that would halve the throughput. A backlog is more than 1.6 full batches a
+// worker, and never less than that: a small share of a worker says that little comes.
 func (v *View) hurry(n int) Decision {
 	p := v.Profile
 	b := p.largestBatch(0, v.Slack)
-	backlog := float64(5*v.Images) > float64(8*p.MaxBatch)*v.Workers
+	backlog := float64(5*v.Images) > float64(8*p.MaxBatch)*max(v.Workers, 1)
 	if b < v.Head || backlog || 2*int64(b)*int64(p.Latency(0, n)) < int64(n)*int64(p.Latency(0, b)) {
 		return Decision{Late: true}
 	}
