@@ -50,7 +50,7 @@ func newWorkerCmd() *cobra.Command {
 		Long: `Join a server that was started with --bus or --bus-listen: fetch its bundles, measure them on this machine, and run its
 batches. The server connects to this worker, at the address that it tells the bus. SIGTERM and Ctrl-C let the batches
 that run end and leave.`,
-		Example: "  weft serve --bus-listen 10.0.0.1:4222 --state-dir state --bus-token token\n  weft worker --bus nats://10.0.0.1:4222 --bus-token token --listen 10.0.0.2:7070",
+		Example: "  weft serve --bus-listen 10.0.0.1:4222 --state-dir state --bus-token token\n  weft worker --bus nats://10.0.0.1:4222 --bus-token token --listen 10.0.0.2:7070 --insecure",
 		Args:    takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return job.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
