@@ -193,12 +193,13 @@ func tail(head, mean time.Duration) time.Duration { return min(2*mean, 3*head) -
 
 // affords reports whether a batch of b of the up to n images that could run is in time
 // for the head, also in a bad case. If b is less than n, the others must have the time
-// left that they need, in the smallest subnets that they accept: nobody is left behind
-// for the sake of accuracy.
+// left that they need, in the smallest subnets that they accept, and be it in a small
+// batch: nobody is left behind for the sake of accuracy.
 func (v *View) affords(latency time.Duration, b, n int) bool {
 	rest := 0.
 	if b < n {
-		rest = reserve * float64(v.Work) * float64(v.Images-b) / (float64(v.Images) * v.workers())
+		rest = reserve * float64(v.Work) * float64(v.Images-b) / float64(v.Images)
+		rest = max(rest, v.Risk*float64(v.Profile.Latency(0, n-b))) / v.workers()
 	}
 	return v.Risk*float64(latency)+rest <= float64(v.Slack)
 }
