@@ -116,11 +116,15 @@ func Candidates(space *supernet.Space, c Config) ([]supernet.Arch, error) {
 	uniform := len(archs)
 	const bins = 10
 	var filled [bins]int
-	for tries := 0; len(archs) < uniform+c.Samples && tries < 100*c.Samples; tries++ {
+	const patience = 10_000 // draws without a new network: the space has hardly more
+	for tries, idle := 0, 0; len(archs) < uniform+c.Samples && tries < 100*c.Samples && idle < patience; tries++ {
 		a := space.Sample(rng, supernet.Sampling{ElasticKernel: true, Coupled: tries%2 == 1})
 		m, fresh, err := add(a)
 		if err != nil {
 			return nil, err
+		}
+		if idle++; fresh {
+			idle = 0
 		}
 		bin := min(int(bins*math.Log(float64(m)/lo)/math.Log(hi/lo+1e-9)), bins-1)
 		if fresh && filled[bin] <= slices.Min(filled[:])+tries/(10*bins) {

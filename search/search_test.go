@@ -55,6 +55,15 @@ func TestParetoIsThatOfBruteForce(t *testing.T) {
 	})
 }
 
+// More samples than a space has networks are not drawn for ever.
+func TestCandidatesRunOut(t *testing.T) {
+	p, _ := madeUp(t, 1)
+	archs := candidates(t, p.Space, Config{Samples: 1 << 40, Seed: 1})
+	if n := p.Space.Size().Int64(); int64(len(archs)) > n || len(archs) < 6 {
+		t.Errorf("%d candidates of %d subnets", len(archs), n)
+	}
+}
+
 func TestCandidates(t *testing.T) {
 	for _, name := range smallSpaces {
 		t.Run(name, func(t *testing.T) {

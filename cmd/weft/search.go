@@ -111,8 +111,9 @@ func (j *searchJob) defaults() {
 
 // validate finds what would only fail once the search is over.
 func (j *searchJob) validate() error {
-	if j.samples < 0 || j.calibration < 2 || j.threads < 1 {
-		return usagef("--samples %d --calibration %d --threads %d: choose at least 0, 2 and 1", j.samples, j.calibration, j.threads)
+	const most = 1_000_000 // subnets that anybody could measure
+	if j.samples < 0 || j.samples > most || j.calibration < 2 || j.threads < 1 {
+		return usagef("--samples %d --calibration %d --threads %d: choose 0 to %d, at least 2, and at least 1", j.samples, j.calibration, j.threads, most)
 	}
 	if dir := filepath.Dir(j.out); !fileExists(dir) {
 		return fmt.Errorf("there is no folder %s to write %s into; make it first", dir, filepath.Base(j.out))

@@ -53,6 +53,7 @@ type hunt struct {
 	limits        search.Limits
 	seed          uint64
 
+	given *search.Predictor // that of the file
 	table *search.LatencyTable
 }
 
@@ -95,7 +96,12 @@ func (h *hunt) validate() error {
 			return fmt.Errorf("there is no folder %s to write %s into; make it first", dir, filepath.Base(path))
 		}
 	}
-	return nil
+	if h.predictor == "" {
+		return nil
+	}
+	var err error
+	h.given, err = search.ReadPredictor(h.predictor)
+	return err
 }
 
 // timed reports whether latencies matter.
@@ -183,12 +189,9 @@ func (h *hunt) find(ctx context.Context, space *supernet.Space, sample []search.
 	return archs, nil
 }
 
-// predict reads a predictor, or makes one from the sample, a fifth of which judges it first.
+// predict returns the given predictor, or makes one from the sample, a fifth of which judges it first.
 func (h *hunt) predict(space *supernet.Space, sample []search.Result, data, digest string, errw io.Writer) (p *search.Predictor, err error) {
-	if h.predictor != "" {
-		if p, err = search.ReadPredictor(h.predictor); err != nil {
-			return nil, err
-		}
+	if p = h.given; p != nil {
 		if err := p.Fits(space, digest); err != nil {
 			return nil, fmt.Errorf("%s: %w", h.predictor, err)
 		}
