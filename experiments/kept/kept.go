@@ -73,7 +73,7 @@ func (s *Store[K, R]) Get(key K) (r R, ok bool, err error) {
 		return r, false, fmt.Errorf("read a kept result: %w", err)
 	}
 	var f file[K, R]
-	if json.Unmarshal(raw, &f) != nil {
+	if json.Unmarshal(raw, &f) != nil || f.Context != s.context {
 		return r, false, nil
 	}
 	return f.Result, true, nil
