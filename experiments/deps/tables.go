@@ -3,6 +3,7 @@ package deps
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	"gonum.org/v1/gonum/stat"
@@ -123,7 +124,7 @@ func (r *Report) Table() report.Table {
 			return fmt.Sprintf("%.2f ± %.2f", m, d)
 		}
 		t.Rows = append(t.Rows, []string{
-			g.method, g.length, fmt.Sprint(len(g.results)), fmt.Sprint(g.results[0].Config.Epochs),
+			g.method, g.length, strconv.Itoa(len(g.results)), strconv.Itoa(g.results[0].Config.Epochs),
 			fmt.Sprintf("%.2f", g.value(cost)/1e12), fmt.Sprintf("%.1f", g.value(func(r *Result) float64 { return r.Seconds / 60 })),
 			spread(smallest), spread(middle), spread(largest), spread(meanOfSix), spread(dip),
 		})
