@@ -46,9 +46,8 @@ const (
 	tableRounds   = 5
 )
 
-// MeasureLatencies makes the table for batches of so many images on the pool's threads. observe,
-// if not nil, is called after each subnet that was run.
-func MeasureLatencies(ctx context.Context, net *supernet.Supernet, pool *kernel.Pool, batch int, seed uint64, now func() time.Time, observe func()) (*LatencyTable, error) {
+// MeasureLatencies makes the table for batches of so many images on the pool's threads.
+func MeasureLatencies(ctx context.Context, net *supernet.Supernet, pool *kernel.Pool, batch int, seed uint64, now func() time.Time) (*LatencyTable, error) {
 	archs, err := covering(ctx, net.Space, seed)
 	if err != nil {
 		return nil, err
@@ -76,9 +75,6 @@ func MeasureLatencies(ctx context.Context, net *supernet.Supernet, pool *kernel.
 			if old, ok := t.times[id]; !ok || took < old {
 				t.times[id] = took
 			}
-		}
-		if observe != nil {
-			observe()
 		}
 	}
 	return t, nil

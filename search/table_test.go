@@ -31,7 +31,7 @@ func TestLatencyTableIsComplete(t *testing.T) {
 		ticks += time.Millisecond
 		return time.Unix(0, 0).Add(ticks)
 	}
-	table, err := MeasureLatencies(t.Context(), net, pool, 1, 1, now, nil)
+	table, err := MeasureLatencies(t.Context(), net, pool, 1, 1, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestLatencyTable(t *testing.T) {
 	net := untrained(t, "resnet-28s")
 	pool := kernel.NewPool(1)
 	defer pool.Close()
-	table, err := MeasureLatencies(t.Context(), net, pool, 1, 1, time.Now, nil)
+	table, err := MeasureLatencies(t.Context(), net, pool, 1, 1, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

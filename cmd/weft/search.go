@@ -156,7 +156,7 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 		return nil, errors.New("the run held out no validation images (--val 0), so subnets cannot be compared; train with some")
 	}
 	j.hunt.seed = j.seed
-	if err := j.hunt.measureLatencies(ctx, t.Net, pool, bars, errw); err != nil {
+	if err := j.hunt.measureLatencies(ctx, t.Net, pool, errw); err != nil {
 		return nil, err
 	}
 	m := &measuring{job: j, e: e, val: val, bars: bars, errw: errw, digest: weightsDigest(t.Net)}

@@ -108,13 +108,11 @@ func (h *hunt) validate() error {
 func (h *hunt) timed() bool { return h.cost == "latency" || h.limits.Latency > 0 }
 
 // measureLatencies makes the table of latencies where they matter, and says how good it is.
-func (h *hunt) measureLatencies(ctx context.Context, net *supernet.Supernet, pool *kernel.Pool, bars *progress, errw io.Writer) (err error) {
+func (h *hunt) measureLatencies(ctx context.Context, net *supernet.Supernet, pool *kernel.Pool, errw io.Writer) (err error) {
 	if !h.timed() {
 		return nil
 	}
-	bar := bars.Start("latencies", "subnets", 0, 0)
-	defer bar.End()
-	if h.table, err = search.MeasureLatencies(ctx, net, pool, h.batch, h.seed, time.Now, func() { bar.Add(1) }); err != nil {
+	if h.table, err = search.MeasureLatencies(ctx, net, pool, h.batch, h.seed, time.Now); err != nil {
 		return err
 	}
 	errs, err := h.table.Errors(ctx, net, pool, 20, h.seed, time.Now)
