@@ -52,7 +52,7 @@ func TestFullDisk(t *testing.T) {
 	refuse("write "+model, "profile", model, "--quiet")
 	refuse("write "+full, args(filepath.Join(full, "late"))...)
 	refuse("", "train", "--out", torn, "--resume", "--quiet", "--threads", "1")
-	holds(t, full, "filler", "late", "m.weft", "torn", "torn/config.json", "torn/events.out.tfevents.weft", "torn/lock", "torn/metrics.jsonl", "torn/run.json")
+	holds(t, full, "filler", "late", "late/lock", "m.weft", "torn", "torn/config.json", "torn/events.out.tfevents.weft", "torn/lock", "torn/metrics.jsonl", "torn/run.json")
 
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
