@@ -54,12 +54,15 @@ func Follow(ctx context.Context, b bus.Bus, s *serve.Server, opt FleetOptions) e
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
+	var changes <-chan bus.Change
 	bucket, err := workers(ctx, b)
-	if err != nil {
-		return fmt.Errorf("read the registry of workers: %w", err)
+	if err == nil {
+		changes, err = bucket.Watch(ctx, "")
 	}
-	changes, err := bucket.Watch(ctx, "")
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil // it was over before it began
+	case err != nil:
 		return fmt.Errorf("read the registry of workers: %w", err)
 	}
 	f := &fleet{server: s, opt: opt, router: rand.Text(), keepers: map[string]*keeper{}}
