@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -81,9 +82,9 @@ func newRunsListCmd(dir *string) *cobra.Command {
 	orders := map[string]func(a, b runs.Summary) int{
 		"name": func(a, b runs.Summary) int { return strings.Compare(a.Name, b.Name) },
 		"time": func(a, b runs.Summary) int { return b.Changed.Compare(a.Changed) },
-		"max":  func(a, b runs.Summary) int { return falling(a.Max, b.Max) },
-		"min":  func(a, b runs.Summary) int { return falling(a.Min, b.Min) },
-		"cost": func(a, b runs.Summary) int { return falling(a.Flops, b.Flops) },
+		"max":  func(a, b runs.Summary) int { return cmp.Compare(b.Max, a.Max) },
+		"min":  func(a, b runs.Summary) int { return cmp.Compare(b.Min, a.Min) },
+		"cost": func(a, b runs.Summary) int { return cmp.Compare(b.Flops, a.Flops) },
 	}
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the runs below a folder", Args: takes(),
@@ -115,16 +116,6 @@ func newRunsListCmd(dir *string) *cobra.Command {
 	f.StringVar(&setName, "data", "", "only runs on this data set")
 	jsonFlag(cmd, &asJSON)
 	return cmd
-}
-
-func falling(a, b float64) int {
-	switch {
-	case a > b:
-		return -1
-	case a < b:
-		return 1
-	}
-	return 0
 }
 
 func printRuns(w io.Writer, list []runs.Summary, now time.Time) error {

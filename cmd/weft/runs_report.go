@@ -23,11 +23,7 @@ func newRunsCompareCmd(find func(string) (*runs.Run, error)) *cobra.Command {
 		Short: "Compare runs: settings, accuracy at equal cost, cost to equal accuracy",
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			all, err := findRuns(find, args)
-			if err != nil {
-				return err
-			}
-			c, err := compareRuns(all)
+			all, c, err := compareNamed(find, args)
 			if err != nil {
 				return err
 			}
@@ -56,11 +52,7 @@ func newRunsReportCmd(find func(string) (*runs.Run, error)) *cobra.Command {
 share of it, and the dip of the largest subnet where they join. Several runs are drawn over each other.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			all, err := findRuns(find, args)
-			if err != nil {
-				return err
-			}
-			c, err := compareRuns(all)
+			all, c, err := compareNamed(find, args)
 			if err != nil {
 				return err
 			}
@@ -75,16 +67,17 @@ share of it, and the dip of the largest subnet where they join. Several runs are
 	return cmd
 }
 
-func findRuns(find func(string) (*runs.Run, error), names []string) ([]*runs.Run, error) {
-	var all []*runs.Run
+// compareNamed opens the runs of those names and compares them.
+func compareNamed(find func(string) (*runs.Run, error), names []string) (all []*runs.Run, c comparison, err error) {
 	for _, name := range names {
 		r, err := find(name)
 		if err != nil {
-			return nil, err
+			return nil, c, err
 		}
 		all = append(all, r)
 	}
-	return all, nil
+	c, err = compareRuns(all)
+	return all, c, err
 }
 
 // comparison is what runs compare prints.

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,8 +16,8 @@ import (
 	"regexp"
 	"time"
 
-	"weft/atomicfile"
 	"weft/data"
+	"weft/experiments/report"
 	"weft/kernel"
 	"weft/search"
 	"weft/supernet"
@@ -147,11 +146,7 @@ func (o *Options) keep(r Result) error {
 	if err := os.MkdirAll(filepath.Join(o.Dir, "results"), 0o755); err != nil {
 		return err
 	}
-	return atomicfile.Write(o.path(r.ID), func(w io.Writer) error {
-		e := json.NewEncoder(w)
-		e.SetIndent("", " ")
-		return e.Encode(r)
-	})
+	return report.WriteJSON(o.path(r.ID), r)
 }
 
 // train trains a cell, or goes on with it, and measures its uniform subnets on the test images.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -168,13 +167,7 @@ func Write(dir, command, machine string, r *Report) error {
 	if err := report.WriteSVG(filepath.Join(dir, "engine.svg"), r.Plots, 3); err != nil {
 		return err
 	}
-	err := atomicfile.Write(filepath.Join(dir, "engine.json"), func(w io.Writer) error {
-		e := json.NewEncoder(w)
-		e.SetIndent("", " ")
-		e.SetEscapeHTML(false)
-		return e.Encode(r)
-	})
-	if err != nil {
+	if err := report.WriteJSON(filepath.Join(dir, "engine.json"), r); err != nil {
 		return err
 	}
 	tables := append([]report.Table{r.Verdicts()}, r.Tables()...)
@@ -187,7 +180,7 @@ func Write(dir, command, machine string, r *Report) error {
 		}
 		b.WriteString("\n")
 	}
-	err = atomicfile.Write(filepath.Join(dir, "engine.md"), func(w io.Writer) error {
+	err := atomicfile.Write(filepath.Join(dir, "engine.md"), func(w io.Writer) error {
 		_, err := io.WriteString(w, strings.TrimRight(b.String(), "\n")+"\n")
 		return err
 	})

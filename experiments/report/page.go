@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"io"
@@ -83,6 +84,16 @@ func Write(path string, d Data) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil
+}
+
+// WriteJSON writes results to path as JSON that differs line by line, whole or not at all.
+func WriteJSON(path string, results any) error {
+	return atomicfile.Write(path, func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		e.SetIndent("", " ")
+		e.SetEscapeHTML(false)
+		return e.Encode(results)
+	})
 }
 
 // asset returns an embedded file.

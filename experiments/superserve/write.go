@@ -1,7 +1,6 @@
 package superserve
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -21,13 +20,7 @@ func Write(dir, command string, reports []*Report) error {
 				return err
 			}
 		}
-		err := atomicfile.Write(filepath.Join(dir, r.Profile+".json"), func(w io.Writer) error {
-			e := json.NewEncoder(w)
-			e.SetIndent("", " ")
-			e.SetEscapeHTML(false)
-			return e.Encode(r)
-		})
-		if err != nil {
+		if err := report.WriteJSON(filepath.Join(dir, r.Profile+".json"), r); err != nil {
 			return err
 		}
 	}
