@@ -2,9 +2,13 @@ package search
 
 import (
 	"context"
+	"maps"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"gonum.org/v1/gonum/stat"
 
 	"weft/kernel"
 	"weft/nn"
@@ -13,15 +17,22 @@ import (
 
 // LatencyTable foretells how long a batch takes in any subnet on this machine, as the sum of
 // its operations' times, each of which was measured within some subnet: where it finds its
-// inputs, and the caches, as it would in others.
+// inputs, and the caches, as it would in others of about that size.
 type LatencyTable struct {
 	Batch int
 	space *supernet.Space
 	first time.Duration // normalisation of the pixels
-	times map[operation]time.Duration
+	times map[operation][sizes]time.Duration
+	scale float64 // of the sum
 	// Subnets is how many were run to see every operation.
 	Subnets int
 }
+
+// sizes is how many sizes of subnets are told apart: one is twice the one before. The weights of small subnets stay in
+// caches that those of large ones do not fit.
+const sizes = 40
+
+func size(g *nn.Graph) int { return min(bits.Len(uint(g.Params())), sizes-1) }
 
 // operation is what the time of an operation depends on.
 type operation struct {
@@ -38,53 +49,84 @@ func describe(g *nn.Graph, op *nn.Op) operation {
 	return operation{op.Kind, op.Layer, in.C, out.C, op.K, op.Hidden, op.Res >= 0, in.H, op.Stride}
 }
 
-// Measuring a table: subnets are drawn until so many in a row have brought no operation that was not seen, and each of those
-// that did is run for so long, at least so often.
+// Measuring a table: subnets are drawn until so many in a row have brought nothing new. Those that did
+// take turns, so that what disturbs the machine for a moment hits a few runs of each and not all of one.
 const (
 	tablePatience = 2000
-	tableTime     = 30 * time.Millisecond
-	tableRounds   = 5
+	tableTurns    = 12                   // at most,
+	leastTurns    = 2                    // at least, and then
+	tableLongest  = 20 * time.Second     // until so much time has passed
+	tableTime     = 5 * time.Millisecond // of a subnet in its turn, and one run at least
 )
 
-// MeasureLatencies makes the table for batches of so many images on the pool's threads.
+// MeasureLatencies makes the table for batches of so many images on the pool's threads. An operation's time in a subnet is
+// its shortest, and its time in the table the mean of those in subnets of a size. All operations are seldom at their best
+// at once, so sums are scaled to what the subnets took whole.
 func MeasureLatencies(ctx context.Context, net *supernet.Supernet, pool *kernel.Pool, batch int, seed uint64, now func() time.Time) (*LatencyTable, error) {
 	archs, err := covering(ctx, net.Space, seed)
 	if err != nil {
 		return nil, err
 	}
-	t := &LatencyTable{Batch: batch, Subnets: len(archs), space: net.Space, times: map[operation]time.Duration{}}
+	lab, err := newBench(net, pool, batch, archs, now)
+	if err != nil {
+		return nil, err
+	}
+	best, err := lab.layers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	took, err := lab.whole(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := &LatencyTable{Batch: batch, Subnets: len(archs), space: net.Space, times: map[operation][sizes]time.Duration{}, scale: 1}
+	seen := map[operation]*[sizes]time.Duration{}
 	clock := clockTime(now)
-	lab := newBench(net, pool, batch, now)
 	for n, a := range archs {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
 		g, err := net.Space.Lower(a)
 		if err != nil {
 			return nil, err
 		}
-		layers, err := lab.layers(a)
+		t.first += max(best[n][0]-clock, 0)
+		for i := range g.Ops {
+			id, size := describe(g, &g.Ops[i]), size(g)
+			if seen[id] == nil {
+				seen[id] = new([sizes]time.Duration)
+			}
+			times := t.times[id]
+			times[size] += max(best[n][i+1]-clock, 1)
+			seen[id][size]++
+			t.times[id] = times
+		}
+	}
+	t.first /= time.Duration(len(archs))
+	for id, n := range seen {
+		times := t.times[id]
+		for i := range times {
+			times[i] /= max(n[i], 1)
+		}
+		t.times[id] = times
+	}
+	var ratios []float64
+	for n, a := range archs {
+		g, err := net.Space.Lower(a)
 		if err != nil {
 			return nil, err
 		}
-		if first := max(layers[0]-clock, 0); n == 0 || first < t.first {
-			t.first = first
-		}
-		for i := range g.Ops {
-			id, took := describe(g, &g.Ops[i]), max(layers[i+1]-clock, 0)
-			if old, ok := t.times[id]; !ok || took < old {
-				t.times[id] = took
-			}
+		if sum, ok := t.Latency(g); ok && sum > 0 {
+			ratios = append(ratios, float64(took[n])/float64(sum))
 		}
 	}
+	slices.Sort(ratios)
+	t.scale = stat.Quantile(0.5, stat.LinInterp, ratios, nil)
 	return t, nil
 }
 
 // covering draws subnets that have every operation of the space between them, the ends of the
-// space first.
+// space first, and most operations in subnets of every size that have them.
 func covering(ctx context.Context, space *supernet.Space, seed uint64) ([]supernet.Arch, error) {
 	rng := rand.New(rand.NewPCG(seed, 0x1a7e))
-	seen := map[operation]bool{}
+	seen := map[operation]*[sizes]bool{}
 	var archs []supernet.Arch
 	draw := []supernet.Arch{space.Min(), space.Max()}
 	for idle := 0; idle < tablePatience; idle++ {
@@ -99,12 +141,26 @@ func covering(ctx context.Context, space *supernet.Space, seed uint64) ([]supern
 		if err != nil {
 			return nil, err
 		}
-		known := len(seen)
+		size := size(g)
+		unknown, elsewhere := 0, 0
 		for i := range g.Ops {
-			seen[describe(g, &g.Ops[i])] = true
+			switch known := seen[describe(g, &g.Ops[i])]; {
+			case known == nil:
+				unknown++
+			case !known[size]:
+				elsewhere++
+			}
 		}
-		if len(seen) > known {
-			archs, idle = append(archs, a), -1
+		if unknown == 0 && elsewhere < len(g.Ops)/4 {
+			continue
+		}
+		archs, idle = append(archs, a), -1
+		for i := range g.Ops {
+			id := describe(g, &g.Ops[i])
+			if seen[id] == nil {
+				seen[id] = new([sizes]bool)
+			}
+			seen[id][size] = true
 		}
 	}
 	return archs, nil
@@ -116,106 +172,154 @@ func (t *LatencyTable) Operations() int { return len(t.times) }
 // Latency foretells the time of a batch in the subnet of that graph. It reports false if
 // some operation was never seen.
 func (t *LatencyTable) Latency(g *nn.Graph) (time.Duration, bool) {
-	sum := t.first
+	sum, size := t.first, size(g)
 	for i := range g.Ops {
-		took, ok := t.times[describe(g, &g.Ops[i])]
+		times, ok := t.times[describe(g, &g.Ops[i])]
 		if !ok {
 			return 0, false
 		}
-		sum += took
+		sum += nearest(&times, size)
 	}
-	return sum, true
+	return time.Duration(t.scale * float64(sum)), true
+}
+
+// nearest returns the time in subnets of that size, or of the nearest that there is.
+func nearest(times *[sizes]time.Duration, size int) time.Duration {
+	for away := range sizes {
+		if i := size - away; i >= 0 && times[i] > 0 {
+			return times[i]
+		}
+		if i := size + away; i < sizes && times[i] > 0 {
+			return times[i]
+		}
+	}
+	return 0
 }
 
 // Errors compares the table with n random subnets that are run whole, and returns by what part
 // of the measured time each was foretold too long.
 func (t *LatencyTable) Errors(ctx context.Context, net *supernet.Supernet, pool *kernel.Pool, n int, seed uint64, now func() time.Time) ([]float64, error) {
 	rng := rand.New(rand.NewPCG(seed, 0xc4ec))
-	lab := newBench(net, pool, t.Batch, now)
-	var errs []float64
-	for len(errs) < n {
+	var archs []supernet.Arch
+	var foretold []time.Duration
+	for len(archs) < n {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		a := t.space.Sample(rng, supernet.Sampling{ElasticKernel: true, Coupled: len(errs)%2 == 1})
+		a := t.space.Sample(rng, supernet.Sampling{ElasticKernel: true, Coupled: len(archs)%2 == 1})
 		g, err := t.space.Lower(a)
 		if err != nil {
 			return nil, err
 		}
-		took, err := lab.whole(a)
-		if err != nil {
-			return nil, err
+		if d, ok := t.Latency(g); ok {
+			archs, foretold = append(archs, a), append(foretold, d)
 		}
-		foretold, ok := t.Latency(g)
-		if !ok {
-			continue
-		}
-		errs = append(errs, float64(foretold)/float64(took)-1)
+	}
+	lab, err := newBench(net, pool, t.Batch, archs, now)
+	if err != nil {
+		return nil, err
+	}
+	took, err := lab.whole(ctx)
+	if err != nil {
+		return nil, err
+	}
+	errs := make([]float64, n)
+	for i := range errs {
+		errs[i] = float64(foretold[i])/float64(took[i]) - 1
 	}
 	return errs, nil
 }
 
-// bench runs subnets of a supernet, whose statistics do not matter to their speed.
+// bench runs subnets of a supernet in turns. Their statistics do not matter to their speed.
 type bench struct {
-	net    *supernet.Supernet
+	plans  []*supernet.Plan
 	worker *supernet.Worker
 	batch  int
 	now    func() time.Time
 	images []float32
+	logits []float32
 }
 
-func newBench(net *supernet.Supernet, pool *kernel.Pool, batch int, now func() time.Time) *bench {
-	b := &bench{net: net, worker: supernet.NewWorker(pool), batch: batch, now: now}
+func newBench(net *supernet.Supernet, pool *kernel.Pool, batch int, archs []supernet.Arch, now func() time.Time) (*bench, error) {
+	b := &bench{worker: supernet.NewWorker(pool), batch: batch, now: now}
+	norms := supernet.Norms{}
+	for _, a := range archs {
+		maps.Copy(norms, net.Neutral(a))
+	}
+	table := supernet.NewTable(net, norms)
+	for _, a := range archs {
+		p, err := table.Plan(a)
+		if err != nil {
+			return nil, err
+		}
+		b.plans = append(b.plans, p)
+		b.worker.Reserve(p, batch)
+	}
+	b.logits = make([]float32, batch*b.plans[0].Classes)
 	b.images = make([]float32, batch*net.Space.Input.Size())
 	for i := range b.images {
 		b.images[i] = float32(i%251) / 250
 	}
-	return b
+	return b, nil
 }
 
-func (b *bench) plan(a supernet.Arch) (*supernet.Plan, error) {
-	return supernet.NewTable(b.net, b.net.Neutral(a)).Plan(a)
-}
-
-// layers returns the shortest time of each operation of the subnet, the normalisation of the
-// pixels first.
-func (b *bench) layers(a supernet.Arch) ([]time.Duration, error) {
-	p, err := b.plan(a)
-	if err != nil {
-		return nil, err
+// turns calls measure for each subnet in turn, with how many runs are due, after a run that brings its weights into the caches.
+func (b *bench) turns(ctx context.Context, measure func(i, runs int)) error {
+	runs, start := make([]int, len(b.plans)), b.now()
+	for turn := range tableTurns {
+		if turn >= leastTurns && b.now().Sub(start) > tableLongest {
+			break
+		}
+		for i := range b.plans {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			b.run(i) // transforms weights the first time
+			if turn == 0 {
+				runs[i] = min(max(int(tableTime/max(b.run(i), 1)), 1), 100)
+			}
+			measure(i, runs[i])
+		}
 	}
+	return nil
+}
+
+// run returns how long a batch takes in a subnet.
+func (b *bench) run(i int) time.Duration {
 	start := b.now()
-	b.worker.Layers(p, b.images, b.batch, 1, b.now)
-	var times []time.Duration
-	for _, l := range b.worker.Layers(p, b.images, b.batch, rounds(b.now().Sub(start)), b.now) {
-		times = append(times, l.Time)
-	}
-	return times, nil
+	b.worker.Run(b.plans[i], b.images, b.batch, b.logits)
+	return b.now().Sub(start)
 }
 
-// rounds is how often something that took so long is to be repeated.
-func rounds(took time.Duration) int {
-	return min(max(int(tableTime/max(took, 1)), tableRounds), 500)
+// layers returns the shortest time of each operation of each subnet, the normalisation of the
+// pixels first.
+func (b *bench) layers(ctx context.Context) ([][]time.Duration, error) {
+	best := make([][]time.Duration, len(b.plans))
+	err := b.turns(ctx, func(i, runs int) {
+		layers := b.worker.Layers(b.plans[i], b.images, b.batch, runs, b.now)
+		if best[i] == nil {
+			for _, l := range layers {
+				best[i] = append(best[i], l.Time)
+			}
+		}
+		for k := range layers {
+			best[i][k] = min(best[i][k], layers[k].Time)
+		}
+	})
+	return best, err
 }
 
-// whole returns the shortest time of the subnet.
-func (b *bench) whole(a supernet.Arch) (time.Duration, error) {
-	p, err := b.plan(a)
-	if err != nil {
-		return 0, err
-	}
-	b.worker.Reserve(p, b.batch)
-	logits := make([]float32, b.batch*p.Classes)
-	run := func() time.Duration {
-		start := b.now()
-		b.worker.Run(p, b.images, b.batch, logits)
-		return b.now().Sub(start)
-	}
-	best := run()
-	for range rounds(best) {
-		best = min(best, run())
-	}
-	return best, nil
+// whole returns the shortest time of each subnet.
+func (b *bench) whole(ctx context.Context) ([]time.Duration, error) {
+	best := make([]time.Duration, len(b.plans))
+	err := b.turns(ctx, func(i, runs int) {
+		for range runs {
+			if took := b.run(i); best[i] == 0 || took < best[i] {
+				best[i] = took
+			}
+		}
+	})
+	return best, err
 }
 
 // clockTime is how long it takes to read the clock, which is read after every operation.

@@ -34,8 +34,7 @@ func (l *Layer) Bytes(n int) float64 {
 
 // Layers runs n images so many rounds on all threads of the worker and returns for each
 // operation its shortest time for all images. The first is the normalisation of the pixels.
-// Where Run would let threads work on images of their own, Layers lets them share every
-// operation, so that each has a time.
+// Where threads work on images of their own, the time is that of the first thread.
 func (w *Worker) Layers(p *Plan, images []float32, n, rounds int, now func() time.Time) []Layer {
 	w.Reserve(p, n)
 	start, layers := w.start, []Layer(nil)
@@ -73,6 +72,9 @@ type timing struct {
 	last  time.Time
 	times []time.Duration
 }
+
+// timingOff is that of threads beside the first.
+var timingOff timing
 
 // start begins a group of images.
 func (t *timing) start() {

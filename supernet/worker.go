@@ -150,7 +150,7 @@ func (w *Worker) upTo(i, lo, hi int) {
 func (w *Worker) segment(s *segment) {
 	r, threads := &w.run, w.pool.Threads()
 	groups, alone := (r.hi-r.lo+s.group-1)/s.group, 0
-	if groups == threads && r.timing.times == nil {
+	if groups == threads {
 		alone = groups
 	}
 	w.pool.Run(alone, r)
@@ -170,11 +170,15 @@ func (r *run) through(thread, i int, together bool) {
 	n := min(s.group, r.hi-lo)
 	arena := r.w.arenas[thread]
 	j := job{images: n, scratch: arena[s.private*n*line:][:s.scratch*n*line]}
-	r.timing.start()
+	timing := &r.timing
+	if thread > 0 {
+		timing = &timingOff
+	}
+	timing.start()
 	if s.from == 0 {
 		j.op, j.x, j.y = p.first, r.images[lo*p.Input.Size():], r.at(arena, p.input, n, lo, p.Input.Size())
 		r.phase(&j, thread, together)
-		r.timing.lap(0)
+		timing.lap(0)
 	}
 	for i := s.from; i < s.to; i++ {
 		st := &p.steps[i]
@@ -188,7 +192,7 @@ func (r *run) through(thread, i int, together bool) {
 		for j.phase = range st.op.phases() {
 			r.phase(&j, thread, together)
 		}
-		r.timing.lap(i + 1)
+		timing.lap(i + 1)
 	}
 	if s.to == len(p.steps) {
 		z, pitch := r.at(arena, p.logits, n, lo, 0), pitch(p.Classes)

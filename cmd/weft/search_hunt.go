@@ -112,6 +112,9 @@ func (h *hunt) measureLatencies(ctx context.Context, net *supernet.Supernet, poo
 	if !h.timed() {
 		return nil
 	}
+	if _, err := fmt.Fprintf(errw, "latencies: measuring the operations of %s for batches of %d\n", net.Space.Name, h.batch); err != nil {
+		return err
+	}
 	if h.table, err = search.MeasureLatencies(ctx, net, pool, h.batch, h.seed, time.Now); err != nil {
 		return err
 	}
