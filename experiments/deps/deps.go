@@ -73,7 +73,6 @@ type Result struct {
 	MACs    float64      `json:"macs"`    // spent on training, forwards and backwards
 	Seconds float64      `json:"seconds"` // likewise
 	Test    []Net        `json:"test"`    // six uniform subnets, the smallest first
-	Dip     *float64     `json:"dip,omitempty"`
 	Course  []Point      `json:"course"`
 }
 
@@ -167,9 +166,6 @@ func (o *Options) train(ctx context.Context, c Cell, set *data.Set) (Result, err
 		return Result{}, err
 	}
 	r := Result{ID: c.ID, Config: c.Config, Machine: o.Machine, MACs: t.Spent.MACs, Seconds: t.Spent.Seconds, Course: course(run)}
-	if dip, ok := run.Dip(); ok && c.Probe > 0 {
-		r.Dip = &dip
-	}
 	r.Test, err = o.judge(ctx, t, set)
 	return r, err
 }

@@ -3,12 +3,14 @@ package deps
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
 	"gonum.org/v1/gonum/stat"
 
 	"weft/experiments/report"
+	"weft/train/runs"
 )
 
 // group is the results of a method at one length, over the seeds.
@@ -98,11 +100,35 @@ func meanOfSix(r *Result) float64 {
 	return sum / float64(len(r.Test))
 }
 
+// dip is by how many points the largest subnet fell where the others joined.
 func dip(r *Result) float64 {
-	if r.Dip == nil {
+	if !r.probed() {
 		return math.NaN()
 	}
-	return 100 * *r.Dip
+	var points []runs.Point
+	for _, p := range r.Course {
+		points = append(points, runs.Point{Epoch: p.Epoch, Beta: p.Beta, Accuracy: 100 * p.Max})
+	}
+	d, ok := runs.Dip(points)
+	if !ok {
+		return math.NaN()
+	}
+	return d
+}
+
+// probed reports whether there are evaluations around the switch.
+func (r *Result) probed() bool { return len(r.Course) > r.Config.Epochs }
+
+// unsteady is the standard deviation of single evaluations of the largest subnet in the epoch before the others join, in points.
+func unsteady(r *Result) float64 {
+	var values []float64
+	joins := slices.IndexFunc(r.Course, func(p Point) bool { return p.Beta > 0 })
+	for i := range max(joins, 0) {
+		if p := r.Course[i]; p.Epoch >= r.Course[joins].Epoch-1 {
+			values = append(values, 100*p.Max)
+		}
+	}
+	return stat.StdDev(values, nil)
 }
 
 // Table lists the groups.

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"weft/atomicfile"
@@ -161,25 +162,60 @@ func (r *Run) Nets() []string {
 	return names
 }
 
-// Dip returns by how much the accuracy of the largest subnet fell when the smaller ones joined: its last value before,
-// less the lowest one in the stretch after that is as long as an epoch past the end of the ramp. It reports false where
-// nothing joined, or was evaluated on both sides.
-func (r *Run) Dip() (dip float64, ok bool) {
-	before, lowest, joined := math.NaN(), math.Inf(1), math.Inf(1)
-	for _, p := range r.Accuracy("max") {
+// Single evaluations at a high learning rate vary by as much as a dip may be deep, so that the last before less the lowest
+// of many after is above zero where nothing happened. Means of so many in a row, within so many epochs, are compared.
+const (
+	dipEvals  = 4
+	dipEpochs = 0.5
+)
+
+// Dip returns by how much the accuracy of the largest subnet fell when the smaller ones joined: the mean of the last four
+// evaluations before, less the lowest mean of four in a row in the stretch after that is as long as an epoch past the end of
+// the ramp; of fewer where four take longer than half an epoch. It reports false where nothing joined, or was evaluated on
+// both sides.
+func Dip(largest []Point) (dip float64, ok bool) {
+	var before, after []Point
+	joined := math.Inf(1)
+	for _, p := range largest {
 		switch {
 		case p.Beta == 0:
-			before = p.Accuracy
+			before = append(before, p)
 		case p.Epoch <= joined+1:
-			lowest = min(lowest, p.Accuracy)
+			after = append(after, p)
 		}
 		if p.Beta >= 1 {
 			joined = min(joined, p.Epoch)
 		}
 	}
-	dip = before - lowest
-	return dip, !math.IsNaN(dip) && !math.IsInf(dip, 0)
+	if len(before) == 0 || len(after) == 0 {
+		return 0, false
+	}
+	lowest := math.Inf(1)
+	for first := range after {
+		mean, last := meanUpTo(after[first:])
+		if last && first > 0 {
+			break // fewer than there could be
+		}
+		lowest = min(lowest, mean)
+	}
+	slices.Reverse(before)
+	mean, _ := meanUpTo(before)
+	return mean - lowest, true
 }
+
+// meanUpTo is the mean accuracy of the first points, up to dipEvals of them within dipEpochs, and whether there are too few to tell
+// where it would have ended.
+func meanUpTo(points []Point) (mean float64, short bool) {
+	n := 0
+	for n < len(points) && n < dipEvals && math.Abs(points[n].Epoch-points[0].Epoch) <= dipEpochs {
+		mean += points[n].Accuracy
+		n++
+	}
+	return mean / float64(n), n == len(points) && n < dipEvals
+}
+
+// Dip returns the dip of the run.
+func (r *Run) Dip() (dip float64, ok bool) { return Dip(r.Accuracy("max")) }
 
 // AtFlops returns the accuracy of the net when so many flops had been spent, in a straight line between evaluations. It
 // is NaN outside of them.
