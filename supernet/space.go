@@ -134,6 +134,29 @@ func Find(name string, classes, channels int) (*Space, error) {
 	return s, nil
 }
 
+// Define reads a space from a description as Decode does, for so many classes and images of that shape, which take the place of
+// what the description says of them; sides of images that it does say are kept. Its name must not be one that Find knows.
+func Define(description []byte, classes int, images tensor.Shape) (*Space, error) {
+	s, err := parse(description)
+	if err != nil {
+		return nil, err
+	}
+	if _, known := spaces[s.Name]; known || s.Name == "" {
+		return nil, fmt.Errorf("the description names its space %q: give it a name of its own", s.Name)
+	}
+	if s.Family == Fixed {
+		return nil, fmt.Errorf("space %q: nothing varies in family %s: choose %s, %s or %s", s.Name, Fixed, MBV3, Basic, Bottleneck)
+	}
+	s.Classes, s.Input.C = classes, images.C
+	if s.Input.H == 0 && s.Input.W == 0 {
+		s.Input = images
+	}
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
 // At returns the same space for inputs of pixels by pixels. Its layers are those of s, so
 // that the same weights serve both; statistics of normalisation are its own.
 func (s *Space) At(pixels int) (*Space, error) {
@@ -154,6 +177,17 @@ func (s *Space) At(pixels int) (*Space, error) {
 
 // Decode reads a Space from the JSON that encoding/json makes of it and validates it.
 func Decode(data []byte) (*Space, error) {
+	s, err := parse(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func parse(data []byte) (*Space, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	s := new(Space)
@@ -162,9 +196,6 @@ func Decode(data []byte) (*Space, error) {
 	}
 	if d.More() {
 		return nil, errors.New("read the description of a space: something follows it")
-	}
-	if err := s.Validate(); err != nil {
-		return nil, err
 	}
 	return s, nil
 }

@@ -287,3 +287,38 @@ func TestAt(t *testing.T) {
 		}
 	}
 }
+
+// A description takes classes and channels from the data, and the sides of images where it has none; weights and subnets are
+// then those of the space it was made from.
+func TestDefine(t *testing.T) {
+	images := tensor.Shape{H: 28, W: 28, C: 1}
+	of := find(t, "resnet-28s", 10, 1)
+	b, err := json.Marshal(of)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Define(b, 10, images); err == nil || !strings.Contains(err.Error(), "a name of its own") {
+		t.Errorf("the name of another space: %v", err)
+	}
+	text := strings.NewReplacer(`"name":"resnet-28s"`, `"name":"mine"`, `"input":{"H":28,"W":28,"C":1},`, "", `"classes":10,`, "").Replace(string(b))
+	s, err := Define([]byte(text), 7, images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Input != images || s.Classes != 7 || s.Size().Cmp(of.Size()) != 0 {
+		t.Errorf("%+v", s)
+	}
+	small, large := lower(t, of, of.Format(of.Max())), lower(t, s, s.Format(s.Max()))
+	if small.MACs()-large.MACs() != 3*64 { // three classes fewer
+		t.Errorf("%d and %d multiply-accumulates", small.MACs(), large.MACs())
+	}
+	sides, err := Define([]byte(strings.Replace(text, `"family"`, `"input":{"H":32,"W":32,"C":9},"family"`, 1)), 7, images)
+	if err != nil || sides.Input != (tensor.Shape{H: 32, W: 32, C: 1}) {
+		t.Errorf("%+v, %v", sides, err)
+	}
+	for _, bad := range []string{"", "{", text + "{}", strings.Replace(text, `"basic"`, `"fixed"`, 1), strings.Replace(text, `"mine"`, `""`, 1)} {
+		if _, err := Define([]byte(bad), 7, images); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}

@@ -4,15 +4,24 @@
 package train
 
 import (
+	"bytes"
+	"encoding/json"
 	"strings"
+
+	"weft/data"
+	"weft/supernet"
+	"weft/tensor"
 )
 
 // Config says how to train; it is stored with the run. Defaults returns a complete one. The
 // zero value of a field beyond the first groups switches off what it is about, so that runs
 // which lack the field mean the same as ever.
 type Config struct {
-	Recipe string `json:"recipe"`     // one of Recipes
-	Space  string `json:"space"`      // name of a supernet.Space
+	Recipe string `json:"recipe"` // one of Recipes
+	Space  string `json:"space"`  // name of a supernet.Space
+	// Definition describes the space where its name is not one that supernet.Find knows.
+	Definition Definition `json:"definition,omitempty"`
+
 	Data   string `json:"data"`       // name of a data set
 	Epochs int    `json:"epochs"`     // passes over the training images, E
 	Batch  int    `json:"batch"`      // images a step
@@ -22,6 +31,30 @@ type Config struct {
 	Optimiser
 	Sandwich
 	Regularisation
+}
+
+// Definition is the JSON of a supernet.Space without blanks, for supernet.Define.
+type Definition string
+
+// MarshalJSON returns the description as it is.
+func (d Definition) MarshalJSON() ([]byte, error) { return []byte(d), nil }
+
+// UnmarshalJSON takes a description of any layout.
+func (d *Definition) UnmarshalJSON(b []byte) error {
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, b); err != nil {
+		return err
+	}
+	*d = Definition(compact.String())
+	return nil
+}
+
+// space returns the space of the run for a data set.
+func (c *Config) space(set *data.Set) (*supernet.Space, error) {
+	if c.Definition == "" {
+		return supernet.Find(c.Space, set.Classes, set.C)
+	}
+	return supernet.Define([]byte(c.Definition), set.Classes, tensor.Shape{H: set.H, W: set.W, C: set.C})
 }
 
 // Optimiser says how weights move.

@@ -56,7 +56,7 @@ func New(c Config, set *data.Set, pool *kernel.Pool) (*Trainer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	space, err := supernet.Find(c.Space, set.Classes, set.C)
+	space, err := c.space(set)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ most accurate subnet that still meets its deadline.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newDataCmd(), newTrainCmd(), newRunsCmd(), newSearchCmd(), newEvalCmd(), newQuantiseCmd(), newProfileCmd(), newInspectCmd(), newImportCmd(), newExportCmd(), newServeCmd(), newWorkerCmd(), newBusCmd(), newKeysCmd(), newBenchCmd(), newTopCmd(), newExperimentCmd(), newDemoCmd(), newFlightCmd(), newVersionCmd())
+	root.AddCommand(newDataCmd(), newSpacesCmd(), newTrainCmd(), newRunsCmd(), newSearchCmd(), newEvalCmd(), newQuantiseCmd(), newProfileCmd(), newInspectCmd(), newImportCmd(), newExportCmd(), newServeCmd(), newWorkerCmd(), newBusCmd(), newKeysCmd(), newBenchCmd(), newTopCmd(), newExperimentCmd(), newDemoCmd(), newFlightCmd(), newVersionCmd())
 	for _, c := range root.Commands() {
 		markFailures(c)
 	}

@@ -80,7 +80,7 @@ names. A setting that the recipe does not read is refused.`,
 	must(cmd.MarkFlagDirname("out"))
 	must(cmd.MarkFlagFilename("config", "json"))
 	must(cmd.RegisterFlagCompletionFunc("recipe", cobra.FixedCompletions(train.Recipes(), cobra.ShellCompDirectiveNoFileComp)))
-	must(cmd.RegisterFlagCompletionFunc("space", cobra.FixedCompletions(supernet.Names(), cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("space", cobra.FixedCompletions(supernet.Names(), cobra.ShellCompDirectiveDefault)))
 	must(cmd.RegisterFlagCompletionFunc("schedule", cobra.FixedCompletions(train.Curves, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("aggregate", cobra.FixedCompletions(train.Aggregates, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("data", cobra.FixedCompletions(data.Names(), cobra.ShellCompDirectiveDefault)))
@@ -142,7 +142,7 @@ func (j *trainJob) settle(cmd *cobra.Command, cfg *settings) error {
 	if cmd.Flags().Changed("val") && cfg.Val < 1 {
 		return usagef("--val %d: hold out at least 1 image, weft search compares subnets on them", cfg.Val)
 	}
-	if !slices.Contains(supernet.Names(), cfg.Space) {
+	if cfg.Definition == "" && !slices.Contains(supernet.Names(), cfg.Space) {
 		return usagef("no space is called %q: choose one of %s", cfg.Space, strings.Join(supernet.Names(), ", "))
 	}
 	return nil

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,7 +41,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 func (s *settings) subjectFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.file, "config", "", "JSON file of settings, such as the config.json of another run; flags go before it")
 	f.StringVar(&s.Recipe, "recipe", s.Recipe, "how to train: "+strings.Join(train.Recipes(), ", "))
-	f.StringVar(&s.Space, "space", s.Space, "what may vary: "+strings.Join(supernet.Names(), ", "))
+	f.StringVar(&s.Space, "space", s.Space, "what may vary: "+strings.Join(supernet.Names(), ", ")+", or a file such as 'weft spaces NAME' prints")
 	f.StringVar(&s.Data, "data", s.Data, "data set: "+strings.Join(data.Names(), ", ")+" or a folder of images a class")
 	f.IntVar(&s.Epochs, "epochs", s.Epochs, "passes over the training images")
 	f.IntVar(&s.Batch, "batch", s.Batch, "images a step")
@@ -121,8 +123,34 @@ func (s *settings) settle(cmd *cobra.Command) error {
 			err = errors.Join(err, merged.Set(f.Name, f.Value.String()))
 		}
 	})
+	if err == nil && cmd.Flags().Changed("space") {
+		err = full.define()
+	}
 	*s = full
 	return err
+}
+
+// define reads the file that the space is described in, unless it has a name that is known.
+func (s *settings) define() error {
+	s.Definition = ""
+	if slices.Contains(supernet.Names(), s.Space) {
+		return nil
+	}
+	b, err := os.ReadFile(s.Space)
+	if errors.Is(err, os.ErrNotExist) {
+		return usagef("--space %s is neither a file nor one of %s", s.Space, strings.Join(supernet.Names(), ", "))
+	}
+	if err != nil {
+		return err
+	}
+	var named struct {
+		Name string `json:"name"`
+	}
+	if err := json.Unmarshal(b, &named); err != nil {
+		return fmt.Errorf("%s: %w; 'weft spaces NAME' prints a description to begin with", s.Space, err)
+	}
+	s.Space = named.Name
+	return s.Definition.UnmarshalJSON(b)
 }
 
 // base returns the settings that the flags change: those of the file, or the defaults.
