@@ -80,7 +80,7 @@ var benches = []bench{
 		},
 	},
 	{
-		name: "cifar", space: "resnet-32", data: "cifar10", images: 45000, batch: 128, seeds: 1, epochs: 5, probe: 100, lr: 0.2,
+		name: "cifar", space: "resnet-32", data: "cifar10", images: 45000, batch: 128, seeds: 1, epochs: 5, probe: 50, lr: 0.2,
 		methods: []variant{
 			{methodDeps, full},
 			{methodDeps, half},
@@ -94,7 +94,7 @@ var benches = []bench{
 		},
 	},
 	{
-		name: "cifar-mbv3", space: "mbv3-32s", data: "cifar10", images: 45000, batch: 128, seeds: 1, epochs: 10, probe: 100, lr: 0.2,
+		name: "cifar-mbv3", space: "mbv3-32s", data: "cifar10", images: 45000, batch: 128, seeds: 1, epochs: 10, probe: 50, lr: 0.2,
 		methods: []variant{{methodDeps, full}, {methodOFA, equal}, {methodOFA, published}},
 	},
 }

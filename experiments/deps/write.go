@@ -61,4 +61,4 @@ func summary(reports []*Report) string {
 const preamble = "All methods share batch, peak rate, weight decay, label smoothing and augmentation; they differ in what each step trains. A schedule is\n" +
 	"`full` (DepS'), `half` of it, `published` (as many times DepS' epochs as in the paper: OFA 605/270, CompOFA 330/270, BigNAS\n" +
 	"400/270) or of `equal cost` in multiply-accumulates, forwards and backwards. The dip is the largest subnet's validation\n" +
-	"accuracy before the others join, less its lowest until an epoch after the ramp, each the mean of up to four evaluations in a row. Choices were made on validation images; test images judge once, at the end."
+	"accuracy before the others join, less its lowest until an epoch after the ramp, each the mean of up to eight evaluations in a row, over half an epoch at most. Choices were made on validation images; test images judge once, at the end."

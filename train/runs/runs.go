@@ -165,13 +165,13 @@ func (r *Run) Nets() []string {
 // Single evaluations at a high learning rate vary by as much as a dip may be deep, so that the last before less the lowest
 // of many after is above zero where nothing happened. Means of so many in a row, within so many epochs, are compared.
 const (
-	dipEvals  = 4
+	dipEvals  = 8
 	dipEpochs = 0.5
 )
 
-// Dip returns by how much the accuracy of the largest subnet fell when the smaller ones joined: the mean of the last four
-// evaluations before, less the lowest mean of four in a row in the stretch after that is as long as an epoch past the end of
-// the ramp; of fewer where four take longer than half an epoch. It reports false where nothing joined, or was evaluated on
+// Dip returns by how much the accuracy of the largest subnet fell when the smaller ones joined: the mean of the last eight
+// evaluations before, less the lowest mean of eight in a row in the stretch after that is as long as an epoch past the end of
+// the ramp; of fewer where eight take longer than half an epoch. It reports false where nothing joined, or was evaluated on
 // both sides.
 func Dip(largest []Point) (dip float64, ok bool) {
 	var before, after []Point
