@@ -13,7 +13,7 @@ func (r *Report) claims() []report.Claim {
 	add := func(text, paper, criterion string, value string, holds bool) {
 		claims = append(claims, report.Claim{
 			Text: text, Paper: paper, Criterion: criterion,
-			Verdicts: []report.Verdict{{Policy: methodDeps, Value: value, Holds: holds}},
+			Verdicts: []report.Verdict{{Value: value, Holds: holds}},
 		})
 	}
 	own := r.find(methodDeps, full)

@@ -1,5 +1,7 @@
 package report
 
+import "slices"
+
 // Claim is something that a paper states, or a goal of weft's own.
 type Claim struct {
 	Text      string    `json:"text"`
@@ -8,16 +10,17 @@ type Claim struct {
 	Verdicts  []Verdict `json:"verdicts"`
 }
 
-// Verdict says whether a claim holds of a policy.
+// Verdict says whether a claim holds, of a policy where it is about one.
 type Verdict struct {
-	Policy string `json:"policy"`
+	Policy string `json:"policy,omitempty"`
 	Value  string `json:"value"`
 	Holds  bool   `json:"holds"`
 }
 
-// Verdicts returns claims as a table.
+// Verdicts returns claims as a table, with the policies if there are any.
 func Verdicts(claims []Claim) Table {
 	t := Table{Title: "Claims", Words: true, Columns: []string{"claim", "paper", "verdict", "policy", "ours", "criterion"}}
+	policies := false
 	for _, c := range claims {
 		paper := c.Paper
 		if paper == "" {
@@ -28,7 +31,15 @@ func Verdicts(claims []Claim) Table {
 			if v.Holds {
 				verdict = "holds"
 			}
+			policies = policies || v.Policy != ""
 			t.Rows = append(t.Rows, []string{c.Text, paper, verdict, v.Policy, v.Value, c.Criterion})
+		}
+	}
+	if !policies {
+		at := slices.Index(t.Columns, "policy")
+		t.Columns = slices.Delete(t.Columns, at, at+1)
+		for i := range t.Rows {
+			t.Rows[i] = slices.Delete(t.Rows[i], at, at+1)
 		}
 	}
 	return t
