@@ -52,6 +52,19 @@ type Layer struct {
 // Taps returns the number of kernel positions, 1 for layers without a kernel.
 func (l *Layer) Taps() int { return max(l.K*l.K, 1) }
 
+// Weights returns how many weights the layer has, without biases, normalisation and the
+// matrices of elastic kernels.
+func (l *Layer) Weights() int {
+	switch l.Kind {
+	case Depthwise:
+		return l.Out * l.Taps()
+	case SE:
+		return 2 * l.In * l.Hidden
+	default:
+		return l.In * l.Out * l.Taps()
+	}
+}
+
 // Op is one operation of a Graph on values; it uses the prefix of its layer's weights
 // that the shapes of its values imply.
 type Op struct {

@@ -21,7 +21,6 @@ const fixedArch = "fixed"
 const (
 	maxNodes  = 4096
 	maxKernel = 7
-	maxValues = 1 << 26 // of one activation
 )
 
 // Node is one operation of a Fixed space, which runs its nodes in order. Values have
@@ -134,7 +133,10 @@ func (s *Space) validateFixed() error {
 	if last := s.Nodes[len(s.Nodes)-1]; last.Out != s.Classes {
 		return fmt.Errorf("classes is %d and the last node gives %d", s.Classes, last.Out)
 	}
-	return g.Check()
+	if err := g.Check(); err != nil {
+		return err
+	}
+	return checkMemory(g)
 }
 
 // check explains why a node cannot follow those that made the values.

@@ -39,6 +39,9 @@ const (
 
 	maxChannels = 1 << 14
 	maxPixels   = 1 << 20
+	maxChoices  = math.MaxUint8 // of expansions and of widths: an Arch has a byte for each
+	maxWeights  = 1 << 29       // of all layers together
+	maxValues   = 1 << 26       // of one activation
 )
 
 // Space says what may vary between the subnets of one supernet and what is fixed; it
@@ -236,6 +239,22 @@ func (s *Space) validate() error {
 	if err := g.Check(); err != nil {
 		return fmt.Errorf("input %v does not fit the strides: %w", s.Input, err)
 	}
+	return checkMemory(g)
+}
+
+// checkMemory reports a network that is larger than any machine would train or serve.
+func checkMemory(g *nn.Graph) error {
+	weights := 0
+	for i := range g.Layers {
+		if weights += g.Layers[i].Weights(); weights > maxWeights {
+			return fmt.Errorf("has more than %d weights: choose fewer channels or blocks", maxWeights)
+		}
+	}
+	for _, v := range g.Values {
+		if v.Size() > maxValues {
+			return fmt.Errorf("makes %v of an image: must have at most %d values", v, maxValues)
+		}
+	}
 	return nil
 }
 
@@ -268,6 +287,9 @@ func (s *Space) validateChoices() error {
 	}
 	if !ascending(s.Widths, 0.01, 16) || !hundredths(s.Widths) {
 		return fmt.Errorf("widths are %v: must ascend from 0.01 to 16 at most, in steps of 0.01", s.Widths)
+	}
+	if n := max(len(s.Expansions), len(s.Widths)); n > maxChoices {
+		return fmt.Errorf("has a list of %d choices: must have at most %d", n, maxChoices)
 	}
 	if !ascending(s.Kernels, 1, 7) || slices.ContainsFunc(s.Kernels, func(k int) bool { return k%2 == 0 }) {
 		return fmt.Errorf("kernels are %v: must be odd and ascend up to 7", s.Kernels)

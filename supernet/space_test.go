@@ -237,21 +237,27 @@ func TestValidate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, spoil := range map[string]func(*Space){
-		"family":      func(s *Space) { s.Family = "vgg" },
-		"input is":    func(s *Space) { s.Input.H = 0 },
-		"classes":     func(s *Space) { s.Classes = 0 },
-		"channels":    func(s *Space) { s.Input.C = -1 },
-		"0 stages":    func(s *Space) { s.Stages = nil },
-		"stem block":  func(s *Space) { s.Stem.Block = -8 },
-		"head width":  func(s *Space) { s.Head.Width = 1 << 20 },
-		"a head":      func(s *Space) { s.Family = Basic },
-		"kernels":     func(s *Space) { s.Kernels = []int{3, 4} },
-		"expansions":  func(s *Space) { s.Expansions = []float64{2, 1} },
-		"widths":      func(s *Space) { s.Widths = []float64{1.0 / 3} },
-		"depths":      func(s *Space) { s.Stages[0].Depths = []int{0, 1} },
-		"blocks":      func(s *Space) { s.Stages[0].Depths = []int{24} },
-		"stride is 3": func(s *Space) { s.Stages[1].Stride = 3 },
-		"alone":       func(s *Space) { s.Family, s.Stem.Block, s.Head = Bottleneck, 0, Head{}; s.Kernels = []int{3, 5} },
+		"family":              func(s *Space) { s.Family = "vgg" },
+		"input is":            func(s *Space) { s.Input.H = 0 },
+		"classes":             func(s *Space) { s.Classes = 0 },
+		"channels":            func(s *Space) { s.Input.C = -1 },
+		"0 stages":            func(s *Space) { s.Stages = nil },
+		"stem block":          func(s *Space) { s.Stem.Block = -8 },
+		"head width":          func(s *Space) { s.Head.Width = 1 << 20 },
+		"a head":              func(s *Space) { s.Family = Basic },
+		"kernels":             func(s *Space) { s.Kernels = []int{3, 4} },
+		"expansions":          func(s *Space) { s.Expansions = []float64{2, 1} },
+		"widths":              func(s *Space) { s.Widths = []float64{1.0 / 3} },
+		"depths":              func(s *Space) { s.Stages[0].Depths = []int{0, 1} },
+		"blocks":              func(s *Space) { s.Stages[0].Depths = []int{24} },
+		"stride is 3":         func(s *Space) { s.Stages[1].Stride = 3 },
+		"alone":               func(s *Space) { s.Family, s.Stem.Block, s.Head = Bottleneck, 0, Head{}; s.Kernels = []int{3, 5} },
+		"list of 256 choices": func(s *Space) { s.Expansions = hundredthsUpTo(256) },
+		"list of 300 choices": func(s *Space) { s.Widths = hundredthsUpTo(300) },
+		"more than 536870912 weights": func(s *Space) {
+			s.Stages[0].Width, s.Widths, s.Expansions = maxChannels, []float64{16}, []float64{16}
+		},
+		"must have at most 67108864 values": func(s *Space) { s.Input.H, s.Input.W, s.Stages[0].Width = 512, 1024, 512 },
 		// A 2x2 mean and a 3x3 convolution with stride 2 disagree on an odd size.
 		"fit the strides": func(s *Space) {
 			s.Family, s.Stem.Block, s.Head, s.Kernels, s.Input.H = Bottleneck, 0, Head{}, []int{3}, 14
@@ -262,6 +268,31 @@ func TestValidate(t *testing.T) {
 		if err := s.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not mention %q", err, want)
 		}
+	}
+}
+
+// hundredthsUpTo lists 0.01 to so many hundredths.
+func hundredthsUpTo(n int) []float64 {
+	all := make([]float64, n)
+	for i := range all {
+		all[i] = float64(i+1) / 100
+	}
+	return all
+}
+
+// As many choices as are allowed have a largest subnet that is one.
+func TestManyChoices(t *testing.T) {
+	s := custom()
+	s.Expansions, s.Widths = hundredthsUpTo(255), hundredthsUpTo(255)
+	if err := s.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	g, err := s.Lower(s.Max())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Check(); err != nil || g.Params() == 0 {
+		t.Error(err)
 	}
 }
 
