@@ -1,6 +1,7 @@
 package train
 
 import (
+	"encoding/json"
 	"errors"
 	"math"
 	"os"
@@ -180,5 +181,20 @@ func TestMetricsLog(t *testing.T) {
 	}
 	if err != nil || !reflect.DeepEqual(steps, []int{20, 40, 50}) {
 		t.Errorf("%v, %v", steps, err)
+	}
+}
+
+// TestStoppedClock: steps that took no time by the clock have a speed that JSON can tell.
+func TestStoppedClock(t *testing.T) {
+	tr := newTrainer(t, testConfig(), squares(64))
+	var line Metrics
+	tr.Observe = func(m Metrics) { line = m }
+	tr.since.begin(tr)
+	tr.Step, tr.Spent.MACs = 1, 1
+	if err := tr.report(false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := json.Marshal(line); err != nil {
+		t.Error(err)
 	}
 }

@@ -39,13 +39,15 @@ type Definition string
 // MarshalJSON returns the description as it is.
 func (d Definition) MarshalJSON() ([]byte, error) { return []byte(d), nil }
 
-// UnmarshalJSON takes a description of any layout.
+// UnmarshalJSON takes a description of any layout. Characters that encoding/json escapes in
+// what MarshalJSON returns are escaped here, so that a configuration equals the one in its file.
 func (d *Definition) UnmarshalJSON(b []byte) error {
-	var compact bytes.Buffer
+	var compact, escaped bytes.Buffer
 	if err := json.Compact(&compact, b); err != nil {
 		return err
 	}
-	*d = Definition(compact.String())
+	json.HTMLEscape(&escaped, compact.Bytes())
+	*d = Definition(escaped.String())
 	return nil
 }
 

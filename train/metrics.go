@@ -98,7 +98,7 @@ func (t *Trainer) phase(step int) string {
 // report writes a line of metrics for the steps since the last one.
 func (t *Trainer) report(eval bool) error {
 	images := float64((t.Step - t.since.step) * t.Config.Batch)
-	dt := t.Spent.Seconds - t.since.spent.Seconds
+	dt := max(t.Spent.Seconds-t.since.spent.Seconds, 1e-9) // a coarse clock may have stood still
 	line := t.line()
 	line.Loss, line.SubLoss = t.since.loss/float64(max(t.since.maxs, 1)), t.since.sub/float64(max(t.since.subs, 1))
 	line.ImagesPS, line.GFlops = images/dt, (t.Spent.Flops-t.since.spent.Flops)/dt/1e9

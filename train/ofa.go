@@ -155,7 +155,7 @@ func newShrinking(c *Config, space *supernet.Space, steps int, phases []shrink) 
 		sum += p.epochs
 		end := full + int(math.Round(sum/total*float64(steps-full)))
 		if end == p.begin {
-			return nil, fmt.Errorf("%d steps are too few for the phases of recipe %s; train for more epochs", steps, c.Recipe)
+			return nil, fmt.Errorf("%d steps are too few for the phases of recipe %s; train for more epochs, or with a shorter --warmup", steps, c.Recipe)
 		}
 		p.curve = Curve{
 			Shape: c.Curve, Peak: c.LR * p.rate / 2.6, Total: end - p.begin, Floor: c.RateFloor,

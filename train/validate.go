@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,14 +16,17 @@ var (
 	Aggregates = []string{"sum", "avg", "avg-sqrt"}
 )
 
+// maxEpochs keeps the number of steps an int.
+const maxEpochs = 1_000_000
+
 // Validate reports the first field that makes no sense, or that the recipe has no use for.
 func (c *Config) Validate() error {
 	i := indexOf(c.Recipe)
 	switch {
 	case i < 0:
 		return fmt.Errorf("unknown recipe %q: choose one of %s", c.Recipe, strings.Join(Recipes(), ", "))
-	case c.Epochs < 1 || c.Batch < 2:
-		return fmt.Errorf("%d epochs of batches of %d images: at least 1 epoch and 2 images are needed", c.Epochs, c.Batch)
+	case c.Epochs < 1 || c.Epochs > maxEpochs || c.Batch < 2:
+		return fmt.Errorf("%d epochs of batches of %d images: 1 to %d epochs and at least 2 images are needed", c.Epochs, c.Batch, maxEpochs)
 	case !(c.Smoothing >= 0 && c.Smoothing < 1):
 		return fmt.Errorf("label smoothing %g is not in [0, 1)", c.Smoothing)
 	}
@@ -59,8 +63,8 @@ func (c *Config) checkUpdate() error {
 		return fmt.Errorf("momentum %g is not in [0, 1)", c.Momentum)
 	case !(c.Decay >= 0 && c.Decay < 1):
 		return fmt.Errorf("weight decay %g is not in [0, 1)", c.Decay)
-	case !(c.ClipNorm >= 0) || !(c.ClipValue >= 0):
-		return fmt.Errorf("gradients cannot be clipped at norm %g and value %g: more than 0, or 0 for no clipping", c.ClipNorm, c.ClipValue)
+	case !(c.ClipNorm >= 0 && c.ClipNorm <= math.MaxFloat32) || !(c.ClipValue >= 0 && c.ClipValue <= math.MaxFloat32):
+		return fmt.Errorf("gradients cannot be clipped at norm %g and value %g: a number above 0, or 0 for no clipping", c.ClipNorm, c.ClipValue)
 	case !(c.EMA >= 0 && c.EMA < 1) || !(c.Lookahead >= 0 && c.Lookahead < 1):
 		return fmt.Errorf("moving average %g and lookahead %g: both are in [0, 1)", c.EMA, c.Lookahead)
 	case c.EMA > 0 && c.Lookahead > 0:

@@ -2,12 +2,14 @@ package train
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"weft/kernel"
+	"weft/supernet"
 )
 
 // TestDefaultsAreValid: for every recipe and data set.
@@ -30,6 +32,9 @@ func TestValidate(t *testing.T) {
 	for want, change := range map[string]func(*Config){
 		`unknown recipe "dips": choose one of deps, ofa`:                           func(c *Config) { c.Recipe = "dips" },
 		"0 epochs of batches of 128 images":                                        func(c *Config) { c.Epochs = 0 },
+		"1 to 1000000 epochs":                                                      func(c *Config) { c.Epochs = math.MaxInt },
+		"gradients cannot be clipped at norm +Inf":                                 func(c *Config) { c.ClipNorm = math.Inf(1) },
+		"gradients cannot be clipped at norm 0 and value NaN":                      func(c *Config) { c.ClipValue = math.NaN() },
 		"label smoothing 1 is not in [0, 1)":                                       func(c *Config) { c.Smoothing = 1 },
 		"learning rate 0 is not between":                                           func(c *Config) { c.LR = 0 },
 		`unknown schedule "sine"`:                                                  func(c *Config) { c.Curve = "sine" },
@@ -133,6 +138,35 @@ func TestParseConfig(t *testing.T) {
 		if _, err := ParseConfig([]byte(bad), base); err == nil {
 			t.Errorf("%s is accepted", bad)
 		}
+	}
+}
+
+// TestDefinitionSurvivesItsFile: a run of a space of one's own can be resumed by who has the
+// description in another layout, whatever characters are in it.
+func TestDefinitionSurvivesItsFile(t *testing.T) {
+	c, dir := recipeConfig("deps"), t.TempDir()
+	space, err := supernet.Find("resnet-28s", 2, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	space.Name = "a<b & c\u2028"
+	var layout strings.Builder
+	e := json.NewEncoder(&layout)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(space); err != nil {
+		t.Fatal(err)
+	}
+	c.Space = space.Name
+	if err := c.Definition.UnmarshalJSON([]byte(layout.String())); err != nil {
+		t.Fatal(err)
+	}
+	set := squares(64)
+	if err := newTrainer(t, c, set).Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := newTrainer(t, c, set).Load(dir); !found || err != nil {
+		t.Error(found, err)
 	}
 }
 
