@@ -103,7 +103,7 @@ func (h *hunt) fresh(a supernet.Arch) (individual, bool, error) {
 	if err != nil {
 		return individual{}, false, err
 	}
-	id := identity(g)
+	id := Identity(g)
 	if h.seen[id] {
 		return individual{}, false, nil
 	}
@@ -118,8 +118,9 @@ func (h *hunt) fresh(a supernet.Arch) (individual, bool, error) {
 	return r, true, nil
 }
 
-// identity tells networks apart: two choices may round to the same channels.
-func identity(g *nn.Graph) nn.NormKey {
+// Identity tells networks apart, which architectures do not: two choices may round to the same
+// channels, so that three of four architectures of resnet-28s are the network of another.
+func Identity(g *nn.Graph) nn.NormKey {
 	id := nn.NormKey(g.MACs())
 	for _, k := range g.NormKeys() {
 		id = id*1099511628211 ^ k

@@ -305,13 +305,16 @@ func decodePredictor(f *safetensors.File) (*Predictor, error) {
 	return p, nil
 }
 
-// TrainAndTest makes a predictor from four fifths of the measured subnets, judges it on the rest, chosen by the seed, and
-// returns the one made from all of them with that judgement.
+// TrainAndTest makes a predictor from four fifths of the measured subnets, judges it on the rest,
+// chosen by the seed, and returns the one made from all of them with that judgement.
 func TrainAndTest(space *supernet.Space, sample []Result, seed uint64) (*Predictor, error) {
 	all := slices.Clone(sample)
 	rng := rand.New(rand.NewPCG(seed, 0x4e1d))
 	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	held := len(all) / 5
+	if len(all)-held < minSamples {
+		return nil, fmt.Errorf("%d measured subnets are too few to predict others from: measure at least %d", len(all), minSamples*5/4)
+	}
 	judged, err := TrainPredictor(space, all[held:])
 	if err != nil {
 		return nil, err

@@ -96,7 +96,7 @@ func Candidates(space *supernet.Space, c Config) ([]supernet.Arch, error) {
 		if err != nil {
 			return 0, false, err
 		}
-		id := identity(g)
+		id := Identity(g)
 		fresh := !seen[id]
 		seen[id] = true
 		return g.MACs(), fresh, nil
@@ -116,6 +116,7 @@ func Candidates(space *supernet.Space, c Config) ([]supernet.Arch, error) {
 	uniform := len(archs)
 	const bins = 10
 	var filled [bins]int
+	var spare []supernet.Arch // drawn from bins that were full
 	const patience = 10_000 // draws without a new network: the space has hardly more
 	for tries, idle := 0, 0; len(archs) < uniform+c.Samples && tries < 100*c.Samples && idle < patience; tries++ {
 		a := space.Sample(rng, supernet.Sampling{ElasticKernel: true, Coupled: tries%2 == 1})
@@ -130,9 +131,11 @@ func Candidates(space *supernet.Space, c Config) ([]supernet.Arch, error) {
 		if fresh && filled[bin] <= slices.Min(filled[:])+tries/(10*bins) {
 			filled[bin]++
 			archs = append(archs, a)
+		} else if fresh && len(spare) < c.Samples {
+			spare = append(spare, a)
 		}
 	}
-	return archs, nil
+	return append(archs, spare[:min(uniform+c.Samples-len(archs), len(spare))]...), nil
 }
 
 // Run measures the candidates on the validation images, calling observe after each, and

@@ -64,6 +64,23 @@ func TestCandidatesRunOut(t *testing.T) {
 	}
 }
 
+// What falls into a full bin is still there where the space has no more.
+func TestCandidatesOfMostOfASpace(t *testing.T) {
+	space, err := supernet.Find("resnet-32w", 10, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const samples = 1500 // of 1728 networks
+	archs, uniform := candidates(t, space, Config{Samples: samples, Seed: 1}), candidates(t, space, Config{})
+	seen := map[supernet.Arch]bool{}
+	for _, a := range archs {
+		seen[a] = true
+	}
+	if n := len(archs) - len(uniform); n != samples || len(seen) != len(archs) {
+		t.Errorf("%d samples instead of %d, %d different ones in all", n, samples, len(seen))
+	}
+}
+
 func TestCandidates(t *testing.T) {
 	for _, name := range smallSpaces {
 		t.Run(name, func(t *testing.T) {

@@ -164,13 +164,13 @@ func (h *hunt) find(ctx context.Context, space *supernet.Space, sample []search.
 	if err != nil {
 		return nil, err
 	}
-	measured := make(map[supernet.Arch]float64, len(sample))
-	for _, r := range sample {
-		measured[r.Arch] = r.Accuracy
+	measured, err := byNetwork(space, sample)
+	if err != nil {
+		return nil, err
 	}
 	problem := &search.Problem{Space: space, Cost: search.Costs[h.cost], Limits: h.limits, Judge: func(r *search.Result, g *nn.Graph) error {
 		var ok bool
-		if r.Accuracy, ok = measured[r.Arch]; !ok {
+		if r.Accuracy, ok = measured[search.Identity(g)]; !ok {
 			r.Accuracy = p.Predict(r.Arch)
 		}
 		return h.costs(r, g)
@@ -182,12 +182,42 @@ func (h *hunt) find(ctx context.Context, space *supernet.Space, sample []search.
 	if err != nil {
 		return nil, err
 	}
-	front = slices.DeleteFunc(front, func(r search.Result) bool { _, ok := measured[r.Arch]; return ok })
-	archs := make([]supernet.Arch, min(h.confirm, len(front)))
+	fresh, err := outside(measured, space, front)
+	if err != nil {
+		return nil, err
+	}
+	archs := make([]supernet.Arch, min(h.confirm, len(fresh)))
 	for i := range archs { // spread evenly, from the most accurate down
-		archs[i] = front[len(front)-1-i*(len(front)-1)/max(len(archs)-1, 1)].Arch
+		archs[i] = fresh[len(fresh)-1-i*(len(fresh)-1)/max(len(archs)-1, 1)]
 	}
 	return archs, nil
+}
+
+// outside returns the results' subnets whose networks are not among the measured ones.
+func outside(measured map[nn.NormKey]float64, space *supernet.Space, results []search.Result) (fresh []supernet.Arch, err error) {
+	for _, r := range results {
+		g, err := space.Lower(r.Arch)
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := measured[search.Identity(g)]; !ok {
+			fresh = append(fresh, r.Arch)
+		}
+	}
+	return fresh, nil
+}
+
+// byNetwork returns the accuracies of networks. Other choices than those that were measured may come to the same network.
+func byNetwork(space *supernet.Space, sample []search.Result) (map[nn.NormKey]float64, error) {
+	measured := make(map[nn.NormKey]float64, len(sample))
+	for _, r := range sample {
+		g, err := space.Lower(r.Arch)
+		if err != nil {
+			return nil, err
+		}
+		measured[search.Identity(g)] = r.Accuracy
+	}
+	return measured, nil
 }
 
 // predict returns the given predictor, or makes one from the sample, a fifth of which judges it first.

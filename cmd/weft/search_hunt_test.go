@@ -79,6 +79,30 @@ func TestHuntConfirmsWhatIsNew(t *testing.T) {
 	}
 }
 
+// Of four architectures of resnet-28s three are the network of another: what was measured under another name is not
+// measured again.
+func TestHuntTellsNetworksApart(t *testing.T) {
+	space := findSpace(t, "resnet-28s")
+	sample := cheapButNotBest(t, space)
+	archs, err := findMore(t, hunt{method: exhaustively, confirm: 1000}, space, sample)
+	if err != nil || len(archs) < 3 {
+		t.Fatalf("%d subnets, %v", len(archs), err)
+	}
+	known, err := byNetwork(space, sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range archs {
+		g, err := space.Lower(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := known[search.Identity(g)]; ok {
+			t.Errorf("%s was measured already, under another name", space.Format(a))
+		}
+	}
+}
+
 // A subnet of the sample may keep limits that none of those keep which are looked at later.
 func TestHuntLeavesItToTheSample(t *testing.T) {
 	space := findSpace(t, "resnet-28s")
