@@ -117,7 +117,7 @@ func Candidates(space *supernet.Space, c Config) ([]supernet.Arch, error) {
 	const bins = 10
 	var filled [bins]int
 	var spare []supernet.Arch // drawn from bins that were full
-	const patience = 10_000 // draws without a new network: the space has hardly more
+	const patience = 10_000   // draws without a new network: the space has hardly more
 	for tries, idle := 0, 0; len(archs) < uniform+c.Samples && tries < 100*c.Samples && idle < patience; tries++ {
 		a := space.Sample(rng, supernet.Sampling{ElasticKernel: true, Coupled: tries%2 == 1})
 		m, fresh, err := add(a)

@@ -181,7 +181,7 @@ func (j *demoJob) model(ctx context.Context, cfg train.Config, set *data.Set, er
 	var sj searchJob
 	sj.defaults()
 	sj.out, sj.name, sj.samples, sj.calibration = j.bundlePath(), "demo", 40, 1000
-	if _, err := sj.run(ctx, j.runDir(), cfg, set, pool, bars, errw); err != nil {
+	if _, _, err := sj.run(ctx, j.runDir(), cfg, set, pool, bars, errw); err != nil {
 		return nil, err
 	}
 	return openModel(j.bundlePath())

@@ -78,11 +78,11 @@ the folder of the run and not measured again.`,
 			defer bars.Close()
 			pool := kernel.NewPool(job.threads)
 			defer pool.Close()
-			b, err := job.run(cmd.Context(), args[0], cfg, set, pool, bars, cmd.ErrOrStderr())
+			b, front, err := job.run(cmd.Context(), args[0], cfg, set, pool, bars, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			return printSubnets(cmd.OutOrStdout(), asJSON, b)
+			return printTable(cmd.OutOrStdout(), asJSON, job.hunt.rows(b, front))
 		},
 	}
 	from.add(cmd)
@@ -124,18 +124,18 @@ func (j *searchJob) validate() error {
 	return j.hunt.validate()
 }
 
-// run searches and writes the bundle.
-func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *data.Set, pool *kernel.Pool, bars *progress, errw io.Writer) (*bundle.Bundle, error) {
+// run searches, writes the bundle and returns it with the results of its subnets.
+func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *data.Set, pool *kernel.Pool, bars *progress, errw io.Writer) (*bundle.Bundle, []search.Result, error) {
 	t, err := train.New(cfg, set, pool)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	found, err := t.Load(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !found || t.Step < t.Total {
-		return nil, fmt.Errorf("the run in %s is not finished (step %d of %d); go on with 'weft train --out %s --resume'", dir, t.Step, t.Total, dir)
+		return nil, nil, fmt.Errorf("the run in %s is not finished (step %d of %d); go on with 'weft train --out %s --resume'", dir, t.Step, t.Total, dir)
 	}
 	if j.half {
 		for i, v := range t.Net.W.Data {
@@ -144,78 +144,79 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 	}
 	calib, err := cfg.Calibration(set, j.calibration)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	e := search.NewEvaluator(t.Net, supernet.Norms{}, calib, pool)
 	archs, err := search.Candidates(t.Net.Space, search.Config{Samples: j.samples, Seed: j.seed})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	val := set.Val
 	if val.N() == 0 {
-		return nil, errors.New("the run held out no validation images (--val 0), so subnets cannot be compared; train with some")
+		return nil, nil, errors.New("the run held out no validation images (--val 0), so subnets cannot be compared; train with some")
 	}
 	j.hunt.seed = j.seed
 	if err := j.hunt.measureLatencies(ctx, t.Net, pool, errw); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	m := &measuring{job: j, e: e, val: val, bars: bars, errw: errw, digest: weightsDigest(t.Net)}
 	if m.kept, err = kept.New[string, search.Result](filepath.Join(dir, "measured"), m.digest, j.calibration, set.Digest, val.N()); err != nil {
-		return nil, fmt.Errorf("keep what is measured: %w", err)
+		return nil, nil, fmt.Errorf("keep what is measured: %w", err)
 	}
 	results, err := m.measure(ctx, "search", archs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	more, err := j.hunt.find(ctx, t.Net.Space, results, cfg.Data, m.digest, bars, errw)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	confirmed, err := m.measure(ctx, "confirm", more)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	front, err := j.choose(t.Net.Space, append(results, confirmed...))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b := &bundle.Bundle{Net: t.Net}
 	if b.Norms, err = e.Trim(front); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	recipe, err := json.Marshal(cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b.Info = bundle.Info{Name: j.modelName(), ClassNames: set.ClassNames, Provenance: bundle.Provenance{
 		Weft: thisBuild().Version, Data: cfg.Data, DataDigest: set.Digest, Recipe: recipe, Flops: t.Spent.Flops, Seconds: t.Spent.Seconds,
 		Calibration: j.calibration, ValImages: val.N(), Evaluated: len(archs) + len(more), Seed: j.seed,
 	}}
 	if err := j.fill(ctx, b, e, front, set.Test, bars); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return b, b.Write(j.out, j.half)
+	return b, front, b.Write(j.out, j.half)
 }
 
 // fill lists the chosen subnets and measures them on the test images.
 func (j *searchJob) fill(ctx context.Context, b *bundle.Bundle, e *search.Evaluator, front []search.Result, test data.Split, bars *progress) error {
-	measure := j.test && test.N() > 0
+	for _, r := range front {
+		b.Subnets = append(b.Subnets, bundle.Subnet{Arch: b.Net.Space.Format(r.Arch), Accuracy: r.Accuracy, MACs: r.MACs, Params: r.Params})
+	}
+	if !j.test || test.N() == 0 {
+		return nil
+	}
+	b.Provenance.TestImages = test.N()
 	bar := bars.Start("test", "subnets", 0, int64(len(front)))
 	defer bar.End()
-	for _, r := range front {
-		s := bundle.Subnet{Arch: b.Net.Space.Format(r.Arch), Accuracy: r.Accuracy, MACs: r.MACs, Params: r.Params}
-		if measure {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			t, err := e.Evaluate(r.Arch, test)
-			if err != nil {
-				return err
-			}
-			s.Test = t.Accuracy
-			b.Provenance.TestImages = test.N()
+	for i, r := range front {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		b.Subnets = append(b.Subnets, s)
+		t, err := e.Evaluate(r.Arch, test)
+		if err != nil {
+			return err
+		}
+		b.Subnets[i].Test = t.Accuracy
 		bar.Add(1)
 	}
 	return nil
@@ -236,6 +237,9 @@ type subnetRow struct {
 	Test     accuracy `json:"test_accuracy,omitempty" col:"test,%v"`
 	MMACs    float64  `json:"mmacs" col:"M MACs,%.2f"`
 	Params   int      `json:"params" col:"parameters"`
+	// Costs that a search looked at.
+	Memory  int     `json:"memory,omitempty" col:"bytes,%d,optional"`
+	Latency float64 `json:"latency_us,omitempty" col:"µs a batch,%.1f,optional"`
 }
 
 // accuracy is 0 if nobody measured it, as that of a network from elsewhere.
@@ -249,12 +253,16 @@ func (a accuracy) String() string {
 }
 
 func printSubnets(w io.Writer, asJSON bool, b *bundle.Bundle) error {
+	return printTable(w, asJSON, subnetRows(b))
+}
+
+func subnetRows(b *bundle.Bundle) []subnetRow {
 	points := b.Points()
 	rows := make([]subnetRow, len(points))
 	for i, s := range points {
-		rows[i] = subnetRow{s.Name(), accuracy(s.Accuracy), accuracy(s.Test), float64(s.MACs) / 1e6, s.Params}
+		rows[i] = subnetRow{Arch: s.Name(), Accuracy: accuracy(s.Accuracy), Test: accuracy(s.Test), MMACs: float64(s.MACs) / 1e6, Params: s.Params}
 	}
-	return printTable(w, asJSON, rows)
+	return rows
 }
 
 // fileExists reports whether there is something at path.

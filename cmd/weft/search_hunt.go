@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"weft/bundle"
 	"weft/experiments/report"
 	"weft/kernel"
 	"weft/nn"
@@ -143,6 +144,19 @@ func (h *hunt) costs(r *search.Result, g *nn.Graph) error {
 	}
 	r.Latency = took
 	return nil
+}
+
+// rows are the bundle's subnets with the costs that were looked at.
+func (h *hunt) rows(b *bundle.Bundle, front []search.Result) []subnetRow {
+	rows := subnetRows(b)
+	for _, r := range front {
+		i := slices.IndexFunc(rows, func(row subnetRow) bool { return row.Arch == b.Net.Space.Format(r.Arch) })
+		if h.cost == "memory" || h.limits.Memory > 0 {
+			rows[i].Memory = r.Memory
+		}
+		rows[i].Latency = float64(r.Latency) / float64(time.Microsecond)
+	}
+	return rows
 }
 
 // find returns subnets that are worth measuring: those on the front as it is foretold that were not measured yet.

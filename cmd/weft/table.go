@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -21,10 +22,11 @@ type column struct {
 	field       int
 	title, verb string
 	right       bool // numbers line up on the right
+	optional    bool // left out where it is zero in every row
 }
 
-// columns reads the col tags of a struct type: `col:"title"` or `col:"title,%.1f"`. Fields without one are in the JSON
-// only.
+// columns reads the col tags of a struct type: `col:"title"`, `col:"title,%.1f"` or `col:"title,%.1f,optional"`. Fields
+// without one are in the JSON only.
 func columns(t reflect.Type) []column {
 	var cols []column
 	for i := range t.NumField() {
@@ -33,12 +35,13 @@ func columns(t reflect.Type) []column {
 			continue
 		}
 		title, verb, _ := strings.Cut(tag, ",")
+		verb, optional := strings.CutSuffix(verb, ",optional")
 		if verb == "" {
 			verb = "%v"
 		}
 		kind := t.Field(i).Type.Kind()
 		number := reflect.Int <= kind && kind <= reflect.Float64
-		cols = append(cols, column{field: i, title: title, verb: verb, right: number})
+		cols = append(cols, column{field: i, title: title, verb: verb, right: number, optional: optional})
 	}
 	return cols
 }
@@ -56,7 +59,9 @@ func printTable[T any](w io.Writer, asJSON bool, rows []T) error {
 		}
 		return printJSON(w, rows)
 	}
-	cols := columns(reflect.TypeFor[T]())
+	cols := slices.DeleteFunc(columns(reflect.TypeFor[T]()), func(c column) bool {
+		return c.optional && !slices.ContainsFunc(rows, func(r T) bool { return !reflect.ValueOf(r).Field(c.field).IsZero() })
+	})
 	lines := make([][]string, 1+len(rows))
 	for _, c := range cols {
 		lines[0] = append(lines[0], c.title)
