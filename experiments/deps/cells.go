@@ -157,7 +157,7 @@ var (
 )
 
 // config is the method's, with everything that is no part of a method the same for all: batch, weight decay, smoothing,
-// augmentation, and the peak of the learning rate.
+// augmentation, and the peak of the learning rate. How the rate falls and how residual blocks begin are parts of BigNAS.
 func (b *bench) config(method string, seed uint64) train.Config {
 	recipe := short[method]
 	if epochs[method] == 0 {

@@ -101,7 +101,7 @@ func (r *Report) partClaims(own *group, add adder) {
 	}
 	if g := r.find(noWarmup, equal); g != nil {
 		gain := own.value(meanOfSix) - g.value(meanOfSix)
-		add("in-place distillation is better from a network that is warmed up", "+2.7 to +3.1 points", "mean of six at least 1.3 points above", fmt.Sprintf("%+.2f", gain), gain >= 1.3)
+		add("in-place distillation is better from a network that is warmed up", "+2.4 to +3.1 points", "mean of six at least 1.3 points above", fmt.Sprintf("%+.2f", gain), gain >= 1.3)
 	}
 	if g := r.find(hardLabels, equal); g != nil {
 		gain := own.value(meanOfSix) - g.value(meanOfSix)

@@ -187,10 +187,12 @@ func (o *Options) finish(ctx context.Context, c Cell, t *train.Trainer, dir stri
 	defer func() { err = errors.Join(err, log.Close()) }()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	var written, saved error
 	t.Probe = c.Probe
 	t.Observe = func(m train.Metrics) {
-		if err := log.Write(m); err != nil {
-			stop(err)
+		if werr := log.Write(m); werr != nil && written == nil {
+			written = fmt.Errorf("write the metrics: %w", werr)
+			stop(written)
 		}
 		if o.Budget > 0 && m.Seconds > o.Budget.Seconds() {
 			stop(fmt.Errorf("its training takes longer than %v; give it more with --budget", o.Budget))
@@ -199,9 +201,17 @@ func (o *Options) finish(ctx context.Context, c Cell, t *train.Trainer, dir stri
 			o.Observe(c, m, t.Total)
 		}
 	}
-	err = t.Run(ctx, func() error { return t.Save(dir) })
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		err = cause
+	err = t.Run(ctx, func() error {
+		saved = t.Save(dir)
+		return saved
+	})
+	switch cause := context.Cause(ctx); {
+	case written != nil: // the last line too, which the course would lack
+		return written
+	case saved != nil:
+		return saved
+	case err != nil && cause != nil:
+		return cause
 	}
 	return err
 }

@@ -167,6 +167,26 @@ func TestRunResumes(t *testing.T) {
 	}
 }
 
+// A cell that is stopped and cannot be kept says so, rather than that it was stopped.
+func TestUnsavedCellIsTold(t *testing.T) {
+	small(t)
+	set, dir := noise(t), t.TempDir()
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	_, err := Run(ctx, Options{
+		Dir: dir, Only: regexp.MustCompile("tiny-deps-full-1"), Pool: pool,
+		Load: func(context.Context, string, int) (*data.Set, error) { return set, nil },
+		Observe: func(c Cell, _ train.Metrics, _ int) {
+			stop()
+			_ = os.Mkdir(filepath.Join(dir, "runs", c.ID, "checkpoint.safetensors"), 0o755)
+		},
+	})
+	if err == nil || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "save the checkpoint") {
+		t.Error(err)
+	}
+}
+
 // small replaces the benches by one that trains in a second.
 func small(t *testing.T) {
 	old := benches
