@@ -71,7 +71,7 @@ func (r *Run) Summary() Summary {
 		s.Dip = &dip
 	}
 	switch {
-	case s.Epochs > 0 && s.Epoch >= float64(s.Epochs):
+	case s.Epochs > 0 && s.Epoch >= float64(s.Epochs) && s.Failure == "": // it may have failed to keep its last checkpoint
 		s.State = Finished
 	case strings.Contains(s.Failure, train.ErrDiverged.Error()):
 		s.State = Diverged

@@ -1,6 +1,7 @@
 package runs_test
 
 import (
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -240,6 +241,17 @@ func TestStates(t *testing.T) {
 	}
 	if err := runs.Begin(a, runs.Record{Commit: "c"}, began.Add(2*time.Hour)); err != nil {
 		t.Fatal(err)
+	}
+	b := filepath.Join(dir, "b")
+	write(t, b, config(4, 1), course...)
+	if got := open(t, b).Summary().State; got != runs.Finished {
+		t.Errorf("a run of all its epochs is %s", got)
+	}
+	if err := runs.End(b, errors.New("save the checkpoint: no space left"), began); err != nil {
+		t.Fatal(err)
+	}
+	if got := open(t, b).Summary().State; got != runs.Stopped {
+		t.Errorf("a run whose last checkpoint was not kept is %s", got)
 	}
 	if rec, err = runs.ReadRecord(a); err != nil || rec.Resumed != 1 || !rec.Started.Equal(began.Add(time.Hour)) || rec.Commit != "c" {
 		t.Errorf("begun again: %+v, %v", rec, err)
