@@ -160,10 +160,7 @@ func newRunsShowCmd(find func(string) (*runs.Run, error)) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s := r.Summary()
-			if train.Training(r.Dir) {
-				s.State = runs.Running
-			}
+			s := summary(r)
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), struct {
 					runs.Summary
@@ -177,6 +174,15 @@ func newRunsShowCmd(find func(string) (*runs.Run, error)) *cobra.Command {
 	}
 	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+// summary says how the run went, and whether it goes on.
+func summary(r *runs.Run) runs.Summary {
+	s := r.Summary()
+	if train.Training(r.Dir) {
+		s.State = runs.Running
+	}
+	return s
 }
 
 func showRun(w io.Writer, r *runs.Run, s runs.Summary) error {

@@ -98,9 +98,7 @@ type netComparison struct {
 
 func compareRuns(all []*runs.Run) (c comparison, err error) {
 	for _, r := range all {
-		s := r.Summary()
-		s.Name = r.Name
-		c.Runs = append(c.Runs, s)
+		c.Runs = append(c.Runs, summary(r))
 	}
 	if c.Settings, err = runs.Differences(all); err != nil {
 		return c, err

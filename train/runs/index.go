@@ -56,6 +56,7 @@ func (r *Run) Summary() Summary {
 	s := Summary{
 		Name: r.Name, State: Stopped, Recipe: r.Config.Recipe, Space: r.Config.Space, Data: r.Config.Data, Seed: r.Config.Seed,
 		Epochs: r.Config.Epochs, Commit: r.Record.Commit, Started: r.Record.Started, Failure: r.Record.Failure,
+		Changed: newest(r.Dir),
 	}
 	if n := len(r.Metrics); n > 0 {
 		last := &r.Metrics[n-1]
@@ -79,10 +80,14 @@ func (r *Run) Summary() Summary {
 	return s
 }
 
-// index is the file.
+// index is the file. What was read by other rules is read again.
 type index struct {
-	Runs []Summary `json:"runs"`
+	Version int       `json:"version"`
+	Runs    []Summary `json:"runs"`
 }
+
+// indexVersion tells by which rules summaries are made of runs. Raise it with every change of what Summary returns.
+const indexVersion = 2
 
 // Scan returns the runs below dir, by name. It reads those that changed since the index was written, and writes the index
 // anew where it can.
@@ -90,7 +95,7 @@ func Scan(dir string) ([]Summary, error) {
 	known := map[string]Summary{}
 	path := filepath.Join(dir, indexFile)
 	var old index
-	if b, err := os.ReadFile(path); err == nil && json.Unmarshal(b, &old) == nil {
+	if b, err := os.ReadFile(path); err == nil && json.Unmarshal(b, &old) == nil && old.Version == indexVersion {
 		for _, s := range old.Runs {
 			known[s.Name] = s
 		}
@@ -120,9 +125,9 @@ func Scan(dir string) ([]Summary, error) {
 		return nil, err
 	}
 	slices.SortFunc(found, func(a, b Summary) int { return strings.Compare(a.Name, b.Name) })
-	if !same(found, old.Runs) {
+	if now := (index{indexVersion, found}); !same(now, old) {
 		// A folder that can't be written to is listed all the same.
-		_ = writeJSON(path, index{found})
+		_ = writeJSON(path, now)
 	}
 	for i := range found {
 		if train.Training(filepath.Join(dir, found[i].Name)) {
@@ -132,9 +137,10 @@ func Scan(dir string) ([]Summary, error) {
 	return found, nil
 }
 
-// summarise returns what is known of the run, or reads it.
+// summarise returns what is known of the run, or reads it. One that could not be read may be readable now, though no file
+// has changed.
 func summarise(dir, name string, changed time.Time, known map[string]Summary) Summary {
-	if s, ok := known[name]; ok && s.Changed.Equal(changed) {
+	if s, ok := known[name]; ok && s.Changed.Equal(changed) && s.Recipe != "" {
 		return s
 	}
 	r, err := Open(dir)
@@ -164,7 +170,7 @@ func newest(dir string) time.Time {
 	return newest.UTC()
 }
 
-func same(a, b []Summary) bool {
+func same(a, b index) bool {
 	x, errX := json.Marshal(a)
 	y, errY := json.Marshal(b)
 	return errX == nil && errY == nil && string(x) == string(y)

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"weft/atomicfile"
@@ -138,8 +140,8 @@ func (r *Run) Accuracy(net string) []Point {
 	var points []Point
 	for i := range r.Metrics {
 		m := &r.Metrics[i]
-		for _, e := range m.Eval {
-			if e.Net == net {
+		for name, e := range named(m.Eval) {
+			if name == net {
 				points = append(points, Point{m.Step, m.Epoch, m.Flops, m.Beta, e.Accuracy})
 			}
 		}
@@ -152,14 +154,31 @@ func (r *Run) Nets() []string {
 	var names []string
 	seen := map[string]bool{}
 	for i := range r.Metrics {
-		for _, e := range r.Metrics[i].Eval {
-			if !seen[e.Net] {
-				seen[e.Net] = true
-				names = append(names, e.Net)
+		for name := range named(r.Metrics[i].Eval) {
+			if !seen[name] {
+				seen[name] = true
+				names = append(names, name)
 			}
 		}
 	}
 	return names
+}
+
+// named yields evaluations by names that tell them apart: the second random subnet is "random 2". They come in the same
+// order in all lines of a run.
+func named(evals []train.NetEval) iter.Seq2[string, *train.NetEval] {
+	return func(yield func(string, *train.NetEval) bool) {
+		times := map[string]int{}
+		for i := range evals {
+			name := evals[i].Net
+			if times[name]++; times[name] > 1 {
+				name += " " + strconv.Itoa(times[name])
+			}
+			if !yield(name, &evals[i]) {
+				return
+			}
+		}
+	}
 }
 
 // Single evaluations at a high learning rate vary by as much as a dip may be deep, so that the last before less the lowest

@@ -140,8 +140,8 @@ func scalars(m train.Metrics, start time.Time) []byte {
 	}
 	add("cost/flops", m.Flops)
 	add("cost/seconds", m.Seconds)
-	for _, e := range m.Eval {
-		add("accuracy/"+e.Net, e.Accuracy)
+	for name, e := range named(m.Eval) {
+		add("accuracy/"+name, e.Accuracy)
 	}
 	return message(event(start, m.Step), eventSummary, summary)
 }
