@@ -198,3 +198,41 @@ func TestStoppedClock(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestGuessing: a run ends if it does no better than guessing for a while, not for a batch that
+// is hard, nor for the few of progressive shrinking that the largest subnet learns from.
+func TestGuessing(t *testing.T) {
+	tr := newTrainer(t, testConfig(), squares(64)) // two classes: guessing costs 0.69
+	tr.Step = 1000
+	tr.trial.begin(tr)
+	line := func(steps, maxs int, loss float64, subs int, sub float64) error {
+		tr.since.begin(tr)
+		for range maxs {
+			tr.since.add(loss, true)
+		}
+		for range subs {
+			tr.since.add(sub, false)
+		}
+		tr.Step += steps
+		return tr.report(false)
+	}
+	for i, err := range []error{
+		line(20, 20, 0.3, 60, 9), // soft targets at a temperature
+		line(19, 19, 0.3, 0, 0),
+		line(1, 1, 5, 0, 0),
+		line(1, 1, 5, 0, 0),
+		line(20, 20, 0.3, 0, 0),
+		line(20, 1, 5, 79, 0.3),
+		line(20, 0, 0, 20, 0.3),
+	} {
+		if err != nil {
+			t.Errorf("line %d: %v", i, err)
+		}
+	}
+	if err := line(20, 20, 0.9, 60, 0.1); !errors.Is(err, ErrDiverged) || !strings.Contains(err.Error(), "the loss, 0.90, is above that of guessing, 0.69") {
+		t.Error(err)
+	}
+	if err := line(20, 0, 0, 20, 0.9); !errors.Is(err, ErrDiverged) {
+		t.Error(err)
+	}
+}

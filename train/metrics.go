@@ -5,8 +5,12 @@ import (
 	"math"
 )
 
-// patience is how many steps a run has to get better than guessing, at least.
-const patience = 100
+// A run has patience steps, and two epochs, to get better than guessing. It is judged by means
+// over enough steps, since the loss of a small batch varies by as much.
+const (
+	patience = 100
+	enough   = 20
+)
 
 // Cost is what a run has spent on its steps.
 type Cost struct {
@@ -58,6 +62,12 @@ type tally struct {
 // begin starts to count anew.
 func (a *tally) begin(t *Trainer) { *a = tally{step: t.Step, spent: t.Spent} }
 
+// join counts what another one did.
+func (a *tally) join(b *tally) {
+	a.loss, a.maxs = a.loss+b.loss, a.maxs+b.maxs
+	a.sub, a.subs = a.sub+b.sub, a.subs+b.subs
+}
+
 // add counts the loss of a subnet.
 func (a *tally) add(loss float64, largest bool) {
 	if largest {
@@ -103,7 +113,7 @@ func (t *Trainer) report(eval bool) error {
 	line.Loss, line.SubLoss = t.since.loss/float64(max(t.since.maxs, 1)), t.since.sub/float64(max(t.since.subs, 1))
 	line.ImagesPS, line.GFlops = images/dt, (t.Spent.Flops-t.since.spent.Flops)/dt/1e9
 	line.ImageMACs = (t.Spent.MACs - t.since.spent.MACs) / images
-	if err := t.guess(&line); err != nil {
+	if err := t.guess(); err != nil {
 		return err
 	}
 	t.since.begin(t)
@@ -119,12 +129,20 @@ func (t *Trainer) report(eval bool) error {
 	return nil
 }
 
-// guess stops a run that does no better than guessing.
-func (t *Trainer) guess(line *Metrics) error {
-	loss := line.Loss
-	if t.since.maxs == 0 {
-		loss = line.SubLoss
+// guess stops a run that does no better than guessing: its largest subnet where every step
+// trains that, else all.
+func (t *Trainer) guess() error {
+	a := &t.trial
+	a.join(&t.since)
+	steps := t.Step - a.step
+	if steps < enough {
+		return nil
 	}
+	loss := a.loss / float64(max(a.maxs, 1))
+	if a.maxs < steps {
+		loss = (a.loss + a.sub) / float64(max(a.maxs+a.subs, 1))
+	}
+	a.begin(t)
 	guess := math.Log(float64(t.Set.Classes))
 	if t.Step <= max(2*t.steps, patience) || !(loss > 1.1*guess) {
 		return nil

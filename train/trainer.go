@@ -49,6 +49,7 @@ type Trainer struct {
 	soft     []float32 // targets made by a teacher
 	target   []float32 // sum of both
 	since    tally     // the last line of metrics
+	trial    tally     // the run was last held against guessing
 }
 
 // New prepares a run on a data set, at step 0.
@@ -153,6 +154,7 @@ func (t *Trainer) Run(ctx context.Context, save func() error) error {
 		every = 20
 	}
 	t.since.begin(t)
+	t.trial.begin(t)
 	for t.Step < t.Total {
 		if ctx.Err() != nil {
 			return errors.Join(ctx.Err(), save())
