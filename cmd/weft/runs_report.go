@@ -141,8 +141,15 @@ func (c comparison) names() []string {
 // tables are the comparison in words and numbers.
 func (c comparison) tables() []report.Table {
 	settings := report.Table{Title: "Settings that differ", Words: true, Columns: append([]string{"setting"}, c.names()...)}
+	if len(c.Runs) == 1 {
+		settings.Title = "Settings"
+	}
 	for _, d := range c.Settings {
-		settings.Rows = append(settings.Rows, append([]string{d.Field}, d.Values...))
+		line := []string{d.Field}
+		for i := range c.Runs {
+			line = append(line, strings.Trim(d.Values[i], `"`))
+		}
+		settings.Rows = append(settings.Rows, line)
 	}
 	results := report.Table{Title: "Results", Columns: append([]string{""}, c.names()...)}
 	row := func(title string, cell func(i int) string) {
@@ -164,6 +171,9 @@ func (c comparison) tables() []report.Table {
 	row("flops", func(i int) string { return orDash(c.Runs[i].Flops, "%.3g") })
 	row("time", func(i int) string { return short(time.Duration(c.Runs[i].Seconds * float64(time.Second))) })
 	for _, n := range c.Nets {
+		if len(c.Runs) == 1 {
+			break // nothing to compare with
+		}
 		value := func(v *float64, scale float64, verb string) string {
 			if v == nil {
 				return "–"

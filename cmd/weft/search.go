@@ -115,8 +115,8 @@ func (j *searchJob) validate() error {
 	if j.samples < 0 || j.samples > most || j.calibration < 2 || j.threads < 1 {
 		return usagef("--samples %d --calibration %d --threads %d: choose 0 to %d, at least 2, and at least 1", j.samples, j.calibration, j.threads, most)
 	}
-	if dir := filepath.Dir(j.out); !fileExists(dir) {
-		return fmt.Errorf("there is no folder %s to write %s into; make it first", dir, filepath.Base(j.out))
+	if err := writable(j.out); err != nil {
+		return err
 	}
 	if j.modelName() == "" {
 		return usagef("-o %s leaves the model without a name; give it one with --name", j.out)
@@ -142,6 +142,7 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 			t.Net.W.Data[i] = safetensors.FromF16(safetensors.ToF16(v))
 		}
 	}
+	j.calibration = min(j.calibration, set.Train.N())
 	calib, err := cfg.Calibration(set, j.calibration)
 	if err != nil {
 		return nil, nil, err
@@ -175,8 +176,12 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 	if err != nil {
 		return nil, nil, err
 	}
-	front, err := j.choose(t.Net.Space, append(results, confirmed...))
+	results = append(results, confirmed...)
+	front, err := j.choose(t.Net.Space, results)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := j.hunt.draw(results, search.Front(search.Within(results, j.hunt.limits), search.Costs[j.hunt.cost])); err != nil {
 		return nil, nil, err
 	}
 	b := &bundle.Bundle{Net: t.Net}
@@ -263,6 +268,17 @@ func subnetRows(b *bundle.Bundle) []subnetRow {
 		rows[i] = subnetRow{Arch: s.Name(), Accuracy: accuracy(s.Accuracy), Test: accuracy(s.Test), MMACs: float64(s.MACs) / 1e6, Params: s.Params}
 	}
 	return rows
+}
+
+// writable reports why no file can be written to path, as far as that can be told before.
+func writable(path string) error {
+	if dir := filepath.Dir(path); !fileExists(dir) {
+		return fmt.Errorf("there is no folder %s to write %s into; make it first", dir, filepath.Base(path))
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file, name another path", path)
+	}
+	return nil
 }
 
 // fileExists reports whether there is something at path.

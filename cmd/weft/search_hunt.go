@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"maps"
 	"math"
 	"math/big"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -54,8 +54,9 @@ type hunt struct {
 	limits        search.Limits
 	seed          uint64
 
-	given *search.Predictor // that of the file
-	table *search.LatencyTable
+	given    *search.Predictor // that of the file
+	table    *search.LatencyTable
+	foretold []search.Result // front
 }
 
 func (h *hunt) flags(f *pflag.FlagSet) {
@@ -67,7 +68,7 @@ func (h *hunt) flags(f *pflag.FlagSet) {
 	f.IntVar(&h.population, "population", 100, "evolution, nsga2: subnets of a generation")
 	f.IntVar(&h.generations, "generations", 100, "evolution, nsga2: generations")
 	f.IntVar(&h.confirm, "confirm", 40, "subnets of the front that was foretold to measure")
-	f.StringVar(&h.plot, "plot", "", "draw the front into this SVG file while it is looked for")
+	f.StringVar(&h.plot, "plot", "", "draw the front into this SVG file: as it is foretold while it is looked for, and as measured in the end")
 	f.IntVar(&h.limits.MACs, "max-macs", 0, "most multiply-accumulates of a subnet (0: any)")
 	f.IntVar(&h.limits.Params, "max-params", 0, "most parameters (0: any)")
 	f.IntVar(&h.limits.Memory, "max-memory", 0, "most bytes of parameters and activations of an image (0: any)")
@@ -89,12 +90,13 @@ func (h *hunt) validate() error {
 		return usagef("--min-accuracy %g: give a fraction in 0..1", h.limits.Accuracy)
 	case h.method == bySample && (h.predictor != "" || h.keepPredictor != ""):
 		return usagef("--method sample uses no predictor: choose another method")
-	case h.method == bySample && h.plot != "":
-		return usagef("--method sample foretells no front to draw: choose another method")
 	}
 	for _, path := range []string{h.keepPredictor, h.plot} {
-		if dir := filepath.Dir(path); path != "" && !fileExists(dir) {
-			return fmt.Errorf("there is no folder %s to write %s into; make it first", dir, filepath.Base(path))
+		if path == "" {
+			continue
+		}
+		if err := writable(path); err != nil {
+			return err
 		}
 	}
 	if h.predictor == "" {
@@ -269,8 +271,8 @@ func (h *hunt) solve(ctx context.Context, p *search.Problem, method string, bars
 		}
 		bar.Note("%s", spanOf(front, p.Cost, h.cost))
 		bar.Add(1)
-		if h.plot != "" && drawn == nil && (done%10 == 0 || done == total) {
-			drawn = h.draw(front)
+		if h.foretold = front; drawn == nil && len(front) > 0 && done%10 == 0 {
+			drawn = h.draw(nil, nil)
 		}
 	}}
 	switch method {
@@ -286,11 +288,9 @@ func (h *hunt) solve(ctx context.Context, p *search.Problem, method string, bars
 	default:
 		front, err = p.NSGA2(ctx, e)
 	}
-	if err == nil && h.plot != "" && drawn == nil {
-		drawn = h.draw(front)
-	}
+	h.foretold = front
 	if err == nil {
-		err = drawn
+		err = cmp.Or(drawn, h.draw(nil, nil))
 	}
 	return front, err
 }
@@ -304,16 +304,33 @@ func spanOf(front []search.Result, cost func(*search.Result) float64, name strin
 	return fmt.Sprintf("front of %d: %.2f to %.2f %%, %s %.3g to %.3g", len(front), 100*first.Accuracy, 100*last.Accuracy, name, cost(first), cost(last))
 }
 
-// draw writes the front as a picture.
-func (h *hunt) draw(front []search.Result) error {
-	unit, scale := map[string]string{"macs": "M MACs", "params": "thousand parameters", "memory": "KB", "latency": "µs"}[h.cost],
-		map[string]float64{"macs": 1e-6, "params": 1e-3, "memory": 1. / 1024, "latency": 1e6}[h.cost]
-	line := report.Line{Name: "front, as foretold", Joined: true}
-	for i := range front {
-		line.Points = append(line.Points, report.Point{X: scale * search.Costs[h.cost](&front[i]), Y: 100 * front[i].Accuracy})
+// draw writes the front as it was foretold last as a picture, with the subnets that were measured and their front.
+func (h *hunt) draw(measured, front []search.Result) error {
+	if h.plot == "" {
+		return nil
+	}
+	unit := map[string]string{"macs": "M MACs", "params": "thousand parameters", "memory": "KB", "latency": "µs"}[h.cost]
+	var lines []report.Line
+	for _, l := range []struct {
+		name    string
+		joined  bool
+		results []search.Result
+	}{{"measured", false, measured}, {"front, as foretold", true, h.foretold}, {"front, as measured", true, front}} {
+		if len(l.results) > 0 {
+			lines = append(lines, report.Line{Name: l.name, Joined: l.joined, Points: h.points(l.results)})
+		}
 	}
 	return report.WriteSVG(h.plot, []report.Plot{{
 		ID: "front", Title: "Subnets that no other beats", Kind: "points", X: report.Axis{Label: unit},
-		Y: report.Axis{Label: "validation accuracy", Unit: " %"}, Lines: []report.Line{line},
+		Y: report.Axis{Label: "validation accuracy", Unit: " %"}, Lines: lines,
 	}}, 1)
+}
+
+func (h *hunt) points(results []search.Result) []report.Point {
+	scale := map[string]float64{"macs": 1e-6, "params": 1e-3, "memory": 1. / 1024, "latency": 1e6}[h.cost]
+	points := make([]report.Point, len(results))
+	for i := range results {
+		points[i] = report.Point{X: scale * search.Costs[h.cost](&results[i]), Y: 100 * results[i].Accuracy}
+	}
+	return points
 }

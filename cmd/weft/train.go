@@ -127,8 +127,10 @@ func (j *trainJob) settle(cmd *cobra.Command, cfg *settings) error {
 	if err == nil {
 		return fmt.Errorf("%s already holds a run; add --resume to go on with it, or choose another folder", j.dir)
 	}
-	switch entries, err := os.ReadDir(j.dir); {
-	case len(entries) > 0:
+	entries, err := os.ReadDir(j.dir)
+	started := func(e os.DirEntry) bool { return e.Name() == "lock" } // all that a run leaves that can't write its settings
+	switch {
+	case len(slices.DeleteFunc(entries, started)) > 0:
 		return fmt.Errorf("%s holds other files; choose a new folder for the run", j.dir)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
