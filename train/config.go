@@ -6,6 +6,7 @@ package train
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"weft/data"
@@ -56,7 +57,11 @@ func (c *Config) space(set *data.Set) (*supernet.Space, error) {
 	if c.Definition == "" {
 		return supernet.Find(c.Space, set.Classes, set.C)
 	}
-	return supernet.Define([]byte(c.Definition), set.Classes, tensor.Shape{H: set.H, W: set.W, C: set.C})
+	space, err := supernet.Define([]byte(c.Definition), set.Classes, tensor.Shape{H: set.H, W: set.W, C: set.C})
+	if err == nil && space.Name != c.Space {
+		return nil, fmt.Errorf("the space is called %q and its definition %q: give both one name", c.Space, space.Name)
+	}
+	return space, err
 }
 
 // Optimiser says how weights move.

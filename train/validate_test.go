@@ -168,6 +168,12 @@ func TestDefinitionSurvivesItsFile(t *testing.T) {
 	if found, err := newTrainer(t, c, set).Load(dir); !found || err != nil {
 		t.Error(found, err)
 	}
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	c.Space = "resnet-28s"
+	if _, err := New(c, set, pool); err == nil || !strings.Contains(err.Error(), "give both one name") {
+		t.Errorf("a definition under the name of another space: %v", err)
+	}
 }
 
 // TestOlderRuns: the configuration of a run of the recipe max, as it used to be written, is
