@@ -121,6 +121,9 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 			results = append(results, r)
 		}
 	}
+	if len(results) == 0 {
+		return nil, fmt.Errorf("no training has a result in %s and none is chosen; the ID of one is %s", o.Dir, cells[0].ID)
+	}
 	return results, nil
 }
 

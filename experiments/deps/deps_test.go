@@ -211,6 +211,14 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+func TestNothingToTell(t *testing.T) {
+	small(t)
+	_, err := Run(t.Context(), Options{Dir: t.TempDir(), Only: regexp.MustCompile("^nothing$")})
+	if err == nil || !strings.Contains(err.Error(), "the ID of one is tiny-deps-full-1") {
+		t.Error(err)
+	}
+}
+
 // made returns results as if trained: accuracies of the smallest and the largest subnet, cost, and the dip.
 func made(method, length string, seed uint64, low, high, macs, dip float64) Result {
 	r := Result{ID: "tiny-" + short[method] + "-" + lengths[length] + "-" + string(rune('0'+seed)), MACs: macs, Course: []Point{
