@@ -91,6 +91,9 @@ func evalSplit(cmd *cobra.Command, from *dataFlags, name, split string, m *model
 		val = m.Provenance.ValImages
 	}
 	set, err := from.load(cmd.Context(), name, cmd.ErrOrStderr(), val)
+	if err == nil && val == 0 && set.Digest == m.Provenance.DataDigest && set.Val.N() != m.Provenance.ValImages {
+		set, err = from.load(cmd.Context(), name, cmd.ErrOrStderr(), m.Provenance.ValImages) // the same, by another path
+	}
 	if err != nil {
 		return nil, data.Split{}, err
 	}

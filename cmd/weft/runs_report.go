@@ -147,7 +147,7 @@ func (c comparison) tables() []report.Table {
 	for _, d := range c.Settings {
 		line := []string{d.Field}
 		for i := range c.Runs {
-			line = append(line, strings.Trim(d.Values[i], `"`))
+			line = append(line, brief(d.Values[i]))
 		}
 		settings.Rows = append(settings.Rows, line)
 	}
@@ -187,6 +187,15 @@ func (c comparison) tables() []report.Table {
 		return []report.Table{results}
 	}
 	return []report.Table{settings, results}
+}
+
+// brief is a setting's JSON in a table; the description of a space is too long for one.
+func brief(value string) string {
+	const most = 40
+	if value = strings.Trim(value, `"`); len(value) > most {
+		return value[:most] + "…"
+	}
+	return value
 }
 
 func (c comparison) print(w io.Writer, page string) error {

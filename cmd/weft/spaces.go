@@ -16,9 +16,9 @@ func newSpacesCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "spaces [NAME]",
 		Short: "List the spaces of subnets, or describe one",
-		Long: `List the spaces that 'weft train --space' knows, or print the description of one. A description in a file of your
-own, under another name, is a space too: 'weft train --space FILE'. Its classes and channels are those of the data
-set, whatever it says, and so are the sides of images if it leaves them out.`,
+		Long: `List the spaces that 'weft train --space' knows, with their sizes for ten classes, or print the description of one.
+A description in a file of your own, under another name, is a space too: 'weft train --space FILE'. Its classes and
+channels are those of the data set, whatever it says, and so are the sides of images if it leaves them out.`,
 		Example:           "  weft spaces\n  weft spaces resnet-28s > mine.json\n  weft train --space mine.json --out runs/mine",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: cobra.FixedCompletions(supernet.Names(), cobra.ShellCompDirectiveNoFileComp),
@@ -26,7 +26,7 @@ set, whatever it says, and so are the sides of images if it leaves them out.`,
 			if len(args) > 0 {
 				s, err := supernet.Find(args[0], 10, usualChannels(args[0]))
 				if err != nil {
-					return err
+					return usagef("%v", err)
 				}
 				return printJSON(cmd.OutOrStdout(), s)
 			}
@@ -61,7 +61,7 @@ type spaceRow struct {
 	Subnets  string          `json:"subnets" col:"subnets,%9s"`
 	Smallest float64         `json:"smallest_m_macs" col:"smallest (M MACs),%.2f"`
 	Largest  float64         `json:"largest_m_macs" col:"largest (M MACs),%.2f"`
-	Params   float64         `json:"m_parameters" col:"M weights,%.2f"`
+	Params   float64         `json:"m_parameters" col:"M parameters,%.2f"`
 }
 
 func describeSpace(name string) (spaceRow, error) {
