@@ -21,7 +21,8 @@ import (
 )
 
 const (
-	maxPixels  = 1 << 26 // of one image file, against files that unpack to fill memory
+	maxPixels  = 1 << 26 // of one image, against files that unpack to fill memory
+	maxBytes   = 1 << 36 // of a set, which is held in memory
 	testSeed   = 0       // a folder's test split must not move with Options.Seed
 	testOneOf  = 5       // the part of a folder without test images that becomes its test split
 	folderHint = "put its images (.png, .jpg, .jpeg) into DIR/train/CLASS and DIR/test/CLASS, or DIR/CLASS"
@@ -166,7 +167,13 @@ func (s *Set) shapeOf(pictures []picture, size int) error {
 	}
 	s.W, s.H = pictures[0].w, pictures[0].h
 	if size > 0 {
+		if size > maxPixels/size {
+			return fmt.Errorf("images cannot be scaled to %d x %d: they may have 1 to %d pixels", size, size, maxPixels)
+		}
 		s.W, s.H = size, size
+	}
+	if n := int64(len(pictures)); n > maxBytes/int64(s.ImageSize()) {
+		return fmt.Errorf("%d images of %d x %d pixels take more than %d GiB of memory: name a smaller size to scale them to", n, s.W, s.H, maxBytes>>30)
 	}
 	return nil
 }

@@ -123,6 +123,7 @@ func TestFolderErrors(t *testing.T) {
 			}
 		}
 	}
+	tiny := pngOf(t, grey(1, 1, 0))
 	huge := pngOf(t, grey(1, 1, 0))
 	copy(huge[16:], []byte{0, 1, 0, 0, 0, 1, 0, 0}) // 65536 x 65536 in the header
 	binary.BigEndian.PutUint32(huge[29:], crc32.ChecksumIEEE(huge[12:29]))
@@ -149,6 +150,14 @@ func TestFolderErrors(t *testing.T) {
 			Options{},
 			"images differ in size (DIR/a/0.png is 4 x 4, DIR/b/x.png is 6 x 4): name one size to scale them all to",
 		},
+		"scaled too large": {good, Options{Size: math.MaxInt}, "images cannot be scaled to 9223372036854775807 x 9223372036854775807: they may have 1 to 67108864 pixels"},
+		"too much": {func(dir string) {
+			good(filepath.Join(dir, "train"))
+			for i := range 600 {
+				write(t, filepath.Join(dir, "train", "a", fmt.Sprint("more", i, ".png")), tiny)
+				write(t, filepath.Join(dir, "test", "b", fmt.Sprint("more", i, ".png")), tiny)
+			}
+		}, Options{Size: 8192}, "1206 images of 8192 x 8192 pixels take more than 64 GiB of memory: name a smaller size"},
 		"no test folder": {func(dir string) { good(filepath.Join(dir, "train")) }, Options{}, "DIR has a folder train but no folder test"},
 		"unknown test class": {func(dir string) {
 			good(filepath.Join(dir, "train"))
