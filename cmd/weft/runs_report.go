@@ -218,8 +218,8 @@ func runsPage(all []*runs.Run, c comparison, command string) report.Data {
 	d := report.Data{Title: "Training " + strings.Join(c.names(), ", "), Machine: all[0].Record.CPU, Commands: []string{command}}
 	var parts []string
 	for _, s := range c.Runs {
-		parts = append(parts, fmt.Sprintf("%s: %s with %s on %s, largest subnet %s %%, smallest %s %%, %.3g flops in %s.", s.Name, s.Space, s.Recipe, s.Data,
-			orDash(100*s.Max, "%.2f"), orDash(100*s.Min, "%.2f"), s.Flops, short(time.Duration(s.Seconds*float64(time.Second)))))
+		parts = append(parts, fmt.Sprintf("%s: %s with %s on %s, largest subnet %s, smallest %s, %.3g flops in %s.", s.Name, s.Space, s.Recipe, s.Data,
+			orDash(100*s.Max, "%.2f %%"), orDash(100*s.Min, "%.2f %%"), s.Flops, short(time.Duration(s.Seconds*float64(time.Second)))))
 	}
 	d.Summary = strings.Join(parts, " ") + " Accuracies are on validation images, in evaluation mode after recalibration."
 	if len(all) == 1 {
