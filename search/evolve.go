@@ -68,8 +68,8 @@ func (e *Evolution) setDefaults() {
 	e.Parents, e.Mutants, e.Mutation = cmp.Or(e.Parents, 0.25), cmp.Or(e.Mutants, 0.5), cmp.Or(e.Mutation, 0.1)
 }
 
-// retries bounds how often a subnet is drawn in place of one that was seen before, or, to
-// begin with, of one beyond the limits: OFA's code goes on for ever.
+// retries bounds how often a subnet is drawn in place of one that was seen before: OFA's code,
+// which also draws anew what breaks the limits, goes on for ever.
 const retries = 100
 
 // ErrNoneFits is wrapped by the error of a search that found no subnet within the limits.
