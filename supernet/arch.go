@@ -159,8 +159,11 @@ func (s *Space) block(m, i int) int {
 
 // channels scales a width by the multiplier that a chose in a width slot.
 func (s *Space) channels(a Arch, slot, width int) int {
-	return MakeDivisible(float64(width) * s.Widths[a.Width[slot]])
+	return widen(width, s.Widths[a.Width[slot]])
 }
+
+// widen multiplies channels by a width multiplier.
+func widen(channels int, width float64) int { return MakeDivisible(float64(channels) * width) }
 
 // outputs returns the output channels of stage m of a.
 func (s *Space) outputs(a Arch, m int) int {

@@ -2,6 +2,7 @@ package supernet
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -252,6 +253,24 @@ func FuzzParse(f *testing.F) {
 		}
 		if strings.Trim(canonical, "abcdefghijklmnopqrstuvwxyz0123456789._-") != "" {
 			t.Fatalf("%q is no file name", canonical)
+		}
+	})
+}
+
+// The canonical form of an architecture is the same network, by choices that are no greater, and the same for all
+// architectures of a network.
+func TestCanonical(t *testing.T) {
+	every(t, func(t *testing.T, s *Space) {
+		rng := rand.New(rand.NewPCG(3, 3))
+		for range 200 {
+			a := s.Sample(rng, Sampling{ElasticKernel: true})
+			c := s.Canonical(a)
+			if again := s.Canonical(c); again != c {
+				t.Fatalf("%s becomes %s, that %s", s.Format(a), s.Format(c), s.Format(again))
+			}
+			if !reflect.DeepEqual(s.lower(a), s.lower(c)) {
+				t.Fatalf("%s is not the network of %s", s.Format(a), s.Format(c))
+			}
 		}
 	})
 }

@@ -174,10 +174,14 @@ func (b *builder) stride(m, i int) int {
 }
 
 // middle returns the middle channels of block i of stage m from those that the expansion
-// multiplies (rounded to even like OFA's).
+// multiplies.
 func (b *builder) middle(m, i, channels int) int {
-	e := b.s.Expansions[b.a.Expand[b.s.block(m, i)]]
-	return MakeDivisible(math.RoundToEven(float64(channels) * e))
+	return expand(channels, b.s.Expansions[b.a.Expand[b.s.block(m, i)]])
+}
+
+// expand multiplies channels by an expansion (rounded to even like OFA's).
+func expand(channels int, expansion float64) int {
+	return MakeDivisible(math.RoundToEven(float64(channels) * expansion))
 }
 
 // identity reports whether the shortcut of block i of stage m is the identity in every
