@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -72,7 +71,7 @@ func (e *Evolution) setDefaults() {
 // which also draws anew what breaks the limits, goes on for ever.
 const retries = 100
 
-// ErrNoneFits is wrapped by the error of a search that found no subnet within the limits.
+// ErrNoneFits is the error of a search that found no subnet within the limits.
 var ErrNoneFits = errors.New("no subnet that was looked at keeps the limits; relax one of them")
 
 // hunt is a search under way.
@@ -80,8 +79,8 @@ type hunt struct {
 	*Problem
 	Evolution
 	rng  *rand.Rand
-	seen map[nn.NormKey]bool
-	all  []Result // that keep the limits
+	seen map[supernet.Arch]bool // in canonical form
+	all  []Result               // that keep the limits
 }
 
 // individual is a result with what NSGA-II ranks it by.
@@ -94,38 +93,34 @@ type individual struct {
 
 func (p *Problem) begin(e Evolution) *hunt {
 	e.setDefaults()
-	return &hunt{Problem: p, Evolution: e, rng: rand.New(rand.NewPCG(e.Seed, 0xe501)), seen: map[nn.NormKey]bool{}}
+	return &hunt{Problem: p, Evolution: e, rng: rand.New(rand.NewPCG(e.Seed, 0xe501)), seen: map[supernet.Arch]bool{}}
 }
 
 // fresh judges a subnet, unless its network was seen before.
 func (h *hunt) fresh(a supernet.Arch) (individual, bool, error) {
-	g, err := h.Space.Lower(a)
-	if err != nil {
-		return individual{}, false, err
-	}
-	id := Identity(g)
+	id := h.Space.Canonical(a)
 	if h.seen[id] {
 		return individual{}, false, nil
 	}
 	h.seen[id] = true
+	r, err := h.judge(a)
+	return r, err == nil, err
+}
+
+// judge adds a subnet to all that was seen.
+func (h *hunt) judge(a supernet.Arch) (individual, error) {
+	g, err := h.Space.Lower(a)
+	if err != nil {
+		return individual{}, err
+	}
 	r := individual{Result: Result{Arch: a, MACs: g.MACs(), Params: g.Params(), Memory: Memory(g)}}
 	if err := h.Judge(&r.Result, g); err != nil {
-		return r, false, err
+		return r, err
 	}
 	if r.excess = h.Limits.excess(&r.Result); r.excess == 0 {
 		h.all = append(h.all, r.Result)
 	}
-	return r, true, nil
-}
-
-// Identity tells networks apart, which architectures do not: two choices may round to the same
-// channels, so that three of four architectures of resnet-28s are the network of another.
-func Identity(g *nn.Graph) nn.NormKey {
-	id := nn.NormKey(g.MACs())
-	for _, k := range g.NormKeys() {
-		id = id*1099511628211 ^ k
-	}
-	return id
+	return r, nil
 }
 
 // found gives up to n new subnets that draw returns; fewer where the space runs dry.
@@ -183,7 +178,7 @@ func (h *hunt) observe(done int) {
 
 func (h *hunt) end() ([]Result, error) {
 	if len(h.all) == 0 {
-		return nil, fmt.Errorf("%d subnets searched: %w", len(h.seen), ErrNoneFits)
+		return nil, ErrNoneFits
 	}
 	return Front(h.all, h.Cost), nil
 }
@@ -314,8 +309,10 @@ func (p *Problem) Exhaustive(ctx context.Context, observe func(done int)) ([]Res
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if _, _, err := h.fresh(a); err != nil {
-			return nil, err
+		if a == p.Space.Canonical(a) { // else it was, or will be, judged under another name
+			if _, err := h.judge(a); err != nil {
+				return nil, err
+			}
 		}
 		if done++; observe != nil && done%1000 == 0 {
 			observe(done)

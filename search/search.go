@@ -89,14 +89,14 @@ func (e *Evaluator) measure(a supernet.Arch, on data.Split, compile func(*nn.Gra
 // Candidates returns the subnets to measure, without repeating a network: the uniform
 // ones and a sample that covers the range of costs evenly on a log scale.
 func Candidates(space *supernet.Space, c Config) ([]supernet.Arch, error) {
-	seen := map[nn.NormKey]bool{}
+	seen := map[supernet.Arch]bool{}
 	var archs []supernet.Arch
 	add := func(a supernet.Arch) (int, bool, error) {
 		g, err := space.Lower(a)
 		if err != nil {
 			return 0, false, err
 		}
-		id := Identity(g)
+		id := space.Canonical(a)
 		fresh := !seen[id]
 		seen[id] = true
 		return g.MACs(), fresh, nil

@@ -165,13 +165,10 @@ func (h *hunt) find(ctx context.Context, space *supernet.Space, sample []search.
 	if err != nil {
 		return nil, err
 	}
-	measured, err := byNetwork(space, sample)
-	if err != nil {
-		return nil, err
-	}
+	measured := byNetwork(space, sample)
 	problem := &search.Problem{Space: space, Cost: search.Costs[h.cost], Limits: h.limits, Judge: func(r *search.Result, g *nn.Graph) error {
 		var ok bool
-		if r.Accuracy, ok = measured[search.Identity(g)]; !ok {
+		if r.Accuracy, ok = measured[space.Canonical(r.Arch)]; !ok {
 			r.Accuracy = p.Predict(r.Arch)
 		}
 		return h.costs(r, g)
@@ -183,9 +180,11 @@ func (h *hunt) find(ctx context.Context, space *supernet.Space, sample []search.
 	if err != nil {
 		return nil, err
 	}
-	fresh, err := outside(measured, space, front)
-	if err != nil {
-		return nil, err
+	var fresh []supernet.Arch
+	for _, r := range front {
+		if _, ok := measured[space.Canonical(r.Arch)]; !ok {
+			fresh = append(fresh, r.Arch)
+		}
 	}
 	archs := make([]supernet.Arch, min(h.confirm, len(fresh)))
 	for i := range archs { // spread evenly, from the most accurate down
@@ -194,31 +193,14 @@ func (h *hunt) find(ctx context.Context, space *supernet.Space, sample []search.
 	return archs, nil
 }
 
-// outside returns the results' subnets whose networks are not among the measured ones.
-func outside(measured map[nn.NormKey]float64, space *supernet.Space, results []search.Result) (fresh []supernet.Arch, err error) {
-	for _, r := range results {
-		g, err := space.Lower(r.Arch)
-		if err != nil {
-			return nil, err
-		}
-		if _, ok := measured[search.Identity(g)]; !ok {
-			fresh = append(fresh, r.Arch)
-		}
-	}
-	return fresh, nil
-}
-
-// byNetwork returns the accuracies of networks. Other choices than those that were measured may come to the same network.
-func byNetwork(space *supernet.Space, sample []search.Result) (map[nn.NormKey]float64, error) {
-	measured := make(map[nn.NormKey]float64, len(sample))
+// byNetwork returns the accuracies by canonical architectures: other choices than those that were measured may come to the same
+// network.
+func byNetwork(space *supernet.Space, sample []search.Result) map[supernet.Arch]float64 {
+	measured := make(map[supernet.Arch]float64, len(sample))
 	for _, r := range sample {
-		g, err := space.Lower(r.Arch)
-		if err != nil {
-			return nil, err
-		}
-		measured[search.Identity(g)] = r.Accuracy
+		measured[space.Canonical(r.Arch)] = r.Accuracy
 	}
-	return measured, nil
+	return measured
 }
 
 // predict returns the given predictor, or makes one from the sample, a fifth of which judges it first.
