@@ -184,6 +184,9 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 	if err := j.hunt.draw(results, search.Front(search.Within(results, j.hunt.limits), search.Costs[j.hunt.cost])); err != nil {
 		return nil, nil, err
 	}
+	if _, err := fmt.Fprintf(errw, "front: hypervolume %.5f of %d measured subnets\n", hypervolume(results, search.Costs[j.hunt.cost]), len(results)); err != nil {
+		return nil, nil, err
+	}
 	b := &bundle.Bundle{Net: t.Net}
 	if b.Norms, err = e.Trim(front); err != nil {
 		return nil, nil, err
@@ -200,6 +203,22 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 		return nil, nil, err
 	}
 	return b, front, b.Write(j.out, j.half)
+}
+
+// hypervolume is the part that results dominate of what lies between no cost and that of the dearest one, and between the accuracy
+// of the cheapest one and 1. The largest and the smallest subnet are always measured, so that it compares searches of a run.
+func hypervolume(results []search.Result, cost func(*search.Result) float64) float64 {
+	cheapest, dearest := &results[0], &results[0]
+	for i := range results {
+		switch r := &results[i]; {
+		case cost(r) < cost(cheapest):
+			cheapest = r
+		case cost(r) > cost(dearest):
+			dearest = r
+		}
+	}
+	worst, least := cost(dearest), cheapest.Accuracy
+	return search.Hypervolume(results, cost, worst, least) / (worst * (1 - least))
 }
 
 // fill lists the chosen subnets and measures them on the test images.
