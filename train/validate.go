@@ -27,6 +27,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("unknown recipe %q: choose one of %s", c.Recipe, strings.Join(Recipes(), ", "))
 	case c.Epochs < 1 || c.Epochs > maxEpochs || c.Batch < 2:
 		return fmt.Errorf("%d epochs of batches of %d images: 1 to %d epochs and at least 2 images are needed", c.Epochs, c.Batch, maxEpochs)
+	case c.Val < 0:
+		return fmt.Errorf("%d validation images cannot be held out", c.Val)
 	case !(c.Smoothing >= 0 && c.Smoothing < 1):
 		return fmt.Errorf("label smoothing %g is not in [0, 1)", c.Smoothing)
 	}

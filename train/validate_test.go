@@ -35,6 +35,7 @@ func TestValidate(t *testing.T) {
 		"1 to 1000000 epochs":                                                      func(c *Config) { c.Epochs = math.MaxInt },
 		"gradients cannot be clipped at norm +Inf":                                 func(c *Config) { c.ClipNorm = math.Inf(1) },
 		"gradients cannot be clipped at norm 0 and value NaN":                      func(c *Config) { c.ClipValue = math.NaN() },
+		"-1 validation images cannot be held out":                                  func(c *Config) { c.Val = -1 },
 		"label smoothing 1 is not in [0, 1)":                                       func(c *Config) { c.Smoothing = 1 },
 		"learning rate 0 is not between":                                           func(c *Config) { c.LR = 0 },
 		`unknown schedule "sine"`:                                                  func(c *Config) { c.Curve = "sine" },
