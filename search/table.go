@@ -21,9 +21,9 @@ import (
 type LatencyTable struct {
 	Batch int
 	space *supernet.Space
-	first time.Duration // normalisation of the pixels
-	times map[operation][sizes]time.Duration
-	scale float64 // of the sum
+	first time.Duration                       // normalisation of the pixels
+	times map[operation]*[sizes]time.Duration // 0: never seen in a subnet of that size
+	scale float64                             // of the sum
 	// Subnets is how many were run to see every operation.
 	Subnets int
 }
@@ -79,47 +79,47 @@ func MeasureLatencies(ctx context.Context, net *supernet.Supernet, pool *kernel.
 	if err != nil {
 		return nil, err
 	}
-	t := &LatencyTable{Batch: batch, Subnets: len(archs), space: net.Space, times: map[operation][sizes]time.Duration{}, scale: 1}
-	seen := map[operation]*[sizes]time.Duration{}
-	clock := clockTime(now)
-	for n, a := range archs {
-		g, err := net.Space.Lower(a)
-		if err != nil {
+	t := &LatencyTable{Batch: batch, Subnets: len(archs), space: net.Space, scale: 1}
+	graphs := make([]*nn.Graph, len(archs))
+	for i, a := range archs {
+		if graphs[i], err = net.Space.Lower(a); err != nil {
 			return nil, err
 		}
-		t.first += max(best[n][0]-clock, 0)
-		for i := range g.Ops {
-			id, size := describe(g, &g.Ops[i]), size(g)
-			if seen[id] == nil {
-				seen[id] = new([sizes]time.Duration)
-			}
-			times := t.times[id]
-			times[size] += max(best[n][i+1]-clock, 1)
-			seen[id][size]++
-			t.times[id] = times
-		}
 	}
-	t.first /= time.Duration(len(archs))
-	for id, n := range seen {
-		times := t.times[id]
-		for i := range times {
-			times[i] /= max(n[i], 1)
-		}
-		t.times[id] = times
-	}
+	t.average(graphs, best, clockTime(now))
 	var ratios []float64
-	for n, a := range archs {
-		g, err := net.Space.Lower(a)
-		if err != nil {
-			return nil, err
-		}
+	for i, g := range graphs {
 		if sum, ok := t.Latency(g); ok && sum > 0 {
-			ratios = append(ratios, float64(took[n])/float64(sum))
+			ratios = append(ratios, float64(took[i])/float64(sum))
 		}
 	}
 	slices.Sort(ratios)
 	t.scale = stat.Quantile(0.5, stat.LinInterp, ratios, nil)
 	return t, nil
+}
+
+// average fills the table with the means of what the operations of subnets took, less what reading the clock takes.
+func (t *LatencyTable) average(graphs []*nn.Graph, took [][]time.Duration, clock time.Duration) {
+	t.times = map[operation]*[sizes]time.Duration{}
+	seen := map[operation]*[sizes]time.Duration{}
+	for n, g := range graphs {
+		t.first += max(took[n][0]-clock, 0)
+		size := size(g)
+		for i := range g.Ops {
+			id := describe(g, &g.Ops[i])
+			if seen[id] == nil {
+				t.times[id], seen[id] = new([sizes]time.Duration), new([sizes]time.Duration)
+			}
+			t.times[id][size] += max(took[n][i+1]-clock, 1)
+			seen[id][size]++
+		}
+	}
+	t.first /= time.Duration(len(graphs))
+	for id, times := range t.times {
+		for i := range times {
+			times[i] /= max(seen[id][i], 1)
+		}
+	}
 }
 
 // covering draws subnets that have every operation of the space between them, the ends of the
@@ -178,7 +178,7 @@ func (t *LatencyTable) Latency(g *nn.Graph) (time.Duration, bool) {
 		if !ok {
 			return 0, false
 		}
-		sum += nearest(&times, size)
+		sum += nearest(times, size)
 	}
 	return time.Duration(t.scale * float64(sum)), true
 }

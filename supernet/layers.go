@@ -73,9 +73,6 @@ type timing struct {
 	times []time.Duration
 }
 
-// timingOff is that of threads beside the first.
-var timingOff timing
-
 // start begins a group of images.
 func (t *timing) start() {
 	if t.times != nil {

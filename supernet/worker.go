@@ -170,9 +170,9 @@ func (r *run) through(thread, i int, together bool) {
 	n := min(s.group, r.hi-lo)
 	arena := r.w.arenas[thread]
 	j := job{images: n, scratch: arena[s.private*n*line:][:s.scratch*n*line]}
-	timing := &r.timing
+	timing := r.timing
 	if thread > 0 {
-		timing = &timingOff
+		timing.times = nil
 	}
 	timing.start()
 	if s.from == 0 {

@@ -218,6 +218,9 @@ func hypervolume(results []search.Result, cost func(*search.Result) float64) flo
 		}
 	}
 	worst, least := cost(dearest), cheapest.Accuracy
+	if least == 1 {
+		return 0 // there is no more to gain
+	}
 	return search.Hypervolume(results, cost, worst, least) / (worst * (1 - least))
 }
 
