@@ -19,8 +19,10 @@ const (
 	configFile     = "config.json"
 	metricsFile    = "metrics.jsonl"
 	checkpointFile = "checkpoint.safetensors"
-	lockFile       = "lock"
 )
+
+// LockFile is what Lock makes in the folder of a run, before anything else is there.
+const LockFile = "lock"
 
 // Files returns the names of a run folder's files that tell how the run goes; every run has the first.
 func Files() []string { return []string{configFile, metricsFile, checkpointFile} }

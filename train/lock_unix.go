@@ -15,7 +15,7 @@ import (
 // Lock takes the run folder for this process, until unlock or its end, so that no two
 // train in it at once.
 func Lock(dir string) (unlock func() error, err error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(filepath.Join(dir, LockFile), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func Lock(dir string) (unlock func() error, err error) {
 
 // Training reports whether a process trains in the run folder.
 func Training(dir string) bool {
-	f, err := os.Open(filepath.Join(dir, lockFile))
+	f, err := os.Open(filepath.Join(dir, LockFile))
 	if err != nil {
 		return false
 	}

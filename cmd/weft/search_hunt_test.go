@@ -111,3 +111,19 @@ func TestHuntRefusesToLookForEver(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The hypervolume is a part of the area, and no NaN where nothing is left to gain.
+func TestHypervolumeIsAPart(t *testing.T) {
+	for _, c := range []struct {
+		results []search.Result
+		want    float64
+	}{
+		{[]search.Result{{MACs: 0, Accuracy: 0.5}, {MACs: 4, Accuracy: 1}}, 0},
+		{[]search.Result{{MACs: 0, Accuracy: 0.5}, {MACs: 1, Accuracy: 0.75}, {MACs: 4, Accuracy: 0.8}}, 0.375},
+		{[]search.Result{{MACs: 1, Accuracy: 1}, {MACs: 4, Accuracy: 1}}, 0},
+	} {
+		if got := hypervolume(c.results, search.ByMACs); got != c.want {
+			t.Errorf("%v: %v, want %v", c.results, got, c.want)
+		}
+	}
+}

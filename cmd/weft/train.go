@@ -128,7 +128,7 @@ func (j *trainJob) settle(cmd *cobra.Command, cfg *settings) error {
 		return fmt.Errorf("%s already holds a run; add --resume to go on with it, or choose another folder", j.dir)
 	}
 	entries, err := os.ReadDir(j.dir)
-	started := func(e os.DirEntry) bool { return e.Name() == "lock" } // all that a run leaves that can't write its settings
+	started := func(e os.DirEntry) bool { return e.Name() == train.LockFile } // all that a run leaves that can't write its settings
 	switch {
 	case len(slices.DeleteFunc(entries, started)) > 0:
 		return fmt.Errorf("%s holds other files; choose a new folder for the run", j.dir)
