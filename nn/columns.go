@@ -19,38 +19,56 @@ func (e *Exec) byColumns(op *Op) bool {
 func columns(y, x []float32, n int, in, out tensor.Shape, k, stride int) {
 	p, c := (k-1)/2, in.C
 	line, pixel := k*c, k*k*c
+	first := min((p+stride-1)/stride, out.W)                 // pixels before it have taps left of the image
+	last := max(first, min((in.W-k+p+stride)/stride, out.W)) // pixels from it on, right of it
 	for i := range n * out.H {
-		image := x[i/out.H*in.Size():][:in.Size()]
 		for ky := range k {
-			row := i%out.H*stride + ky - p
 			dst := y[i*out.W*pixel+ky*line:]
-			for ox := range out.W {
-				d := dst[ox*pixel:][:line]
-				left := ox*stride - p
-				switch {
-				case row < 0 || row >= in.H:
-					clear(d)
-				case left < 0 || left+k > in.W:
-					clear(d)
-					from, to := max(left, 0), min(left+k, in.W)
-					copy(d[(from-left)*c:], image[(row*in.W+from)*c:(row*in.W+to)*c])
-				default:
-					copyLine(d, image[(row*in.W+left)*c:][:line])
+			row := i%out.H*stride + ky - p
+			if row < 0 || row >= in.H {
+				for ox := range out.W {
+					clear(dst[ox*pixel:][:line])
+				}
+				continue
+			}
+			src := x[(i/out.H*in.H+row)*in.W*c:][:in.W*c]
+			for ox := 0; ox < out.W; ox++ {
+				if ox == first && first < last {
+					copyLines(dst[first*pixel:], src[(first*stride-p)*c:], last-first, line, pixel, stride*c)
+					ox = last - 1
+					continue
+				}
+				d, left := dst[ox*pixel:][:line], (ox*stride-p)*c
+				for j := range d {
+					d[j] = 0
+					if from := left + j; uint(from) < uint(len(src)) {
+						d[j] = src[from]
+					}
 				}
 			}
 		}
 	}
 }
 
-// copyLine is copy, fast for 3x3 taps of one or three channels.
-func copyLine(d, s []float32) {
-	switch len(s) {
+// copyLines copies n lines, which begin dStep and sStep floats apart. Lines are short:
+// for 3x3 taps of one or three channels calls of memmove would take most of the time.
+func copyLines(d, s []float32, n, line, dStep, sStep int) {
+	switch line {
 	case 3:
-		*(*[3]float32)(d) = [3]float32(s)
+		for i := range n {
+			d, s := (*[3]float32)(d[i*dStep:]), (*[3]float32)(s[i*sStep:])
+			d[0], d[1], d[2] = s[0], s[1], s[2]
+		}
 	case 9:
-		*(*[9]float32)(d) = [9]float32(s)
+		for i := range n {
+			d, s := (*[9]float32)(d[i*dStep:]), (*[9]float32)(s[i*sStep:])
+			d[0], d[1], d[2], d[3], d[4] = s[0], s[1], s[2], s[3], s[4]
+			d[5], d[6], d[7], d[8] = s[5], s[6], s[7], s[8]
+		}
 	default:
-		copy(d, s)
+		for i := range n {
+			copy(d[i*dStep:][:line], s[i*sStep:])
+		}
 	}
 }
 

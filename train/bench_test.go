@@ -35,7 +35,7 @@ func benchmarkStep(b *testing.B, space, phase string, threads int) {
 	if phase == "joint" {
 		c.Warmup, c.Ramp = 0, 0
 	}
-	c.Epochs, c.Batch = 1<<20, 64
+	c.Epochs, c.Batch = 1_000_000, 64 // so many epochs that the rate stays what it is
 	pool := kernel.NewPool(threads)
 	defer pool.Close()
 	t, err := New(c, set, pool)
@@ -80,7 +80,7 @@ func benchmarkSandwich(b *testing.B, space string) {
 		pixels = 32
 	}
 	c := Defaults("bignas", space, "squares")
-	c.Epochs, c.Batch = 1<<20, 64
+	c.Epochs, c.Batch = 1_000_000, 64 // so many epochs that the rate stays what it is
 	pool := kernel.NewPool(2)
 	defer pool.Close()
 	t, err := New(c, squaresOf(512, pixels), pool)
