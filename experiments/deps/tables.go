@@ -135,7 +135,7 @@ func unsteady(r *Result) float64 {
 func (r *Report) Table() report.Table {
 	t := report.Table{
 		Title:   "Test accuracy in per cent, in evaluation mode after recalibration, and cost; mean ± standard deviation over the seeds",
-		Columns: []string{"method", "schedule", "seeds", "epochs", "10¹² MACs", "minutes", "smallest", "middle", "largest", "mean of six", "dip"},
+		Columns: []string{"method", "schedule", "seeds", "epochs", "10¹² MACs", "core minutes", "smallest", "middle", "largest", "mean of six", "dip"},
 	}
 	for i := range r.Groups {
 		g := &r.Groups[i]
@@ -151,7 +151,7 @@ func (r *Report) Table() report.Table {
 		}
 		t.Rows = append(t.Rows, []string{
 			g.method, g.length, strconv.Itoa(len(g.results)), strconv.Itoa(g.results[0].Config.Epochs),
-			fmt.Sprintf("%.2f", g.value(cost)/1e12), fmt.Sprintf("%.1f", g.value(func(r *Result) float64 { return r.Seconds / 60 })),
+			fmt.Sprintf("%.2f", g.value(cost)/1e12), fmt.Sprintf("%.1f", g.value(func(r *Result) float64 { return r.Seconds / 60 * float64(r.Machine.Threads) })),
 			spread(smallest), spread(middle), spread(largest), spread(meanOfSix), spread(dip),
 		})
 	}

@@ -67,4 +67,4 @@ const preamble = "All methods share batch, peak rate, weight decay, label smooth
 	"400/270) or of `equal cost` in multiply-accumulates, forwards and backwards. The dip is the largest subnet's validation\n" +
 	"accuracy before the others join, less its lowest until an epoch after the ramp, each the mean of up to eight evaluations in a row,\n" +
 	"over half an epoch at most. Choices were made on validation images; test images judge once, at the end.\n\n" +
-	"Minutes are the wall clock's, with whatever else the machine did."
+	"Core minutes are the wall clock's times the number of threads, with whatever else the machine did."
