@@ -23,6 +23,7 @@ type Cell struct {
 const (
 	half      = "half"       // of DepS': a point on the way to equal accuracy
 	full      = "full"       // DepS', by which the others are measured
+	longer    = "longer"     // half as much again: about the cost of OFA's published schedule over 1.8
 	published = "published"  // in proportion to the published number of epochs
 	equal     = "equal cost" // as many multiply-accumulates as DepS' full one
 )
@@ -65,6 +66,7 @@ var benches = []bench{
 		methods: []variant{
 			{methodDeps, full},
 			{methodDeps, half},
+			{methodDeps, longer},
 			{methodOFA, equal},
 			{methodOFA, published},
 			{methodCompOFA, equal},
@@ -84,6 +86,7 @@ var benches = []bench{
 		methods: []variant{
 			{methodDeps, full},
 			{methodDeps, half},
+			{methodDeps, longer},
 			{methodOFA, equal},
 			{methodOFA, published},
 			{methodCompOFA, equal},
@@ -138,6 +141,8 @@ func (b *bench) cell(space *supernet.Space, v variant, seed uint64) (Cell, error
 		c.Config.Epochs = b.epochs
 	case half:
 		c.Config.Epochs = (b.epochs + 1) / 2
+	case longer:
+		c.Config.Epochs = (3*b.epochs + 1) / 2
 	case published:
 		c.Config.Epochs = int(math.Round(float64(b.epochs) * epochs[v.method] / epochs[methodDeps]))
 	case equal:
@@ -153,7 +158,7 @@ var (
 		methodDeps: "deps", methodOFA: "ofa", methodCompOFA: "compofa", methodBigNAS: "bignas", methodNaive: "naive",
 		noRamp: "noramp", quarter: "warm25", threeQuarters: "warm75", noWarmup: "nowarm", hardLabels: "hard",
 	}
-	lengths = map[string]string{half: "half", full: "full", published: "published", equal: "equal"}
+	lengths = map[string]string{half: "half", full: "full", longer: "longer", published: "published", equal: "equal"}
 )
 
 // config is the method's, with everything that is no part of a method the same for all: batch, weight decay, smoothing,

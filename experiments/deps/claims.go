@@ -50,22 +50,28 @@ func (r *Report) claims() []report.Claim {
 }
 
 // cheaper returns how many times the cost of DepS a rival's is, where DepS has become as accurate as the rival ended up,
-// in a straight line between its own lengths.
+// in straight lines between its own lengths.
 func (r *Report) cheaper(rival *group) (ratio float64, note string) {
 	goal, spent := rival.value(meanOfSix), rival.value(cost)
-	short, long := r.find(methodDeps, half), r.find(methodDeps, full)
-	own := long.value(cost)
-	switch {
-	case long.value(meanOfSix) < goal:
-		return math.NaN(), fmt.Sprintf("not as accurate: %.2f against %.2f %% at %.2fx less", long.value(meanOfSix), goal, spent/own)
-	case short == nil:
-	case short.value(meanOfSix) >= goal:
-		return spent / short.value(cost), fmt.Sprintf("more than %.2fx: %.2f %% against %.2f %% with half the schedule", spent/short.value(cost), short.value(meanOfSix), goal)
-	default:
-		part := (goal - short.value(meanOfSix)) / (long.value(meanOfSix) - short.value(meanOfSix))
-		own = short.value(cost) + part*(own-short.value(cost))
+	var before, g *group
+	for _, length := range []string{half, full, longer} {
+		if g = r.find(methodDeps, length); g == nil {
+			continue
+		}
+		if g.value(meanOfSix) >= goal {
+			break
+		}
+		before, g = g, nil
 	}
-	return spent / own, fmt.Sprintf("%.2fx to %.2f %%", spent/own, goal)
+	switch {
+	case g == nil:
+		return math.NaN(), fmt.Sprintf("not as accurate: %.2f against %.2f %% at %.2fx less", before.value(meanOfSix), goal, spent/before.value(cost))
+	case before == nil:
+		return spent / g.value(cost), fmt.Sprintf("more than %.2fx: %.2f %% against %.2f %% with the %s schedule", spent/g.value(cost), g.value(meanOfSix), goal, g.length)
+	}
+	part := (goal - before.value(meanOfSix)) / (g.value(meanOfSix) - before.value(meanOfSix))
+	ratio = spent / (before.value(cost) + part*(g.value(cost)-before.value(cost)))
+	return ratio, fmt.Sprintf("%.2fx to %.2f %%", ratio, goal)
 }
 
 type adder func(text, paper, criterion, value string, holds bool)

@@ -63,8 +63,10 @@ const preamble = "All methods share batch, peak rate, weight decay, label smooth
 	"last normalisation of each residual block at 0. Two things weigh at schedules this short: OFA's late phases, the last of which\n" +
 	"alone trains its smallest subnet, have the published ratios to the peak rate, 0.37 to 0.03; and OFA orders the channels of stages where\n" +
 	"widths are opened, which DepS does not. A schedule is\n" +
-	"`full` (DepS'), `half` of it, `published` (as many times DepS' epochs as in the paper: OFA 605/270, CompOFA 330/270, BigNAS\n" +
-	"400/270) or of `equal cost` in multiply-accumulates, forwards and backwards. The dip is the largest subnet's validation\n" +
+	"`full` (DepS'), `half` of it, `longer` by half, `published` (as many times DepS' epochs as in the paper: OFA 605/270,\n" +
+	"CompOFA 330/270, BigNAS 400/270) or of `equal cost` in multiply-accumulates, forwards and backwards. CompOFA trains subnets whose\n" +
+	"depth, expansion and width go together: of the six uniform ones the smallest and the largest, none of those between, which count\n" +
+	"in its mean of six all the same. The dip is the largest subnet's validation\n" +
 	"accuracy before the others join, less its lowest until an epoch after the ramp, each the mean of up to eight evaluations in a row,\n" +
 	"over half an epoch at most. Choices were made on validation images; test images judge once, at the end.\n\n" +
 	"Core minutes are the wall clock's times the number of threads, with whatever else the machine did."
