@@ -266,8 +266,38 @@ func TestClaims(t *testing.T) {
 	if err := Write(dir, "weft experiment deps", reports); err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile(filepath.Join(dir, "deps.md"))
+	page, err := os.ReadFile(filepath.Join(dir, "results.md"))
 	if err != nil || !strings.Contains(string(page), "| DepS | full | 2 |") {
 		t.Errorf("%s, %v", page, err)
+	}
+}
+
+// The page in docs says what the results beside it give, and all of these are of cells as they are.
+func TestDocs(t *testing.T) {
+	const dir = "../../docs/experiments/deps"
+	results, err := Run(t.Context(), Options{Dir: dir, Only: regexp.MustCompile("^$")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "results", "*.json"))
+	if err != nil || len(files) != len(results) {
+		t.Errorf("%d files, %d results of cells as they are, %v: remove the others and run the command of results.md", len(files), len(results), err)
+	}
+	reports, err := Reports(results)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(filepath.Join(dir, "results.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := strings.TrimSpace(strings.Split(string(want), "\n")[2])
+	tmp := t.TempDir()
+	if err := Write(tmp, command, reports); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(tmp, "results.md"))
+	if err != nil || string(got) != string(want) {
+		t.Errorf("results.md is not what the results give: run %q, %v", command, err)
 	}
 }

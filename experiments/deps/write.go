@@ -10,7 +10,7 @@ import (
 	"weft/experiments/report"
 )
 
-// Write writes the reports into dir: deps.md with a picture a bench, and report.html with all of them.
+// Write writes the reports into dir: results.md with a picture a bench, and report.html with all of them.
 func Write(dir, command string, reports []*Report) error {
 	d := report.Data{
 		Title:    "DepS beside OFA, CompOFA, BigNAS and naive training",
@@ -29,7 +29,7 @@ func Write(dir, command string, reports []*Report) error {
 			Title: r.Title, Tables: []report.Table{report.Verdicts(r.Claims), r.Table()}, Plots: r.plots(),
 		})
 	}
-	err := atomicfile.Write(filepath.Join(dir, "deps.md"), func(w io.Writer) error {
+	err := atomicfile.Write(filepath.Join(dir, "results.md"), func(w io.Writer) error {
 		_, err := io.WriteString(w, strings.TrimRight(b.String(), "\n")+"\n")
 		return err
 	})
