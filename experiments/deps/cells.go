@@ -64,8 +64,8 @@ var benches = []bench{
 	{
 		name: "fashion", space: "resnet-28s", data: "fashion-mnist", images: 55000, batch: 128, seeds: 3, epochs: 8, probe: 25, lr: 0.4,
 		methods: []variant{
-			{methodDeps, full},
 			{methodDeps, half},
+			{methodDeps, full},
 			{methodDeps, longer},
 			{methodOFA, equal},
 			{methodOFA, published},
@@ -84,8 +84,8 @@ var benches = []bench{
 	{
 		name: "cifar", space: "resnet-32", data: "cifar10", images: 45000, batch: 128, seeds: 1, epochs: 5, probe: 50, lr: 0.2,
 		methods: []variant{
-			{methodDeps, full},
 			{methodDeps, half},
+			{methodDeps, full},
 			{methodDeps, longer},
 			{methodOFA, equal},
 			{methodOFA, published},
