@@ -26,6 +26,7 @@ var reference = []struct {
 }{
 	{"resnet-28s", 10, 1, "d1_e50_w100"},
 	{"resnet-28", 10, 1, "d1_e50_w100"},
+	{"resnet-32s", 10, 3, "d1_e50_w100"},
 	{"resnet-32", 10, 3, "d1_e50_w100"},
 	{"resnet-32w", 10, 3, "d1_e50"},
 	{"mbv3-28", 10, 1, "d2_e3"},

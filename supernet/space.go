@@ -109,6 +109,7 @@ var spaces = map[string]func() *Space{
 	"ofa-resnet50d": ofaResNet50D,
 	"resnet-32":     resnet32,
 	"resnet-32w":    resnet32w,
+	"resnet-32s":    resnet32s,
 	"resnet-28":     resnet28,
 	"resnet-28s":    resnet28s,
 }

@@ -82,7 +82,7 @@ var benches = []bench{
 		},
 	},
 	{
-		name: "cifar", space: "resnet-32", data: "cifar10", images: 45000, batch: 128, seeds: 1, epochs: 5, probe: 50, lr: 0.2,
+		name: "cifar", space: "resnet-32s", data: "cifar10", images: 45000, batch: 128, seeds: 1, epochs: 7, probe: 50, lr: 0.2,
 		methods: []variant{
 			{methodDeps, half},
 			{methodDeps, full},
