@@ -32,19 +32,23 @@ func columns(y, x []float32, n int, in, out tensor.Shape, k, stride int) {
 				continue
 			}
 			src := x[(i/out.H*in.H+row)*in.W*c:][:in.W*c]
-			for ox := 0; ox < out.W; ox++ {
-				if ox == first && first < last {
-					copyLines(dst[first*pixel:], src[(first*stride-p)*c:], last-first, line, pixel, stride*c)
-					ox = last - 1
-					continue
-				}
-				d, left := dst[ox*pixel:][:line], (ox*stride-p)*c
-				for j := range d {
-					d[j] = 0
-					if from := left + j; uint(from) < uint(len(src)) {
-						d[j] = src[from]
-					}
-				}
+			copyCut(dst, src, 0, first, line, pixel, stride*c, p*c)
+			if first < last {
+				copyLines(dst[first*pixel:], src[(first*stride-p)*c:], last-first, line, pixel, stride*c)
+			}
+			copyCut(dst, src, last, out.W, line, pixel, stride*c, p*c)
+		}
+	}
+}
+
+// copyCut copies the lines numbered from ≤ i < to, which begin at i·dStep of d and at i·sStep−pad of s; beyond s are zeros.
+func copyCut(d, s []float32, from, to, line, dStep, sStep, pad int) {
+	for i := from; i < to; i++ {
+		d, left := d[i*dStep:][:line], i*sStep-pad
+		for j := range d {
+			d[j] = 0
+			if k := left + j; uint(k) < uint(len(s)) {
+				d[j] = s[k]
 			}
 		}
 	}
