@@ -15,7 +15,7 @@ type Augment struct {
 	Cutout    int  // blank a square of so many pixels a side, as far as it lies inside the image
 	// Erase is the probability that a rectangle is filled with random pixels.
 	Erase float64
-	// Ops operations of RandAugment are applied at Magnitude, 0 to 10.
+	// Ops operations of RandAugment are applied at Magnitude, up to 10.
 	Ops       int
 	Magnitude float64
 	// MixUp and CutMix are the parameters α of the Beta distributions that the shares of two
@@ -28,6 +28,8 @@ func (a *Augment) Validate() error {
 	switch {
 	case a.Pad < 0:
 		return fmt.Errorf("images cannot be shifted by %d pixels: use 0 or more", a.Pad)
+	case a.Reflect && a.Pad == 0:
+		return fmt.Errorf("images that are not shifted lay nothing bare to be mirrored: shift them too")
 	case a.Alternate && !a.Flip:
 		return fmt.Errorf("images that are not mirrored cannot be mirrored in alternate epochs: switch mirroring on too")
 	case a.Cutout < 0:
@@ -36,8 +38,10 @@ func (a *Augment) Validate() error {
 		return fmt.Errorf("random erasing of %g: a probability is from 0 to 1", a.Erase)
 	case a.Ops < 0 || a.Ops > 16:
 		return fmt.Errorf("%d operations of RandAugment: use 0 to 16", a.Ops)
-	case !(a.Magnitude >= 0 && a.Magnitude <= 10):
-		return fmt.Errorf("RandAugment of magnitude %g: use 0 to 10", a.Magnitude)
+	case !(a.Magnitude >= 0 && a.Magnitude <= 10) || a.Ops > 0 && a.Magnitude == 0:
+		return fmt.Errorf("RandAugment of magnitude %g: use a number above 0 and up to 10", a.Magnitude)
+	case a.Ops == 0 && a.Magnitude > 0:
+		return fmt.Errorf("RandAugment of magnitude %g without operations does nothing: say how many an image", a.Magnitude)
 	case !(a.MixUp >= 0 && a.MixUp <= 10) || !(a.CutMix >= 0 && a.CutMix <= 10):
 		return fmt.Errorf("MixUp %g and CutMix %g: use 0 (without) to 10", a.MixUp, a.CutMix)
 	}

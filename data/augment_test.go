@@ -324,7 +324,10 @@ func TestAugmentErrors(t *testing.T) {
 		"cutout of -2 pixels: use 0 or more":                                                           {Cutout: -2},
 		"random erasing of 1.5: a probability is from 0 to 1":                                          {Erase: 1.5},
 		"17 operations of RandAugment: use 0 to 16":                                                    {Ops: 17},
-		"RandAugment of magnitude 11: use 0 to 10":                                                     {Magnitude: 11},
+		"RandAugment of magnitude 11: use a number above 0 and up to 10":                               {Ops: 1, Magnitude: 11},
+		"RandAugment of magnitude 0: use a number above 0 and up to 10":                                {Ops: 1},
+		"RandAugment of magnitude 5 without operations does nothing: say how many an image":            {Magnitude: 5},
+		"images that are not shifted lay nothing bare to be mirrored: shift them too":                  {Reflect: true},
 		"MixUp NaN and CutMix 0: use 0 (without) to 10":                                                {MixUp: math.NaN()},
 	} {
 		if err := a.Validate(); err == nil || err.Error() != want {

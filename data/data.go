@@ -10,6 +10,7 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -29,7 +30,7 @@ type Set struct {
 	Train, Val, Test Split // Val is carved from the training images, never from Test
 
 	Source   string // where the files came from, for people
-	Digest   string // SHA-256 over the names and SHA-256 sums of the files, for provenance
+	Digest   string // SHA-256 over the names and SHA-256 sums of the files, and the size that images were scaled to
 	Official bool   // the files are bit for bit those that the authors published
 }
 
@@ -76,7 +77,7 @@ func (s Split) Subset(indices []int) Split {
 
 // Options says where to look for data and how to split it. The zero value is ready to use.
 type Options struct {
-	DataDir   string       // folder that holds the files of a named set; nothing else is tried then
+	DataDir   string       // folder that holds the files of a named set, or the images; nothing else is tried then
 	CacheDir  string       // default: weft/data in the user's cache folder
 	Size      int          // folders of images only: scale every image to Size x Size
 	ValImages int          // default 5000, at most a tenth of the training images; negative: none
@@ -108,20 +109,28 @@ func Names() []string {
 }
 
 // Load returns the data set called name: one of [Names], or the path of a folder of images a class
-// (DIR/train/CLASS/* and DIR/test/CLASS/*, or DIR/CLASS/*). Its errors are one sentence that says what to do.
+// (DIR/train/CLASS/* and DIR/test/CLASS/*, or DIR/CLASS/*), in whose place Options.DataDir stands if it is given. Its errors are
+// one sentence that says what to do.
 func Load(ctx context.Context, name string, opt Options) (*Set, error) {
 	opt, err := opt.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range catalogue {
-		if s.name == name {
-			return s.load(ctx, opt)
+		if s.name != name {
+			continue
 		}
+		if opt.Size > 0 {
+			return nil, fmt.Errorf("images of %s are of %dx%d pixels and are not scaled: leave the size out", name, s.h, s.w)
+		}
+		return s.load(ctx, opt)
 	}
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
-		return loadFolder(ctx, name, opt)
+	switch folder := cmp.Or(opt.DataDir, name); {
+	case isDir(folder):
+		return loadFolder(ctx, folder, opt)
+	case opt.DataDir != "":
+		return nil, fmt.Errorf("there is no folder %s with the images of %s", folder, name)
 	}
-	return nil, fmt.Errorf("no data set is called %q: name %s, or an existing folder with one folder of images for each class",
+	return nil, fmt.Errorf("no data set is called %q: name %s, or an existing folder with one folder of images for each class; if the folder has moved, say where to with --data-dir",
 		name, strings.Join(Names(), ", "))
 }

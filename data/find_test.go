@@ -366,7 +366,7 @@ func TestPublicArchive(t *testing.T) {
 func TestUnknownName(t *testing.T) {
 	o, _ := options(t)
 	_, err := Load(t.Context(), "imagenet", o)
-	const want = `no data set is called "imagenet": name fashion-mnist, mnist, cifar10, or an existing folder with one folder of images for each class`
+	const want = `no data set is called "imagenet": name fashion-mnist, mnist, cifar10, or an existing folder with one folder of images for each class; if the folder has moved, say where to with --data-dir`
 	if err == nil || err.Error() != want {
 		t.Error(err)
 	}

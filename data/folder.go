@@ -76,7 +76,7 @@ func loadFolder(ctx context.Context, dir string, o Options) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set.Digest = digestOf(dir, pictures)
+	set.Digest = set.digest(dir, pictures)
 	train := all.Slice(0, trainN)
 	if set.Test = all.Slice(trainN, all.N()); testDir == "" {
 		train, set.Test = carve(all, set.Classes, all.N()/testOneOf, testSeed)
@@ -246,15 +246,20 @@ func (s *Set) decodeOne(dst []uint8, p *picture) error {
 	return nil
 }
 
-// digestOf hashes the names, relative to dir, and contents of the files.
-func digestOf(dir string, pictures []picture) string {
+// digest hashes the names, relative to dir, and contents of the files, and the size if some were scaled to it.
+func (s *Set) digest(dir string, pictures []picture) string {
 	h := sha256.New()
+	scaled := false
 	for _, p := range pictures {
+		scaled = scaled || p.w != s.W || p.h != s.H
 		name, err := filepath.Rel(dir, p.path)
 		if err != nil {
 			name = p.path
 		}
 		fmt.Fprintf(h, "%x  %s\n", p.sum, filepath.ToSlash(name))
+	}
+	if scaled {
+		fmt.Fprintf(h, "%dx%d\n", s.W, s.H)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

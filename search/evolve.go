@@ -148,6 +148,9 @@ func (h *hunt) sample() supernet.Arch {
 // founders are the first population: the ends of the space and a sample.
 func (h *hunt) founders(ctx context.Context) ([]individual, error) {
 	ends := []supernet.Arch{h.Space.Min(), h.Space.Max()}
+	if n := h.Space.Size(); n.IsInt64() {
+		h.Population = int(min(int64(h.Population), n.Int64())) // there are no more to draw
+	}
 	return h.found(ctx, h.Population, func() supernet.Arch {
 		if len(ends) > 0 {
 			a := ends[0]

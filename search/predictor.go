@@ -53,6 +53,9 @@ type Fit struct {
 // minSamples is how many subnets a predictor is made from at least.
 const minSamples = 20
 
+// LeastSamples is how many TrainAndTest needs, a fifth of which are held out.
+const LeastSamples = minSamples * 5 / 4
+
 func logit(p float64) float64 {
 	const end = 1e-4 // of 0 and 1, whose log-odds are infinite
 	p = min(max(p, end), 1-end)
@@ -313,7 +316,7 @@ func TrainAndTest(space *supernet.Space, sample []Result, seed uint64) (*Predict
 	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	held := len(all) / 5
 	if len(all)-held < minSamples {
-		return nil, fmt.Errorf("%d measured subnets are too few to predict others from: measure at least %d", len(all), minSamples*5/4)
+		return nil, fmt.Errorf("%d measured subnets are too few to predict others from: measure at least %d", len(all), LeastSamples)
 	}
 	judged, err := TrainPredictor(space, all[held:])
 	if err != nil {

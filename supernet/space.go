@@ -216,7 +216,7 @@ func (s *Space) validate() error {
 	in := s.Input
 	switch {
 	case s.Family != MBV3 && s.Family != Basic && s.Family != Bottleneck && s.Family != Fixed:
-		return fmt.Errorf("family is %q: must be %s, %s, %s or %s", s.Family, MBV3, Basic, Bottleneck, Fixed)
+		return fmt.Errorf("family is %q: must be %s, %s or %s", s.Family, MBV3, Basic, Bottleneck)
 	case in.H < 1 || in.W < 1 || in.H > maxPixels || in.W > maxPixels/in.H:
 		return fmt.Errorf("input is %dx%d: must have 1 to %d pixels", in.H, in.W, maxPixels)
 	case s.Family == Fixed:
@@ -284,10 +284,10 @@ func (s *Space) validateSizes() error {
 
 func (s *Space) validateChoices() error {
 	if !ascending(s.Expansions, 0.01, 16) || !hundredths(s.Expansions) {
-		return fmt.Errorf("expansions are %v: must ascend from 0.01 to 16 at most, in steps of 0.01", s.Expansions)
+		return fmt.Errorf("expansions are %v: must ascend from 0.01 to 16 at most, in steps of 0.01; [1] is one expansion", s.Expansions)
 	}
 	if !ascending(s.Widths, 0.01, 16) || !hundredths(s.Widths) {
-		return fmt.Errorf("widths are %v: must ascend from 0.01 to 16 at most, in steps of 0.01", s.Widths)
+		return fmt.Errorf("widths are %v: must ascend from 0.01 to 16 at most, in steps of 0.01; [1] is one width", s.Widths)
 	}
 	if n := max(len(s.Expansions), len(s.Widths)); n > maxChoices {
 		return fmt.Errorf("has a list of %d choices: must have at most %d", n, maxChoices)
@@ -298,7 +298,7 @@ func (s *Space) validateChoices() error {
 	blocks := 0
 	for m := range s.Stages {
 		if !ascending(s.Stages[m].Depths, 1, MaxBlocks) {
-			return fmt.Errorf("depths of stage %d are %v: must ascend from 1", m+1, s.Stages[m].Depths)
+			return fmt.Errorf("depths of stage %d are %v: must ascend from 1 to %d at most", m+1, s.Stages[m].Depths, MaxBlocks)
 		}
 		blocks += s.maxDepth(m)
 	}

@@ -34,6 +34,7 @@ type progress struct {
 	Total  int    `json:"total"`
 	Cost
 	Digest string `json:"data_digest"`
+	Trial  *tally `json:"trial,omitempty"` // none in older ones
 }
 
 // Save writes the checkpoint of a run into dir, whole or not at all: the weights, the
@@ -41,7 +42,9 @@ type progress struct {
 // the run has come. Weights that are not
 // finite are not saved, so that the checkpoint stays a good one.
 func (t *Trainer) Save(dir string) error {
-	meta, err := json.Marshal(progress{t.Config, t.Step, t.Total, t.Spent, t.Set.Digest})
+	trial := t.trial
+	trial.join(&t.since)
+	meta, err := json.Marshal(progress{t.Config, t.Step, t.Total, t.Spent, t.Set.Digest, &trial})
 	if err != nil {
 		return err
 	}
@@ -51,7 +54,7 @@ func (t *Trainer) Save(dir string) error {
 		for _, v := range t.vectors() {
 			vals := t.Net.W.Canonical(v.data, i)
 			if j := slices.IndexFunc(vals, func(v float32) bool { return v-v != 0 }); j >= 0 {
-				return fmt.Errorf("%w: a value of %s%s is %v after step %d; start again with a lower --lr than %g",
+				return fmt.Errorf("%w: a value of %s%s is %v after step %d; train again with a lower --lr than %g, into another folder",
 					ErrDiverged, v.prefix, p.Name, vals[j], t.Step, t.Config.LR)
 			}
 			f.Tensors = append(f.Tensors, safetensors.NewF32(v.prefix+p.Name, p.Shape, vals))
@@ -77,7 +80,7 @@ func (t *Trainer) Load(dir string) (bool, error) {
 	case p.Config != t.Config:
 		return false, fmt.Errorf("%s holds a run with other settings; resume it without changing them or choose another folder", dir)
 	case p.Digest != t.Set.Digest:
-		return false, fmt.Errorf("%s was trained on other files of %s than these; name the same ones or choose another folder", dir, t.Config.Data)
+		return false, fmt.Errorf("%s was trained on other images of %s than these; name the same files, and the same --size", dir, t.Config.Data)
 	case p.Step < 0 || p.Step > t.Total:
 		return false, fmt.Errorf("%s: checkpoint at step %d of %d; remove the file and train again", dir, p.Step, t.Total)
 	}
@@ -94,6 +97,10 @@ func (t *Trainer) Load(dir string) (bool, error) {
 	}
 	t.exec.Changed()
 	t.Step, t.Spent = p.Step, p.Cost
+	t.trial.begin(t)
+	if p.Trial != nil {
+		t.trial = *p.Trial
+	}
 	return true, nil
 }
 
@@ -109,6 +116,9 @@ func (t *Trainer) restore(vec []float32, i int, tensor *safetensors.Tensor) erro
 	if want := len(t.Net.W.Canonical(vec, i)); len(vals) != want {
 		return fmt.Errorf("tensor %s has %d values instead of %d; the checkpoint is of another space", name, len(vals), want)
 	}
+	if slices.ContainsFunc(vals, func(v float32) bool { return v-v != 0 }) {
+		return fmt.Errorf("tensor %s has values that are not finite; the file is damaged: remove it and train again", name)
+	}
 	t.Net.W.SetCanonical(vec, i, vals)
 	return nil
 }
@@ -117,11 +127,16 @@ func readCheckpoint(dir string) (*safetensors.File, progress, error) {
 	var p progress
 	path := filepath.Join(dir, checkpointFile)
 	f, err := safetensors.ReadFile(path)
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, p, err
 	}
-	if err := json.Unmarshal([]byte(f.Metadata["weft.run"]), &p); err != nil {
-		return nil, p, fmt.Errorf("%s is not a checkpoint of weft: %w", path, err)
+	if err == nil {
+		if err = json.Unmarshal([]byte(f.Metadata["weft.run"]), &p); err != nil {
+			err = fmt.Errorf("%s is not a checkpoint of weft: %w", path, err)
+		}
+	}
+	if err != nil {
+		return nil, p, fmt.Errorf("%w; restore the file, or remove it to train from the start with --resume", err)
 	}
 	p.Config.modernise()
 	return f, p, nil
@@ -138,9 +153,12 @@ func ReadConfig(dir string) (Config, error) {
 		return c, err
 	}
 	if err := json.Unmarshal(b, &c); err != nil {
-		return c, fmt.Errorf("%s: %w", filepath.Join(dir, configFile), err)
+		return c, fmt.Errorf("%s is damaged (%w); restore it, or train again into another folder", filepath.Join(dir, configFile), explain(err))
 	}
 	c.modernise()
+	if err := c.Validate(); err != nil {
+		return c, fmt.Errorf("%s holds settings that no run has: %w", filepath.Join(dir, configFile), err)
+	}
 	return c, nil
 }
 
@@ -153,27 +171,40 @@ func (c *Config) modernise() {
 	}
 }
 
-// ParseConfig reads a configuration as config.json holds it. Fields that are left out take
-// the defaults of the recipe, space and data set that it names; these three, and the number
-// of validation images, default to those of base.
+// Subject is what a configuration is about, which decides on the defaults of the rest.
+type Subject struct {
+	Recipe string `json:"recipe"`
+	Space  string `json:"space"`
+	Data   string `json:"data"`
+}
+
+// ParseSubject reads what the configuration is about. Fields that are left out are those of base.
+func ParseSubject(b []byte, base Subject) (Subject, error) {
+	err := json.Unmarshal(b, &base)
+	return base, explain(err)
+}
+
+// ParseConfig reads a configuration as config.json holds it. Fields that are left out are those of base.
 func ParseConfig(b []byte, base Config) (Config, error) {
-	which := struct {
-		Recipe string `json:"recipe"`
-		Space  string `json:"space"`
-		Data   string `json:"data"`
-	}{base.Recipe, base.Space, base.Data}
-	if err := json.Unmarshal(b, &which); err != nil {
-		return base, err
-	}
-	c := Defaults(which.Recipe, which.Space, which.Data)
-	c.Val = base.Val
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
-		return base, err
+	if err := d.Decode(&base); err != nil {
+		return base, explain(err)
 	}
-	c.modernise()
-	return c, nil
+	base.modernise()
+	return base, nil
+}
+
+// explain says which field holds what it should not, without the types of Go.
+func explain(err error) error {
+	wrong := new(json.UnmarshalTypeError)
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	if wrong.Field == "" {
+		return fmt.Errorf("%s where {…} with the settings should be", wrong.Value)
+	}
+	return fmt.Errorf("%s cannot be a %s", wrong.Field, wrong.Value)
 }
 
 // WriteConfig makes dir the folder of a run with this configuration.

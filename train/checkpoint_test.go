@@ -59,7 +59,50 @@ func TestSaveAndLoad(t *testing.T) {
 	}
 	other := *set
 	other.Digest = "x"
-	if _, err := newTrainer(t, testConfig(), &other).Load(dir); err == nil || !strings.Contains(err.Error(), "other files of squares") {
+	if _, err := newTrainer(t, testConfig(), &other).Load(dir); err == nil || !strings.Contains(err.Error(), "other images of squares") {
+		t.Error(err)
+	}
+}
+
+// TestTrialGoesOn: a run that is resumed is held against guessing as if it had not been stopped.
+func TestTrialGoesOn(t *testing.T) {
+	set, dir := squares(64), t.TempDir()
+	a := newTrainer(t, testConfig(), set)
+	a.Step = 30
+	a.trial = tally{Step: 20, Loss: 7, Maxs: 7}
+	a.since = tally{Step: 27, Loss: 3, Maxs: 3, Sub: 0.5, Subs: 1}
+	if err := a.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	b := newTrainer(t, testConfig(), set)
+	if _, err := b.Load(dir); err == nil {
+		t.Fatal("step 30 of 8 is gone on from")
+	}
+	b.Total = 100
+	if _, err := b.Load(dir); err != nil {
+		t.Fatal(err)
+	}
+	if want := (tally{Step: 20, Loss: 10, Maxs: 10, Sub: 0.5, Subs: 1}); b.trial != want {
+		t.Errorf("%+v, want %+v", b.trial, want)
+	}
+}
+
+// TestDamagedWeights: a value that is not finite is found before a step is made with it.
+func TestDamagedWeights(t *testing.T) {
+	set, dir := squares(64), t.TempDir()
+	if err := newTrainer(t, testConfig(), set).Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, checkpointFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(b[len(b)-4:], []byte{0, 0, 0xc0, 0x7f}) // NaN
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newTrainer(t, testConfig(), set).Load(dir); err == nil || !strings.Contains(err.Error(), "not finite; the file is damaged") {
 		t.Error(err)
 	}
 }
@@ -79,7 +122,7 @@ func TestDivergedWeightsAreNotSaved(t *testing.T) {
 	tr.Step = 5
 	for _, v := range []float64{math.NaN(), math.Inf(1)} {
 		tr.Net.W.Data[0] = float32(v)
-		if err := tr.Save(dir); !errors.Is(err, ErrDiverged) || !strings.Contains(err.Error(), "after step 5; start again with a lower --lr than 0.1") {
+		if err := tr.Save(dir); !errors.Is(err, ErrDiverged) || !strings.Contains(err.Error(), "after step 5; train again with a lower --lr than 0.1") {
 			t.Error(err)
 		}
 	}

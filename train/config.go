@@ -23,11 +23,12 @@ type Config struct {
 	// Definition describes the space where its name is not one that supernet.Find knows.
 	Definition Definition `json:"definition,omitempty"`
 
-	Data   string `json:"data"`       // name of a data set
-	Epochs int    `json:"epochs"`     // passes over the training images, E
-	Batch  int    `json:"batch"`      // images a step
-	Seed   uint64 `json:"seed"`       // of weights, order, augmentation and sampling
-	Val    int    `json:"val_images"` // training images held out for validation
+	Data   string `json:"data"`           // name of a data set
+	Size   int    `json:"size,omitempty"` // side that the images of a folder are scaled to
+	Epochs int    `json:"epochs"`         // passes over the training images, E
+	Batch  int    `json:"batch"`          // images a step
+	Seed   uint64 `json:"seed"`           // of weights, order, augmentation and sampling
+	Val    int    `json:"val_images"`     // training images held out for validation
 
 	Optimiser
 	Sandwich
@@ -64,26 +65,31 @@ func (c *Config) space(set *data.Set) (*supernet.Space, error) {
 	return space, err
 }
 
-// Optimiser says how weights move.
+// sampling says how the recipe draws subnets: CompOFA has kernels at their largest.
+func (c *Config) sampling() supernet.Sampling {
+	return supernet.Sampling{Coupled: c.Coupled, ElasticKernel: c.Recipe != "compofa"}
+}
+
+// Optimiser says how weights move. What a recipe has a default for is written even if it is zero, see ParseConfig.
 type Optimiser struct {
 	LR       float64 `json:"lr"`       // peak of the learning rate, η0
 	Momentum float64 `json:"momentum"` // Nesterov
 	Decay    float64 `json:"decay"`    // of weights, not of biases nor normalisation
 	// Curve of the learning rate: cosine (the default), linear or exponential.
-	Curve     string  `json:"schedule,omitempty"`
-	RateWarm  float64 `json:"lr_warmup,omitempty"` // share of the steps in which the rate rises to its peak
+	Curve     string  `json:"schedule"`
+	RateWarm  float64 `json:"lr_warmup"`           // share of the steps in which the rate rises to its peak
 	RateStart float64 `json:"lr_start,omitempty"`  // share of the peak at which it begins to rise
-	RateFloor float64 `json:"lr_floor,omitempty"`  // share of the peak below which it does not fall
+	RateFloor float64 `json:"lr_floor"`            // share of the peak below which it does not fall
 	ShiftRate float64 `json:"lr_shift,omitempty"`  // multiplies the rate of normalisation's shifts; 0: 1
 	DecayAll  bool    `json:"decay_all,omitempty"` // biases and normalisation decay too
 	ClipNorm  float64 `json:"clip_norm,omitempty"` // the gradient's longest Euclidean norm; 0: any
-	ClipValue float64 `json:"clip,omitempty"`      // the gradient's largest absolute value; 0: any
+	ClipValue float64 `json:"clip"`                // the gradient's largest absolute value; 0: any
 	EMA       float64 `json:"ema,omitempty"`       // part of the averaged weights that a step keeps; 0: no average
 	// Lookahead, if not 0, pulls the weights back to slow ones every few steps; it is the part
 	// that these keep a step, at the end of the run.
 	Lookahead float64 `json:"lookahead,omitempty"`
-	ZeroGamma bool    `json:"zero_gamma,omitempty"` // the last normalisation of each residual block starts at 0
-	Whiten    bool    `json:"whiten,omitempty"`     // the stem starts with the principal components of patches
+	ZeroGamma bool    `json:"zero_gamma"`       // the last normalisation of each residual block starts at 0
+	Whiten    bool    `json:"whiten,omitempty"` // the stem starts with the principal components of patches
 }
 
 // Sandwich says which subnets learn from what.
@@ -97,7 +103,7 @@ type Sandwich struct {
 	Temperature float64 `json:"temperature,omitempty"` // of soft labels; 0: 1
 	Hard        bool    `json:"hard,omitempty"`        // smaller subnets learn from the labels as well as the largest
 	Worst       bool    `json:"worst,omitempty"`       // AttentiveNAS: of the candidates train the worst, not the best
-	Candidates  int     `json:"candidates,omitempty"`  // AttentiveNAS: subnets to choose from
+	Candidates  int     `json:"candidates"`            // AttentiveNAS: subnets to choose from
 	Subnet      string  `json:"subnet,omitempty"`      // single: which one, in its text form; max, min; empty: max
 }
 

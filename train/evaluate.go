@@ -41,8 +41,8 @@ func (t *Trainer) judged() (nets []NetEval, archs []supernet.Arch, err error) {
 			nets, archs = append(nets, NetEval{Net: net, Subnet: space.Format(a)}), append(archs, a)
 		}
 	}
-	if t.Config.Recipe == singleRecipe.name {
-		a, err := t.Config.single(space)
+	if t.Config.Alone() {
+		a, err := t.Config.Trained(space)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -58,12 +58,17 @@ func (t *Trainer) judged() (nets []NetEval, archs []supernet.Arch, err error) {
 		add("max", space.Max())
 	}
 	if s := t.Recipe.Step(max(t.Step-1, 0)); t.Step > 0 && s.shared() {
-		add("min", space.Min())
+		how := t.Config.sampling()
+		smallest := space.Min()
+		if !how.ElasticKernel {
+			smallest.Kernel = space.Max().Kernel
+		}
+		add("min", space.Canonical(smallest))
 		uniform := space.Uniform()
 		add("mid", uniform[len(uniform)/2])
 		rng := rand.New(rand.NewPCG(t.Config.Seed, 0xe7a1))
 		for range t.Random {
-			add("random", space.Sample(rng, supernet.Sampling{ElasticKernel: true}))
+			add("random", space.Sample(rng, how))
 		}
 	}
 	return nets, archs, nil

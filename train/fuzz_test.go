@@ -21,7 +21,8 @@ func FuzzConfig(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add([]byte(`{"recipe":"max","space":"none","epochs":-1,"lr":1e999}`))
-	base := Defaults("deps", "resnet-28s", "fashion-mnist")
+	f.Add([]byte(`{"recipe":"bignas","zero_gamma":false}`))
+	base := Defaults("bignas", "resnet-28s", "fashion-mnist")
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := ParseConfig(b, base)
 		if err != nil {

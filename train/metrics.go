@@ -30,7 +30,7 @@ type Metrics struct {
 	Phase     string  `json:"phase"`
 	LR        float64 `json:"lr"`
 	Beta      float64 `json:"beta"`               // weight of the subnets beside the largest
-	Loss      float64 `json:"loss,omitempty"`     // of the largest subnet, mean since the last line
+	Loss      float64 `json:"loss,omitempty"`     // of the largest subnet on the labels, mean since the last line
 	SubLoss   float64 `json:"sub_loss,omitempty"` // of the other subnets, likewise
 	ImagesPS  float64 `json:"images_per_s,omitempty"`
 	GFlops    float64 `json:"gflops,omitempty"`         // of convolutions, forward and backward
@@ -51,32 +51,34 @@ type NetEval struct {
 	Accuracy float64 `json:"accuracy"`
 }
 
-// tally sums up what happened since the last line of metrics.
+// tally sums up what happened since a step.
 type tally struct {
-	step       int
-	spent      Cost
-	loss, sub  float64
-	maxs, subs int
+	Step  int     `json:"step"`
+	Loss  float64 `json:"loss"` // of the largest subnet on the labels, as often as Maxs
+	Sub   float64 `json:"sub"`  // of the others, as often as Subs
+	Maxs  int     `json:"maxs"`
+	Subs  int     `json:"subs"`
+	spent Cost    // until that step
 }
 
 // begin starts to count anew.
-func (a *tally) begin(t *Trainer) { *a = tally{step: t.Step, spent: t.Spent} }
+func (a *tally) begin(t *Trainer) { *a = tally{Step: t.Step, spent: t.Spent} }
 
 // join counts what another one did.
 func (a *tally) join(b *tally) {
-	a.loss, a.maxs = a.loss+b.loss, a.maxs+b.maxs
-	a.sub, a.subs = a.sub+b.sub, a.subs+b.subs
+	a.Loss, a.Maxs = a.Loss+b.Loss, a.Maxs+b.Maxs
+	a.Sub, a.Subs = a.Sub+b.Sub, a.Subs+b.Subs
 }
 
 // add counts the loss of a subnet.
 func (a *tally) add(loss float64, largest bool) {
 	if largest {
-		a.loss += loss
-		a.maxs++
+		a.Loss += loss
+		a.Maxs++
 		return
 	}
-	a.sub += loss
-	a.subs++
+	a.Sub += loss
+	a.Subs++
 }
 
 // line begins a line of metrics.
@@ -107,10 +109,10 @@ func (t *Trainer) phase(step int) string {
 
 // report writes a line of metrics for the steps since the last one.
 func (t *Trainer) report(eval bool) error {
-	images := float64((t.Step - t.since.step) * t.Config.Batch)
+	images := float64((t.Step - t.since.Step) * t.Config.Batch)
 	dt := max(t.Spent.Seconds-t.since.spent.Seconds, 1e-9) // a coarse clock may have stood still
 	line := t.line()
-	line.Loss, line.SubLoss = t.since.loss/float64(max(t.since.maxs, 1)), t.since.sub/float64(max(t.since.subs, 1))
+	line.Loss, line.SubLoss = t.since.Loss/float64(max(t.since.Maxs, 1)), t.since.Sub/float64(max(t.since.Subs, 1))
 	line.ImagesPS, line.GFlops = images/dt, (t.Spent.Flops-t.since.spent.Flops)/dt/1e9
 	line.ImageMACs = (t.Spent.MACs - t.since.spent.MACs) / images
 	if err := t.guess(); err != nil {
@@ -134,20 +136,20 @@ func (t *Trainer) report(eval bool) error {
 func (t *Trainer) guess() error {
 	a := &t.trial
 	a.join(&t.since)
-	steps := t.Step - a.step
+	steps := t.Step - a.Step
 	if steps < enough {
 		return nil
 	}
-	loss := a.loss / float64(max(a.maxs, 1))
-	if a.maxs < steps {
-		loss = (a.loss + a.sub) / float64(max(a.maxs+a.subs, 1))
+	loss := a.Loss / float64(max(a.Maxs, 1))
+	if a.Maxs < steps {
+		loss = (a.Loss + a.Sub) / float64(max(a.Maxs+a.Subs, 1))
 	}
 	a.begin(t)
 	guess := math.Log(float64(t.Set.Classes))
 	if t.Step <= max(2*t.steps, patience) || !(loss > 1.1*guess) {
 		return nil
 	}
-	return fmt.Errorf("%w: after %d steps the loss, %.2f, is above that of guessing, %.2f; start again with a lower --lr than %g",
+	return fmt.Errorf("%w: after %d steps the loss, %.2f, is above that of guessing, %.2f; train again with a lower --lr than %g, into another folder",
 		ErrDiverged, t.Step, loss, guess, t.Config.LR)
 }
 

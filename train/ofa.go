@@ -148,6 +148,9 @@ func newShrinking(c *Config, space *supernet.Space, steps int, phases []shrink) 
 	if len(phases) == 0 {
 		full = steps
 	}
+	if full == 0 {
+		return nil, fmt.Errorf("recipe %s has no teacher without a phase of the full network; choose a longer --warmup", c.Recipe)
+	}
 	s := shrinking{c: c, space: space, phases: phases, steps: steps}
 	for i := range phases {
 		p := &phases[i]
@@ -198,7 +201,8 @@ func (s shrinking) Step(t int) Step {
 		step.Sort, step.SortWidths = p.sort, p.widths
 	}
 	rng := s.c.draws(t)
-	how := supernet.Sampling{Coupled: s.c.Coupled, ElasticKernel: !s.c.Coupled, Open: p.open}
+	how := s.c.sampling()
+	how.Open = p.open
 	for range p.nets {
 		step.Tasks = append(step.Tasks, Task{Arch: s.space.Sample(rng, how), Labels: 1, Soft: 1, Weight: 1})
 	}

@@ -74,8 +74,10 @@ func TestEveryRecipeLearns(t *testing.T) {
 			if c.MixUp > 0 {
 				return // mixed labels keep the loss up
 			}
-			if first := lines[0].Loss; !(last.Loss < first-0.1) && !(last.SubLoss < first-0.1) {
-				t.Errorf("the loss goes from %.3f to %.3f and %.3f", first, last.Loss, last.SubLoss)
+			for _, loss := range []float64{last.Loss, last.SubLoss} {
+				if first := lines[0].Loss; loss != 0 && !(loss < first-0.05) { // none of the largest, or of others
+					t.Errorf("the loss goes from %.3f to %.3f and %.3f", first, last.Loss, last.SubLoss)
+				}
 			}
 		})
 	}

@@ -9,13 +9,16 @@ var singleRecipe = recipe{
 	about: "one subnet alone, the largest unless another is named, as the reference",
 	uses:  "subnet",
 	build: func(c *Config, space *supernet.Space, steps int) (Recipe, error) {
-		a, err := c.single(space)
+		a, err := c.Trained(space)
 		return single{a, NewCurve(c, steps)}, err
 	},
 }
 
-// single returns the subnet that the configuration names.
-func (c *Config) single(space *supernet.Space) (supernet.Arch, error) {
+// Alone reports whether one subnet is trained, and the others are not.
+func (c *Config) Alone() bool { return c.Recipe == "single" }
+
+// Trained returns the subnet that is trained alone.
+func (c *Config) Trained(space *supernet.Space) (supernet.Arch, error) {
 	switch c.Subnet {
 	case "", "max":
 		return space.Max(), nil

@@ -98,7 +98,7 @@ func (t *Trainer) learn(task *Task, b *data.Batch, teaches bool) error {
 	z := t.exec.Forward(g, b.Images, b.N)
 	loss := t.loss(task, z)
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return fmt.Errorf("%w: the loss of %s is %v at step %d of %d; start again with a lower --lr than %g",
+		return fmt.Errorf("%w: the loss of %s is %v at step %d of %d; train again with a lower --lr than %g, into another folder",
 			ErrDiverged, t.Net.Space.Format(arch), loss, t.Step+1, t.Total, t.Config.LR)
 	}
 	if teaches {
@@ -109,7 +109,8 @@ func (t *Trainer) learn(task *Task, b *data.Batch, teaches bool) error {
 		t.Net.W.Cover(t.cover, g, float32(task.Weight))
 	}
 	t.Spent.MACs += float64(b.N * trainingMACs(g))
-	t.since.add(loss, arch == t.Net.Space.Max() || t.Config.Recipe == singleRecipe.name)
+	// A smaller subnet's draw may be the largest one, whose loss against soft labels is another.
+	t.since.add(loss, arch == t.Net.Space.Max() && task.Soft == 0 || t.Config.Alone())
 	return nil
 }
 

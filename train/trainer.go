@@ -92,6 +92,8 @@ func (c *Config) fits(space *supernet.Space, set *data.Set) error {
 	switch {
 	case in.H != set.H || in.W != set.W:
 		return fmt.Errorf("space %s takes images of %dx%d pixels, %s has %dx%d", c.Space, in.H, in.W, set.Name, set.H, set.W)
+	case c.Cutout >= min(set.H, set.W):
+		return fmt.Errorf("a square of %d pixels blanks all of an image of %dx%d", c.Cutout, set.H, set.W)
 	case c.Pad >= min(set.H, set.W):
 		return fmt.Errorf("images of %dx%d pixels cannot be shifted by %d", set.H, set.W, c.Pad)
 	case c.Pixels != "" && set.H != set.W:
@@ -154,7 +156,6 @@ func (t *Trainer) Run(ctx context.Context, save func() error) error {
 		every = 20
 	}
 	t.since.begin(t)
-	t.trial.begin(t)
 	for t.Step < t.Total {
 		if ctx.Err() != nil {
 			return errors.Join(ctx.Err(), save())

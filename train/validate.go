@@ -27,6 +27,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("unknown recipe %q: choose one of %s", c.Recipe, strings.Join(Recipes(), ", "))
 	case c.Epochs < 1 || c.Epochs > maxEpochs || c.Batch < 2:
 		return fmt.Errorf("%d epochs of batches of %d images: 1 to %d epochs and at least 2 images are needed", c.Epochs, c.Batch, maxEpochs)
+	case c.Size < 0:
+		return fmt.Errorf("images cannot be scaled to %d pixels a side", c.Size)
 	case c.Val < 0:
 		return fmt.Errorf("%d validation images cannot be held out", c.Val)
 	case !(c.Smoothing >= 0 && c.Smoothing < 1):
@@ -53,6 +55,8 @@ func (c *Config) checkRate() error {
 		return fmt.Errorf("the rate cannot rise for %g of the run: a share in [0, 1)", c.RateWarm)
 	case !(c.RateStart >= 0 && c.RateStart <= 1) || !(c.RateFloor >= 0 && c.RateFloor < 1):
 		return fmt.Errorf("rate from %g and down to %g of the peak: both are shares of it", c.RateStart, c.RateFloor)
+	case c.RateStart > 0 && c.RateWarm == 0:
+		return fmt.Errorf("a rate that does not rise cannot begin at %g of its peak: say for what share of the run it rises", c.RateStart)
 	case !(c.ShiftRate >= 0 && c.ShiftRate <= 1000):
 		return fmt.Errorf("the rate of shifts cannot be %g times the others': 0 (as the others) to 1000", c.ShiftRate)
 	}
@@ -78,7 +82,7 @@ func (c *Config) checkUpdate() error {
 func (c *Config) checkSandwich() error {
 	switch {
 	case !(c.Warmup >= 0 && c.Warmup <= 1) || !(c.Ramp >= 0 && c.Ramp <= c.Warmup):
-		return fmt.Errorf("warm-up share %g and ramp share %g: both are shares of the run and the ramp lies within the warm-up", c.Warmup, c.Ramp)
+		return fmt.Errorf("warm-up share %g and ramp share %g: both are shares of the run, and the ramp is the end of the warm-up, so not longer", c.Warmup, c.Ramp)
 	case c.Nets < 2 || c.Nets > 64:
 		return fmt.Errorf("%d subnets a step: 2 (the largest and the smallest) to 64", c.Nets)
 	case c.Aggregate != "" && !slices.Contains(Aggregates, c.Aggregate):

@@ -68,6 +68,8 @@ func TestValidate(t *testing.T) {
 			c.Pixels, c.Progressive = "20", true
 		},
 		"cutout of -1 pixels": func(c *Config) { c.Cutout = -1 },
+		"a rate that does not rise cannot begin at 0.5 of its peak": func(c *Config) { c.RateStart = 0.5 },
+		"images cannot be scaled to -1 pixels":                      func(c *Config) { c.Size = -1 },
 	} {
 		c := Defaults("deps", "resnet-28", "fashion-mnist")
 		change(&c)
@@ -92,6 +94,11 @@ func TestSetsThatCannotBeTrainedOn(t *testing.T) {
 		},
 		"space resnet-32 takes images of 32x32 pixels, squares has 28x28": func(c *Config, _ []int32) { c.Space = "resnet-32" },
 		"images of 28x28 pixels cannot be shifted by 28":                  func(c *Config, _ []int32) { c.Pad = 28 },
+		"a square of 28 pixels blanks all of an image of 28x28":           func(c *Config, _ []int32) { c.Cutout = 28 },
+		"recipe ofa has no teacher without a phase of the full network; choose a longer --warmup": func(c *Config, _ []int32) {
+			*c = recipeConfig("ofa")
+			c.Epochs, c.Warmup = 100, 0
+		},
 		"2 steps are too few for the phases of recipe ofa; train for more epochs": func(c *Config, _ []int32) {
 			*c = recipeConfig("ofa")
 			c.Epochs = 1
@@ -116,8 +123,7 @@ func TestOneImageOfAClass(t *testing.T) {
 	run(t, c, set, 1)
 }
 
-// TestParseConfig: a file may give all settings or a few; what it leaves out has the defaults
-// of its own recipe, and what is unknown is refused.
+// TestParseConfig: a file may give all settings or a few; what it leaves out is as it was, and what is unknown is refused.
 func TestParseConfig(t *testing.T) {
 	base := Defaults("deps", "resnet-28", "fashion-mnist")
 	base.Val = 0
@@ -130,14 +136,32 @@ func TestParseConfig(t *testing.T) {
 	if got, err := ParseConfig(b, base); err != nil || got != full {
 		t.Errorf("%+v, %v, want %+v", got, err, full)
 	}
-	want := Defaults("ofa", "resnet-28", "cifar10")
-	want.LR, want.Val = 0.2, 0
-	if got, err := ParseConfig([]byte(`{"recipe":"ofa","data":"cifar10","lr":0.2}`), base); err != nil || got != want {
+	few := []byte(`{"recipe":"ofa","data":"cifar10","lr":0.2}`)
+	want := base
+	want.Recipe, want.Data, want.LR = "ofa", "cifar10", 0.2
+	if got, err := ParseConfig(few, base); err != nil || got != want {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
-	for _, bad := range []string{``, `[]`, `{"lr":"fast"}`, `{"learning_rate":0.1}`} {
-		if _, err := ParseConfig([]byte(bad), base); err == nil {
-			t.Errorf("%s is accepted", bad)
+	if got, err := ParseSubject(few, Subject{"deps", "resnet-28", "mnist"}); err != nil || got != (Subject{"ofa", "resnet-28", "cifar10"}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for bad, says := range map[string]string{
+		``: "EOF", `[]`: "array where {…} with the settings should be", `{"lr":"fast"}`: "lr cannot be a string", `{"learning_rate":0.1}`: `unknown field "learning_rate"`,
+	} {
+		if _, err := ParseConfig([]byte(bad), base); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %q", bad, err, says)
+		}
+	}
+	// What a recipe sets and a run does not is off in the file too.
+	for _, recipe := range Recipes() {
+		off := Defaults(recipe, "resnet-28", "cifar10")
+		off.Curve, off.ZeroGamma, off.RateFloor, off.RateWarm, off.ClipValue, off.Candidates = "", false, 0, 0, 0, 0
+		b, err := json.Marshal(off)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ParseConfig(b, Defaults(recipe, "resnet-28", "cifar10")); err != nil || got != off {
+			t.Errorf("%s: %+v, %v, want %+v", recipe, got, err, off)
 		}
 	}
 }

@@ -51,7 +51,7 @@ func (t *Trainer) whiten(g *nn.Graph) error {
 	return nil
 }
 
-// patchCovariance returns the second moments of all k x k patches that lie inside the images.
+// patchCovariance returns the second moments of the k x k patches that the images are cut into, side by side.
 func (t *Trainer) patchCovariance(k, size int) *mat.SymDense {
 	set := t.Set
 	norm := set.Normaliser()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"weft/data"
+	"weft/train"
 )
 
 // newDataCmd returns the data command.
@@ -46,9 +48,18 @@ type dataFlags struct {
 }
 
 func (f *dataFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.dir, "data-dir", "", "folder that holds the set's files (default: look for them, then fetch them)")
+	cmd.Flags().StringVar(&f.dir, "data-dir", "", "folder that holds the set's files, or the images of a folder that moved (default: look for them, then fetch them)")
 	cmd.Flags().IntVar(&f.size, "size", 0, "folders of images only: scale every image to this many pixels a side")
 	must(cmd.MarkFlagDirname("data-dir"))
+}
+
+// scaleAs scales images as a run does, unless it does not say.
+func (f *dataFlags) scaleAs(run train.Config) error {
+	if f.size > 0 && run.Size > 0 && f.size != run.Size {
+		return usagef("--size %d: the run's images are scaled to %d; leave it out", f.size, run.Size)
+	}
+	f.size = cmp.Or(f.size, run.Size)
+	return nil
 }
 
 // load gets the named set; what it does on the way goes to log.

@@ -89,6 +89,10 @@ func evalSplit(cmd *cobra.Command, from *dataFlags, name, split string, m *model
 	val := 0
 	if name == m.Provenance.Data { // hold out the images that training held out
 		val = m.Provenance.ValImages
+		var recipe train.Config
+		if json.Unmarshal(m.Provenance.Recipe, &recipe) == nil && from.size == 0 {
+			from.size = recipe.Size
+		}
 	}
 	set, err := from.load(cmd.Context(), name, cmd.ErrOrStderr(), val)
 	if err == nil && val == 0 && set.Digest == m.Provenance.DataDigest && set.Val.N() != m.Provenance.ValImages {

@@ -40,7 +40,9 @@ again, and a training that was stopped goes on from its last epoch.`,
 		Example: "  weft experiment deps --only 'fashion-.*-1$'\n  weft experiment deps --cifar-dir cifar-10-batches-bin --out experiments/deps",
 		Args:    takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return job.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			ctx, stop := untilHangup(cmd.Context())
+			defer stop()
+			return job.run(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := cmd.Flags()
@@ -101,11 +103,11 @@ func (j *depsJob) run(ctx context.Context, out, errw io.Writer) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("interrupted; the same command goes on")
 	}
-	if err != nil {
-		return err
-	}
 	end()
-	return j.report(results, out)
+	if len(results) > 0 { // whatever became of the others
+		err = errors.Join(err, j.report(results, out))
+	}
+	return err
 }
 
 func (j *depsJob) report(results []deps.Result, out io.Writer) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -93,6 +94,11 @@ func fits(b *bundle.Bundle, set *data.Set, name string) error {
 	if in := b.Net.Space.Input; in.H != set.H || in.W != set.W || in.C != set.C || b.Net.Space.Classes != set.Classes {
 		return fmt.Errorf("the bundle classifies images of %v into %d classes, %s has images of %dx%dx%d in %d",
 			in, b.Net.Space.Classes, name, set.H, set.W, set.C, set.Classes)
+	}
+	for i, class := range b.ClassNames {
+		if j := slices.Index(set.ClassNames, class); j >= 0 && j != i {
+			return fmt.Errorf("class %q is number %d of the bundle and %d of %s: bring the classes of %s into the bundle's order", class, i, j, name, name)
+		}
 	}
 	return nil
 }

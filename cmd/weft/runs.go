@@ -26,7 +26,7 @@ func newRunsCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runs",
 		Short: "List, compare, show and resume trainings",
-		Long: `Look at what weft train has written. A RUN is its folder, or its name below --dir. The index of the runs, index.json
+		Long: `Look at what weft train has written. A RUN is its folder, or its name below --dir. The index of the runs, .weft-runs.json
 in --dir, only saves time: it is made again when it is missing or out of date.`,
 		Args: takes("list, show, compare, resume, report or tensorboard"),
 		RunE: func(_ *cobra.Command, args []string) error {

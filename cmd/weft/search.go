@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -70,6 +71,9 @@ the folder of the run and not measured again.`,
 			if err != nil {
 				return err
 			}
+			if err := from.scaleAs(cfg); err != nil {
+				return err
+			}
 			set, err := from.load(cmd.Context(), cfg.Data, cmd.ErrOrStderr(), cfg.Val)
 			if err != nil {
 				return err
@@ -111,12 +115,23 @@ func (j *searchJob) defaults() {
 
 // validate finds what would only fail once the search is over.
 func (j *searchJob) validate() error {
-	const most = 1_000_000 // subnets that anybody could measure
-	if j.samples < 0 || j.samples > most || j.calibration < 2 || j.threads < 1 {
-		return usagef("--samples %d --calibration %d --threads %d: choose 0 to %d, at least 2, and at least 1", j.samples, j.calibration, j.threads, most)
+	switch {
+	case j.samples < 0 || j.samples > mostMeasured:
+		return usagef("--samples %d: choose 0 to %d", j.samples, mostMeasured)
+	case j.calibration < 2:
+		return usagef("--calibration %d: choose at least 2", j.calibration)
+	case j.threads < 1:
+		return usagef("--threads %d: choose at least 1", j.threads)
 	}
 	if err := writable(j.out); err != nil {
 		return err
+	}
+	files := []string{filepath.Clean(j.out)}
+	for _, path := range []string{j.hunt.plot, j.hunt.keepPredictor} {
+		if path != "" && slices.Contains(files, filepath.Clean(path)) {
+			return usagef("two files cannot both be %s; name another for one of them", path)
+		}
+		files = append(files, filepath.Clean(path))
 	}
 	if j.modelName() == "" {
 		return usagef("-o %s leaves the model without a name; give it one with --name", j.out)
@@ -134,6 +149,9 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 	if err != nil {
 		return nil, nil, err
 	}
+	if train.Training(dir) {
+		return nil, nil, fmt.Errorf("%s is being trained; wait for the end", dir)
+	}
 	if !found || t.Step < t.Total {
 		return nil, nil, fmt.Errorf("the run in %s is not finished (step %d of %d); go on with 'weft train --out %s --resume'", dir, t.Step, t.Total, dir)
 	}
@@ -148,21 +166,25 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 		return nil, nil, err
 	}
 	e := search.NewEvaluator(t.Net, supernet.Norms{}, calib, pool)
-	archs, err := search.Candidates(t.Net.Space, search.Config{Samples: j.samples, Seed: j.seed})
+	archs, err := j.candidates(cfg, t.Net.Space)
 	if err != nil {
 		return nil, nil, err
 	}
 	val := set.Val
 	if val.N() == 0 {
-		return nil, nil, errors.New("the run held out no validation images (--val 0), so subnets cannot be compared; train with some")
+		return nil, nil, errors.New("the run held out no validation images, so subnets cannot be compared; train with some (--val)")
+	}
+	digest := weightsDigest(t.Net)
+	if err := j.hunt.feasible(t.Net.Space, len(archs), digest); err != nil {
+		return nil, nil, err
 	}
 	j.hunt.seed = j.seed
 	if err := j.hunt.measureLatencies(ctx, t.Net, pool, errw); err != nil {
 		return nil, nil, err
 	}
-	m := &measuring{job: j, e: e, val: val, bars: bars, errw: errw, digest: weightsDigest(t.Net)}
+	m := &measuring{job: j, e: e, val: val, bars: bars, errw: errw, digest: digest}
 	if m.kept, err = kept.New[string, search.Result](filepath.Join(dir, "measured"), m.digest, j.calibration, set.Digest, val.N()); err != nil {
-		return nil, nil, fmt.Errorf("keep what is measured: %w", err)
+		return nil, nil, fmt.Errorf("keep what is measured in the folder of the run: %w; make it writable, or search a copy", err)
 	}
 	results, err := m.measure(ctx, "search", archs)
 	if err != nil {
@@ -203,6 +225,19 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 		return nil, nil, err
 	}
 	return b, front, b.Write(j.out, j.half)
+}
+
+// candidates are the subnets to measure first: the one that was trained alone, or a sample of those that share weights.
+func (j *searchJob) candidates(cfg train.Config, space *supernet.Space) ([]supernet.Arch, error) {
+	if !cfg.Alone() {
+		return search.Candidates(space, search.Config{Samples: j.samples, Seed: j.seed})
+	}
+	if j.hunt.method != bySample && j.hunt.method != automatic {
+		return nil, usagef("--method %s: the run trained one subnet alone, there are no others to look for", j.hunt.method)
+	}
+	j.hunt.method = bySample
+	a, err := cfg.Trained(space)
+	return []supernet.Arch{a}, err
 }
 
 // hypervolume is the part that results dominate of what lies between no cost and that of the dearest one, and between the accuracy
@@ -297,8 +332,12 @@ func writable(path string) error {
 	if dir := filepath.Dir(path); !fileExists(dir) {
 		return fmt.Errorf("there is no folder %s to write %s into; make it first", dir, filepath.Base(path))
 	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file, name another path", path)
+	}
+	if err == nil && slices.Contains(train.Files(), filepath.Base(path)) {
+		return fmt.Errorf("%s looks like the file of a run, name another path", path)
 	}
 	return nil
 }

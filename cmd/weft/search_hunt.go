@@ -38,6 +38,13 @@ const exhaustible = 200_000
 // enumerable is up to how many subnets are all looked at where that is asked for.
 const enumerable = 20_000_000
 
+// What nobody could wait for is a mistake.
+const (
+	mostBatch    = 1024
+	mostPeople   = 10_000
+	mostMeasured = 1_000_000
+)
+
 // hunt says how subnets beyond the measured sample are looked for.
 type hunt struct {
 	method        string
@@ -80,8 +87,14 @@ func (h *hunt) validate() error {
 		return usagef("--method %s: choose one of %s", h.method, strings.Join(searchMethods, ", "))
 	case search.Costs[h.cost] == nil:
 		return usagef("--cost %s: choose one of %s", h.cost, strings.Join(slices.Sorted(maps.Keys(search.Costs)), ", "))
-	case h.batch < 1 || h.population < 4 || h.generations < 1 || h.confirm < 0:
-		return usagef("--latency-batch %d --population %d --generations %d --confirm %d: choose at least 1, 4, 1 and 0", h.batch, h.population, h.generations, h.confirm)
+	case h.batch < 1 || h.batch > mostBatch:
+		return usagef("--latency-batch %d: choose 1 to %d", h.batch, mostBatch)
+	case h.population < 4 || h.population > mostPeople:
+		return usagef("--population %d: choose 4 to %d", h.population, mostPeople)
+	case h.generations < 1 || h.generations > mostPeople:
+		return usagef("--generations %d: choose 1 to %d", h.generations, mostPeople)
+	case h.confirm < 0 || h.confirm > mostMeasured:
+		return usagef("--confirm %d: choose 0 to %d", h.confirm, mostMeasured)
 	case h.limits.MACs < 0 || h.limits.Params < 0 || h.limits.Memory < 0 || h.limits.Latency < 0:
 		return usagef("limits are not negative: 0 leaves one out")
 	case !(h.limits.Accuracy >= 0 && h.limits.Accuracy <= 1):
@@ -146,20 +159,54 @@ func (h *hunt) costs(r *search.Result, g *nn.Graph) error {
 	return nil
 }
 
-// find returns subnets that are worth measuring: those on the front as it is foretold that were not measured yet.
-func (h *hunt) find(ctx context.Context, space *supernet.Space, sample []search.Result, data, digest string, bars *progress, errw io.Writer) ([]supernet.Arch, error) {
-	method := h.method
-	if method == automatic {
-		method = byNSGA2
-		if size := space.Size(); size.IsInt64() && size.Int64() <= exhaustible {
-			method = exhaustively
+// feasible finds what the search of a space would fail for once so many subnets of weights with that digest are measured.
+func (h *hunt) feasible(space *supernet.Space, subnets int, digest string) error {
+	g, err := space.Lower(space.Min())
+	if err != nil {
+		return err
+	}
+	for _, limit := range []struct {
+		flag        string
+		least, most int
+	}{
+		{"--max-macs", g.MACs(), h.limits.MACs}, {"--max-params", g.Params(), h.limits.Params}, {"--max-memory", search.Memory(g), h.limits.Memory},
+	} {
+		if limit.most > 0 && limit.least > limit.most {
+			return usagef("%s %d: even the smallest subnet takes %d", limit.flag, limit.most, limit.least)
 		}
 	}
+	method, size := h.methodFor(space), space.Size()
+	switch {
+	case method == bySample:
+		return nil
+	case method == exhaustively && (!size.IsInt64() || size.Int64() > enumerable):
+		return usagef("--method exhaustive: space %s has %.3g subnets, too many to look at each; choose evolution or nsga2", space.Name, new(big.Float).SetInt(size))
+	case h.given != nil:
+		if err := h.given.Fits(space, digest); err != nil {
+			return fmt.Errorf("%s: %w", h.predictor, err)
+		}
+	case subnets < search.LeastSamples:
+		return usagef("%d subnets to measure are too few to predict others from: raise --samples by %d", subnets, search.LeastSamples-subnets)
+	}
+	return nil
+}
+
+// methodFor returns how to search the space.
+func (h *hunt) methodFor(space *supernet.Space) string {
+	if h.method != automatic {
+		return h.method
+	}
+	if size := space.Size(); size.IsInt64() && size.Int64() <= exhaustible {
+		return exhaustively
+	}
+	return byNSGA2
+}
+
+// find returns subnets that are worth measuring: those on the front as it is foretold that were not measured yet.
+func (h *hunt) find(ctx context.Context, space *supernet.Space, sample []search.Result, data, digest string, bars *progress, errw io.Writer) ([]supernet.Arch, error) {
+	method := h.methodFor(space)
 	if method == bySample {
 		return nil, nil
-	}
-	if size := space.Size(); method == exhaustively && (!size.IsInt64() || size.Int64() > enumerable) {
-		return nil, usagef("--method exhaustive: space %s has %.3g subnets, too many to look at each; choose evolution or nsga2", space.Name, new(big.Float).SetInt(size))
 	}
 	p, err := h.predict(space, sample, data, digest, errw)
 	if err != nil {
@@ -206,21 +253,24 @@ func byNetwork(space *supernet.Space, sample []search.Result) map[supernet.Arch]
 // predict returns the given predictor, or makes one from the sample, a fifth of which judges it first.
 func (h *hunt) predict(space *supernet.Space, sample []search.Result, data, digest string, errw io.Writer) (p *search.Predictor, err error) {
 	if p = h.given; p != nil {
-		if err := p.Fits(space, digest); err != nil {
-			return nil, fmt.Errorf("%s: %w", h.predictor, err)
-		}
-	} else if p, err = search.TrainAndTest(space, sample, h.seed); err != nil {
-		return nil, fmt.Errorf("%w; raise --samples", err)
-	} else {
-		p.From(data, digest)
+		return p, h.tell(p, errw)
 	}
+	if p, err = search.TrainAndTest(space, sample, h.seed); err != nil {
+		return nil, fmt.Errorf("%w; raise --samples", err)
+	}
+	p.From(data, digest)
+	return p, h.tell(p, errw)
+}
+
+// tell says how good the predictor is and keeps it where that is asked for.
+func (h *hunt) tell(p *search.Predictor, errw io.Writer) error {
 	if f := p.Fit(); f.Held > 0 {
 		fmt.Fprintf(errw, "predictor: %d subnets; on %d held out Kendall's τ %.3f, RMSE %.2f points\n", f.Samples, f.Held, f.Tau, 100*f.RMSE)
 	}
-	if h.keepPredictor != "" {
-		err = p.Write(h.keepPredictor)
+	if h.keepPredictor == "" {
+		return nil
 	}
-	return p, err
+	return p.Write(h.keepPredictor)
 }
 
 // solve looks for the front and draws it on the way.

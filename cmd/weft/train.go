@@ -49,7 +49,7 @@ names. A setting that the recipe does not read is refused.`,
 			if job.dir == "" {
 				return usagef("missing --out, the folder of the run")
 			}
-			if err := job.settle(cmd, &cfg); err != nil {
+			if err := job.settle(cmd, &cfg, &from); err != nil {
 				return err
 			}
 			set, err := from.load(cmd.Context(), cfg.Data, cmd.ErrOrStderr(), cfg.Val)
@@ -60,11 +60,13 @@ names. A setting that the recipe does not read is refused.`,
 			defer bars.Close()
 			pool := kernel.NewPool(job.threads)
 			defer pool.Close()
-			last, err := job.run(cmd.Context(), cfg.Config, set, pool, bars)
+			ctx, stop := untilHangup(cmd.Context())
+			defer stop()
+			last, err := job.run(ctx, cfg.Config, set, pool, bars)
 			if err != nil {
 				return err
 			}
-			return job.print(cmd.OutOrStdout(), cfg.Config, set.Val.N(), last)
+			return job.print(cmd.OutOrStdout(), cfg.Config, set.Val, last)
 		},
 	}
 	f := cmd.Flags()
@@ -73,7 +75,7 @@ names. A setting that the recipe does not read is refused.`,
 	f.BoolVar(&job.resume, "resume", false, "go on with the run in --out, with its settings")
 	f.IntVar(&job.threads, "threads", runtime.NumCPU(), "compute threads; the result does not depend on them")
 	f.BoolVar(&job.quiet, "quiet", false, "show no progress")
-	f.IntVar(&job.probe, "probe", 0, "evaluate every so many steps around the switch to the joint phase")
+	f.IntVar(&job.probe, "probe", 0, "evaluate every so many steps around the switches between phases")
 	jsonFlag(cmd, &job.asJSON)
 	f.IntVar(&job.random, "eval-random", 2, "random subnets to evaluate beside the largest, middle and smallest")
 	cfg.flags(f)
@@ -107,7 +109,7 @@ func describeRecipes() string {
 }
 
 // settle decides on the settings: those of the folder when resuming, else those of the flags.
-func (j *trainJob) settle(cmd *cobra.Command, cfg *settings) error {
+func (j *trainJob) settle(cmd *cobra.Command, cfg *settings, from *dataFlags) error {
 	if j.threads < 1 {
 		return usagef("--threads %d: choose at least 1", j.threads)
 	}
@@ -122,10 +124,16 @@ func (j *trainJob) settle(cmd *cobra.Command, cfg *settings) error {
 			}
 		}
 		cfg.Config = old
-		return err
+		return errors.Join(err, from.scaleAs(old))
+	}
+	if err == nil && train.Training(j.dir) {
+		return fmt.Errorf("another weft trains in %s; choose another folder", j.dir)
 	}
 	if err == nil {
 		return fmt.Errorf("%s already holds a run; add --resume to go on with it, or choose another folder", j.dir)
+	}
+	if info, err := os.Stat(j.dir); err == nil && !info.IsDir() {
+		return fmt.Errorf("%s is a file; choose a new folder for the run", j.dir)
 	}
 	entries, err := os.ReadDir(j.dir)
 	started := func(e os.DirEntry) bool { return e.Name() == train.LockFile } // all that a run leaves that can't write its settings
@@ -138,6 +146,10 @@ func (j *trainJob) settle(cmd *cobra.Command, cfg *settings) error {
 	if err := cfg.settle(cmd); err != nil {
 		return err
 	}
+	if cmd.Flags().Changed("size") {
+		cfg.Size = from.size
+	}
+	from.size = cfg.Size
 	if err := cfg.Validate(); err != nil {
 		return usagef("%v", err)
 	}
@@ -218,8 +230,10 @@ func (j *trainJob) run(ctx context.Context, cfg train.Config, set *data.Set, poo
 	switch {
 	case err != nil:
 		return last, err
-	case saved != nil:
+	case errors.Is(saved, train.ErrDiverged):
 		return last, saved
+	case saved != nil:
+		return last, fmt.Errorf("%w; go on with 'weft train --out %s --resume'", saved, j.dir)
 	case errors.Is(rerr, context.Canceled):
 		return last, fmt.Errorf("interrupted at step %d of %d; go on with 'weft train --out %s --resume'", t.Step, t.Total, j.dir)
 	}
@@ -238,16 +252,31 @@ func accuracyNote(nets []train.NetEval) string {
 }
 
 // print says how the run ended.
-func (j *trainJob) print(w io.Writer, cfg train.Config, val int, last train.Metrics) error {
+func (j *trainJob) print(w io.Writer, cfg train.Config, val data.Split, last train.Metrics) error {
 	if j.asJSON {
 		return printJSON(w, last)
 	}
-	fmt.Fprintf(w, "%s on %s by %s: %d epochs, %.3g multiply-accumulates forwards and backwards (%.2f M an image), %.2g flops, %s\n",
-		cfg.Space, cfg.Data, cfg.Recipe, cfg.Epochs, last.MACs, last.MACs/float64(max(last.Step*cfg.Batch, 1))/1e6, last.Flops,
+	fmt.Fprintf(w, "%s on %s by %s: %s, %.3g multiply-accumulates forwards and backwards (%.2f M an image), %.2g flops, %s\n",
+		cfg.Space, cfg.Data, cfg.Recipe, count(cfg.Epochs, "epoch"), last.MACs, last.MACs/float64(max(last.Step*cfg.Batch, 1))/1e6, last.Flops,
 		short(time.Duration(last.Seconds*float64(time.Second))))
 	for _, e := range last.Eval {
-		fmt.Fprintf(w, "  %-6s %6.2f %% on %d validation images, %.2f M MACs, %s\n", e.Net, 100*e.Accuracy, val, float64(e.MACs)/1e6, e.Subnet)
+		fmt.Fprintf(w, "  %-6s %6.2f %% on %s, %.2f M MACs, %s\n", e.Net, 100*e.Accuracy, count(val.N(), "validation image"), float64(e.MACs)/1e6, e.Subnet)
 	}
-	_, err := fmt.Fprintf(w, "Next: weft search %s -o model.weft\n", j.dir)
+	next := fmt.Sprintf("Next: weft search %s -o model.weft", j.dir)
+	if share := commonest(val); len(last.Eval) > 0 && last.Eval[0].Accuracy <= share {
+		next = fmt.Sprintf("The %s subnet is no better than always naming the commonest class, %.2f %%: train again with a lower --lr than %g, into another folder",
+			last.Eval[0].Net, 100*share, cfg.LR)
+	}
+	_, err := fmt.Fprintln(w, next)
 	return err
+}
+
+// commonest is the share of the images that the largest class has.
+func commonest(s data.Split) float64 {
+	images, most := map[int32]int{}, 0
+	for _, l := range s.Labels {
+		images[l]++
+		most = max(most, images[l])
+	}
+	return float64(most) / float64(max(s.N(), 1))
 }

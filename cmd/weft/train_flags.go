@@ -39,7 +39,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 
 // subjectFlags say what is trained on what.
 func (s *settings) subjectFlags(f *pflag.FlagSet) {
-	f.StringVar(&s.file, "config", "", "JSON file of settings, such as the config.json of another run; flags go before it")
+	f.StringVar(&s.file, "config", "", "JSON file of settings, such as the config.json of another run; flags override it")
 	f.StringVar(&s.Recipe, "recipe", s.Recipe, "how to train: "+strings.Join(train.Recipes(), ", "))
 	f.StringVar(&s.Space, "space", s.Space, "what may vary: "+strings.Join(supernet.Names(), ", ")+", or a file such as 'weft spaces NAME' prints")
 	f.StringVar(&s.Data, "data", s.Data, "data set: "+strings.Join(data.Names(), ", ")+" or a folder of images a class")
@@ -53,9 +53,9 @@ func (s *settings) subjectFlags(f *pflag.FlagSet) {
 func (s *settings) rateFlags(f *pflag.FlagSet) {
 	f.Float64Var(&s.LR, "lr", s.LR, "peak of the learning rate (alphanet: 0.05)")
 	f.StringVar(&s.Curve, "schedule", s.Curve, "how the rate falls: "+strings.Join(train.Curves, ", ")+" (default cosine; bignas: exponential)")
-	f.Float64Var(&s.RateWarm, "lr-warmup", s.RateWarm, "share of the run in which the rate rises to its peak (alphanet, attentivenas: 0.014)")
+	f.Float64Var(&s.RateWarm, "lr-warmup", s.RateWarm, "share of the run in which the rate rises to its peak (alphanet, attentivenas: 0.014); ofa, compofa: of the full network's phase")
 	f.Float64Var(&s.RateStart, "lr-start", s.RateStart, "share of the peak at which the rate begins to rise")
-	f.Float64Var(&s.RateFloor, "lr-floor", s.RateFloor, "share of the peak below which the rate does not fall")
+	f.Float64Var(&s.RateFloor, "lr-floor", s.RateFloor, "share of the peak below which the rate does not fall (bignas: 0.05)")
 	f.Float64Var(&s.ShiftRate, "lr-shift", s.ShiftRate, "multiply the rate of normalisation's shifts (0: 1)")
 	f.Float64Var(&s.Momentum, "momentum", s.Momentum, "Nesterov momentum")
 	f.Float64Var(&s.Decay, "decay", s.Decay, "weight decay")
@@ -86,14 +86,14 @@ func (s *settings) subnetFlags(f *pflag.FlagSet) {
 // imageFlags say how images and labels are varied.
 func (s *settings) imageFlags(f *pflag.FlagSet) {
 	f.Float64Var(&s.Smoothing, "smoothing", s.Smoothing, "label smoothing")
-	f.IntVar(&s.Pad, "pad", s.Pad, "shift images by up to so many pixels")
+	f.IntVar(&s.Pad, "pad", s.Pad, "shift images by up to so many pixels (cifar10: 4)")
 	f.BoolVar(&s.Reflect, "reflect", s.Reflect, "fill what a shift lays bare with the mirrored image, not the mean pixel")
-	f.BoolVar(&s.Flip, "flip", s.Flip, "mirror every other image")
+	f.BoolVar(&s.Flip, "flip", s.Flip, "mirror every other image (mnist: false)")
 	f.BoolVar(&s.Alternate, "flip-epochs", s.Alternate, "mirror each image in every other epoch instead of by chance")
 	f.IntVar(&s.Cutout, "cutout", s.Cutout, "blank a square of so many pixels a side")
 	f.Float64Var(&s.Erase, "erase", s.Erase, "probability of random erasing")
 	f.IntVar(&s.Ops, "randaugment", s.Ops, "operations of RandAugment an image")
-	f.Float64Var(&s.Magnitude, "magnitude", s.Magnitude, "of RandAugment, 0 to 10")
+	f.Float64Var(&s.Magnitude, "magnitude", s.Magnitude, "of RandAugment, up to 10")
 	f.Float64Var(&s.MixUp, "mixup", s.MixUp, "mix images two by two with this α (0: do not)")
 	f.Float64Var(&s.CutMix, "cutmix", s.CutMix, "paste rectangles of other images with this α (0: do not)")
 	f.StringVar(&s.Pixels, "pixels", s.Pixels, "train on images scaled to these sides, one drawn for each step, such as 20,24,28")
@@ -123,7 +123,7 @@ func (s *settings) settle(cmd *cobra.Command) error {
 			err = errors.Join(err, merged.Set(f.Name, f.Value.String()))
 		}
 	})
-	if err == nil && cmd.Flags().Changed("space") {
+	if err == nil && (cmd.Flags().Changed("space") || full.Definition == "") {
 		err = full.define()
 	}
 	*s = full
@@ -163,11 +163,22 @@ func (s *settings) base(given *pflag.FlagSet) (settings, error) {
 	if err != nil {
 		return full, err
 	}
-	if full.Config, err = train.ParseConfig(b, full.Config); err != nil {
+	about, err := train.ParseSubject(b, train.Subject{Recipe: s.Recipe, Space: s.Space, Data: s.Data})
+	if err != nil {
 		return full, fmt.Errorf("%s: %w", s.file, err)
 	}
-	if given.Changed("recipe") && s.Recipe != full.Recipe {
-		return full, usagef("--recipe %s, but %s is for %s; leave one of them out", s.Recipe, s.file, full.Recipe)
+	if given.Changed("recipe") && s.Recipe != about.Recipe {
+		return full, usagef("--recipe %s, but %s is for %s; leave one of them out", s.Recipe, s.file, about.Recipe)
+	}
+	if given.Changed("space") {
+		about.Space = s.Space
+	}
+	if given.Changed("data") {
+		about.Data = s.Data
+	}
+	full = defaultSettings(about.Recipe, about.Space, about.Data)
+	if full.Config, err = train.ParseConfig(b, full.Config); err != nil {
+		return full, fmt.Errorf("%s: %w", s.file, err)
 	}
 	return full, nil
 }

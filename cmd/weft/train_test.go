@@ -210,7 +210,7 @@ func TestDivergence(t *testing.T) {
 		"--lr", "50", "--quiet", "--threads", "1", "--out", dir)
 	last := errs[strings.LastIndex(strings.TrimSpace(errs), "\n")+1:]
 	if status != exitFailure || !strings.HasPrefix(last, "weft: training diverged: ") || !strings.Contains(last, "step") ||
-		!strings.HasSuffix(last, "; start again with a lower --lr than 50\n") {
+		!strings.HasSuffix(last, "; train again with a lower --lr than 50, into another folder\n") {
 		t.Fatalf("status %d, %s", status, errs)
 	}
 	f := checkpoint(t, dir)

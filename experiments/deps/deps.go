@@ -77,7 +77,8 @@ type Result struct {
 }
 
 // Run trains the cells that have no result yet, and returns the results of all that have one. What it was stopped in
-// goes on where its last checkpoint is.
+// goes on where its last checkpoint is. A cell that fails doesn't keep the others from being trained: its error comes with
+// the results.
 func Run(ctx context.Context, o Options) ([]Result, error) {
 	cells, err := Cells()
 	if err != nil {
@@ -91,6 +92,7 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 			todo = append(todo, c)
 		}
 	}
+	var failed error
 	sets := map[string]*data.Set{}
 	for i, c := range todo {
 		set := sets[c.Config.Data]
@@ -104,8 +106,12 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 			o.Cell(c, i, len(todo))
 		}
 		r, err := o.train(ctx, c, set)
-		if err != nil {
+		if ctx.Err() != nil {
 			return nil, fmt.Errorf("%s: %w", c.ID, err)
+		}
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", c.ID, err))
+			continue
 		}
 		if err := o.keep(r); err != nil {
 			return nil, err
@@ -121,10 +127,10 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 			results = append(results, r)
 		}
 	}
-	if len(results) == 0 {
+	if len(results) == 0 && failed == nil {
 		return nil, fmt.Errorf("no training has a result in %s and none is chosen; the ID of one is %s", o.Dir, cells[0].ID)
 	}
-	return results, nil
+	return results, failed
 }
 
 func (o *Options) path(id string) string { return filepath.Join(o.Dir, "results", id+".json") }
@@ -158,9 +164,6 @@ func (o *Options) train(ctx context.Context, c Cell, set *data.Set) (Result, err
 	if err != nil {
 		return Result{}, err
 	}
-	if err := train.WriteConfig(dir, c.Config); err != nil {
-		return Result{}, err
-	}
 	if err := o.finish(ctx, c, t, dir); err != nil {
 		return Result{}, err
 	}
@@ -175,12 +178,18 @@ func (o *Options) train(ctx context.Context, c Cell, set *data.Set) (Result, err
 
 // finish does what is left of a training.
 func (o *Options) finish(ctx context.Context, c Cell, t *train.Trainer, dir string) (err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
 	unlock, err := train.Lock(dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	if _, err := t.Load(dir); err != nil {
+		return err
+	}
+	if err := train.WriteConfig(dir, c.Config); err != nil {
 		return err
 	}
 	log, err := train.OpenLog(dir, t.Step)

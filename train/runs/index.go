@@ -14,7 +14,7 @@ import (
 
 // indexFile keeps the summaries of the runs below a folder. It only saves time: whatever is missing in it, or older than
 // the run's files, is read again.
-const indexFile = "index.json"
+const indexFile = ".weft-runs.json"
 
 // depth is how far below the scanned folder runs are looked for.
 const depth = 3
@@ -72,7 +72,8 @@ func (r *Run) Summary() Summary {
 		s.Dip = &dip
 	}
 	switch {
-	case s.Epochs > 0 && s.Epoch >= float64(s.Epochs) && s.Failure == "": // it may have failed to keep its last checkpoint
+	case s.Epochs > 0 && s.Epoch >= float64(s.Epochs) && s.Failure == "" && (r.Record.Started.IsZero() || !r.Record.Ended.IsZero()):
+		// Otherwise it failed to keep its last checkpoint, or was killed before.
 		s.State = Finished
 	case strings.Contains(s.Failure, train.ErrDiverged.Error()):
 		s.State = Diverged
@@ -87,7 +88,7 @@ type index struct {
 }
 
 // indexVersion tells by which rules summaries are made of runs. Raise it with every change of what Summary returns.
-const indexVersion = 2
+const indexVersion = 3
 
 // Scan returns the runs below dir, by name. It reads those that changed since the index was written, and writes the index
 // anew where it can.
@@ -125,7 +126,7 @@ func Scan(dir string) ([]Summary, error) {
 		return nil, err
 	}
 	slices.SortFunc(found, func(a, b Summary) int { return strings.Compare(a.Name, b.Name) })
-	if now := (index{indexVersion, found}); !same(now, old) {
+	if now := (index{indexVersion, found}); len(found) > 0 && !same(now, old) {
 		// A folder that can't be written to is listed all the same.
 		_ = writeJSON(path, now)
 	}

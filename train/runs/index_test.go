@@ -16,16 +16,16 @@ func TestIndexOfOtherRules(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "a"), config(4, 1), course...)
 	want := scan(t, dir)[0]
-	path := filepath.Join(dir, "index.json")
+	path := filepath.Join(dir, ".weft-runs.json")
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, old := range map[string]string{
-		"none":    strings.Replace(string(b), `"version": 2,`, "", 1),
-		"another": strings.Replace(string(b), `"version": 2,`, `"version": 1,`, 1),
+		"none":    strings.Replace(string(b), `"version": 3,`, "", 1),
+		"another": strings.Replace(string(b), `"version": 3,`, `"version": 1,`, 1),
 	} {
-		if old = strings.Replace(old, `"max": 0.9`, `"max": 0.5`, 1); !strings.Contains(old, `"max": 0.5`) || strings.Contains(old, `"version": 2`) {
+		if old = strings.Replace(old, `"max": 0.9`, `"max": 0.5`, 1); !strings.Contains(old, `"max": 0.5`) || strings.Contains(old, `"version": 3`) {
 			t.Fatalf("not what an index is like any more:\n%s", b)
 		}
 		if err := os.WriteFile(path, []byte(old), 0o644); err != nil {

@@ -131,7 +131,14 @@ func TestScan(t *testing.T) {
 	dir := t.TempDir()
 	done, half, broken := filepath.Join(dir, "a", "done"), filepath.Join(dir, "half"), filepath.Join(dir, "z-broken")
 	write(t, done, config(4, 1), course...)
-	if err := runs.Begin(done, runs.Record{Commit: "abc"}, began); err != nil {
+	killed := filepath.Join(dir, "killed") // before its last checkpoint
+	write(t, killed, config(4, 1), course...)
+	for _, run := range []string{done, killed} {
+		if err := runs.Begin(run, runs.Record{Commit: "abc"}, began); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := runs.End(done, nil, began.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	write(t, half, config(9, 2), course[:3]...)
@@ -143,7 +150,7 @@ func TestScan(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := scan(t, dir)
-	if len(list) != 3 || list[0].Name != "a/done" || list[1].Name != "half" || list[2].Name != "z-broken" {
+	if len(list) != 4 || list[0].Name != "a/done" || list[1].Name != "half" || list[2].Name != "killed" || list[3].Name != "z-broken" {
 		t.Fatalf("found %+v", list)
 	}
 	d := list[0]
@@ -153,7 +160,10 @@ func TestScan(t *testing.T) {
 	if h := list[1]; h.State != runs.Stopped || h.Epoch != 2.2 || h.Epochs != 9 {
 		t.Errorf("stopped run: %+v", h)
 	}
-	if b := list[2]; !strings.Contains(b.Failure, "line 1") {
+	if k := list[2]; k.State != runs.Stopped || k.Epoch != 4 {
+		t.Errorf("run killed at its end: %+v", k)
+	}
+	if b := list[3]; !strings.Contains(b.Failure, "line 1") {
 		t.Errorf("damaged run: %+v", b)
 	}
 }
@@ -173,7 +183,7 @@ func TestIndex(t *testing.T) {
 	a := filepath.Join(dir, "a")
 	write(t, a, config(4, 1), course[:2]...)
 	scan(t, dir)
-	index := filepath.Join(dir, "index.json")
+	index := filepath.Join(dir, ".weft-runs.json")
 	b, err := os.ReadFile(index)
 	if err != nil {
 		t.Fatal(err)
