@@ -1,9 +1,10 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"maps"
-	"math/bits"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -21,18 +22,22 @@ import (
 type LatencyTable struct {
 	Batch int
 	space *supernet.Space
-	first time.Duration                       // normalisation of the pixels
-	times map[operation]*[sizes]time.Duration // 0: never seen in a subnet of that size
-	scale float64                             // of the sum
+	first time.Duration              // normalisation of the pixels
+	times map[operation][]timeWithin // rising in size
+	scale float64                    // of the sum
 	// Subnets is how many were run to see every operation.
 	Subnets int
 }
 
-// sizes is how many sizes of subnets are told apart: one is twice the one before. The weights of small subnets stay in
-// caches that those of large ones do not fit.
-const sizes = 40
+// timeWithin is what an operation takes in subnets of about a size, which is the logarithm to the base of 2 of the number of
+// parameters: the weights of small subnets stay in caches that those of large ones do not fit.
+type timeWithin struct {
+	size float64
+	time time.Duration
+	seen int // in so many subnets, of which these are the means
+}
 
-func size(g *nn.Graph) int { return min(bits.Len(uint(g.Params())), sizes-1) }
+func size(g *nn.Graph) float64 { return math.Log2(float64(g.Params())) }
 
 // operation is what the time of an operation depends on.
 type operation struct {
@@ -55,12 +60,12 @@ const (
 	tablePatience = 2000
 	tableTurns    = 12                   // at most,
 	leastTurns    = 2                    // at least, and then
-	tableLongest  = 20 * time.Second     // until so much time has passed
+	tableLongest  = 40 * time.Second     // until so much time has passed
 	tableTime     = 5 * time.Millisecond // of a subnet in its turn, and one run at least
 )
 
 // MeasureLatencies makes the table for batches of so many images on the pool's threads. An operation's time in a subnet is
-// its shortest, and its time in the table the mean of those in subnets of a size. All operations are seldom at their best
+// its shortest, and the table has the means of those in subnets of a size. All operations are seldom at their best
 // at once, so sums are scaled to what the subnets took whole.
 func MeasureLatencies(ctx context.Context, net *supernet.Supernet, pool *kernel.Pool, batch int, seed uint64, now func() time.Time) (*LatencyTable, error) {
 	archs, err := covering(ctx, net.Space, seed)
@@ -71,11 +76,7 @@ func MeasureLatencies(ctx context.Context, net *supernet.Supernet, pool *kernel.
 	if err != nil {
 		return nil, err
 	}
-	best, err := lab.layers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	took, err := lab.whole(ctx)
+	took, layers, err := lab.shortest(ctx, true)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +87,7 @@ func MeasureLatencies(ctx context.Context, net *supernet.Supernet, pool *kernel.
 			return nil, err
 		}
 	}
-	t.average(graphs, best, clockTime(now))
+	t.average(graphs, layers, clockTime(now))
 	var ratios []float64
 	for i, g := range graphs {
 		if sum, ok := t.Latency(g); ok && sum > 0 {
@@ -100,33 +101,37 @@ func MeasureLatencies(ctx context.Context, net *supernet.Supernet, pool *kernel.
 
 // average fills the table with the means of what the operations of subnets took, less what reading the clock takes.
 func (t *LatencyTable) average(graphs []*nn.Graph, took [][]time.Duration, clock time.Duration) {
-	t.times = map[operation]*[sizes]time.Duration{}
-	seen := map[operation]*[sizes]time.Duration{}
+	t.times = map[operation][]timeWithin{}
 	for n, g := range graphs {
 		t.first += max(took[n][0]-clock, 0)
-		size := size(g)
 		for i := range g.Ops {
 			id := describe(g, &g.Ops[i])
-			if seen[id] == nil {
-				t.times[id], seen[id] = new([sizes]time.Duration), new([sizes]time.Duration)
-			}
-			t.times[id][size] += max(took[n][i+1]-clock, 1)
-			seen[id][size]++
+			t.times[id] = merged(t.times[id], timeWithin{size(g), max(took[n][i+1]-clock, 1), 1})
 		}
 	}
 	t.first /= time.Duration(len(graphs))
-	for id, times := range t.times {
-		for i := range times {
-			times[i] /= max(seen[id][i], 1)
-		}
+}
+
+// merged adds a time to those of an operation: to the one whose size is the same but for the fraction, if there is one.
+func merged(times []timeWithin, t timeWithin) []timeWithin {
+	at, found := slices.BinarySearchFunc(times, t, func(a, b timeWithin) int {
+		return cmp.Compare(math.Floor(a.size), math.Floor(b.size))
+	})
+	if !found {
+		return slices.Insert(times, at, t)
 	}
+	m := &times[at]
+	m.seen++
+	m.size += (t.size - m.size) / float64(m.seen)
+	m.time += (t.time - m.time) / time.Duration(m.seen)
+	return times
 }
 
 // covering draws subnets that have every operation of the space between them, the ends of the
 // space first, and most operations in subnets of every size that have them.
 func covering(ctx context.Context, space *supernet.Space, seed uint64) ([]supernet.Arch, error) {
 	rng := rand.New(rand.NewPCG(seed, 0x1a7e))
-	seen := map[operation]*[sizes]bool{}
+	seen := map[operation]map[int]bool{}
 	var archs []supernet.Arch
 	draw := []supernet.Arch{space.Min(), space.Max()}
 	for idle := 0; idle < tablePatience; idle++ {
@@ -141,7 +146,7 @@ func covering(ctx context.Context, space *supernet.Space, seed uint64) ([]supern
 		if err != nil {
 			return nil, err
 		}
-		size := size(g)
+		size := int(size(g))
 		unknown, elsewhere := 0, 0
 		for i := range g.Ops {
 			switch known := seen[describe(g, &g.Ops[i])]; {
@@ -158,7 +163,7 @@ func covering(ctx context.Context, space *supernet.Space, seed uint64) ([]supern
 		for i := range g.Ops {
 			id := describe(g, &g.Ops[i])
 			if seen[id] == nil {
-				seen[id] = new([sizes]bool)
+				seen[id] = map[int]bool{}
 			}
 			seen[id][size] = true
 		}
@@ -178,22 +183,19 @@ func (t *LatencyTable) Latency(g *nn.Graph) (time.Duration, bool) {
 		if !ok {
 			return 0, false
 		}
-		sum += nearest(times, size)
+		sum += within(times, size)
 	}
 	return time.Duration(t.scale * float64(sum)), true
 }
 
-// nearest returns the time in subnets of that size, or of the nearest that there is.
-func nearest(times *[sizes]time.Duration, size int) time.Duration {
-	for away := range sizes {
-		if i := size - away; i >= 0 && times[i] > 0 {
-			return times[i]
-		}
-		if i := size + away; i < sizes && times[i] > 0 {
-			return times[i]
-		}
+// within returns the time in a subnet of that size, between those of the sizes below and above it.
+func within(times []timeWithin, size float64) time.Duration {
+	above, _ := slices.BinarySearchFunc(times, size, func(t timeWithin, size float64) int { return cmp.Compare(t.size, size) })
+	if above == 0 || above == len(times) {
+		return times[min(above, len(times)-1)].time
 	}
-	return 0
+	a, b := times[above-1], times[above]
+	return a.time + time.Duration((size-a.size)/(b.size-a.size)*float64(b.time-a.time))
 }
 
 // Errors compares the table with n random subnets that are run whole, and returns by what part
@@ -219,7 +221,7 @@ func (t *LatencyTable) Errors(ctx context.Context, net *supernet.Supernet, pool 
 	if err != nil {
 		return nil, err
 	}
-	took, err := lab.whole(ctx)
+	took, _, err := lab.shortest(ctx, false)
 	if err != nil {
 		return nil, err
 	}
@@ -263,25 +265,42 @@ func newBench(net *supernet.Supernet, pool *kernel.Pool, batch int, archs []supe
 	return b, nil
 }
 
-// turns calls measure for each subnet in turn, with how many runs are due, after a run that brings its weights into the caches.
-func (b *bench) turns(ctx context.Context, measure func(i, runs int)) error {
+// shortest returns the shortest time of each subnet and, if these are wanted, of the normalisation of its pixels and each of
+// its operations. Both are measured in the same turns, so that what slows the machine for a while slows both.
+func (b *bench) shortest(ctx context.Context, withLayers bool) (whole []time.Duration, layers [][]time.Duration, err error) {
+	whole, layers = make([]time.Duration, len(b.plans)), make([][]time.Duration, len(b.plans))
 	runs, start := make([]int, len(b.plans)), b.now()
 	for turn := range tableTurns {
 		if turn >= leastTurns && b.now().Sub(start) > tableLongest {
 			break
 		}
-		for i := range b.plans {
+		for i, p := range b.plans {
 			if err := ctx.Err(); err != nil {
-				return err
+				return nil, nil, err
 			}
-			b.run(i) // transforms weights the first time
+			b.run(i) // transforms weights the first time, and brings them into the caches
 			if turn == 0 {
-				runs[i] = min(max(int(tableTime/max(b.run(i), 1)), 1), 100)
+				whole[i] = b.run(i)
+				runs[i] = min(max(int(tableTime/max(whole[i], 1)), 1), 100)
 			}
-			measure(i, runs[i])
+			for range runs[i] {
+				whole[i] = min(whole[i], b.run(i))
+			}
+			if !withLayers {
+				continue
+			}
+			times := b.worker.Layers(p, b.images, b.batch, runs[i], b.now)
+			if layers[i] == nil {
+				layers[i] = make([]time.Duration, len(times))
+			}
+			for k, l := range times {
+				if turn == 0 || l.Time < layers[i][k] {
+					layers[i][k] = l.Time
+				}
+			}
 		}
 	}
-	return nil
+	return whole, layers, nil
 }
 
 // run returns how long a batch takes in a subnet.
@@ -289,37 +308,6 @@ func (b *bench) run(i int) time.Duration {
 	start := b.now()
 	b.worker.Run(b.plans[i], b.images, b.batch, b.logits)
 	return b.now().Sub(start)
-}
-
-// layers returns the shortest time of each operation of each subnet, the normalisation of the
-// pixels first.
-func (b *bench) layers(ctx context.Context) ([][]time.Duration, error) {
-	best := make([][]time.Duration, len(b.plans))
-	err := b.turns(ctx, func(i, runs int) {
-		layers := b.worker.Layers(b.plans[i], b.images, b.batch, runs, b.now)
-		if best[i] == nil {
-			for _, l := range layers {
-				best[i] = append(best[i], l.Time)
-			}
-		}
-		for k := range layers {
-			best[i][k] = min(best[i][k], layers[k].Time)
-		}
-	})
-	return best, err
-}
-
-// whole returns the shortest time of each subnet.
-func (b *bench) whole(ctx context.Context) ([]time.Duration, error) {
-	best := make([]time.Duration, len(b.plans))
-	err := b.turns(ctx, func(i, runs int) {
-		for range runs {
-			if took := b.run(i); best[i] == 0 || took < best[i] {
-				best[i] = took
-			}
-		}
-	})
-	return best, err
 }
 
 // clockTime is how long it takes to read the clock, which is read after every operation.

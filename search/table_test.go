@@ -100,6 +100,22 @@ func TestCovering(t *testing.T) {
 	}
 }
 
+// An operation takes what lies between its times in smaller and in larger subnets, the nearest beyond them.
+func TestTimesWithin(t *testing.T) {
+	var times []timeWithin
+	for _, seen := range []timeWithin{{21.5, 300, 1}, {18.1, 100, 1}, {18.9, 140, 1}, {21.1, 200, 1}, {18.5, 120, 1}} {
+		times = merged(times, seen)
+	}
+	if len(times) != 2 || math.Abs(times[0].size-18.5) > 1e-9 || math.Abs(times[1].size-21.3) > 1e-9 {
+		t.Fatalf("%+v, want sizes 18.5 and 21.3", times)
+	}
+	for size, want := range map[float64]time.Duration{10: 120, 18.5: 120, 19.9: 185, 21.3: 250, 30: 250} {
+		if got := within(times, size); got < want-1 || got > want+1 {
+			t.Errorf("%v at size %v, want %v", got, size, want)
+		}
+	}
+}
+
 // What is foretold comes near to what is measured, even on a machine that does other things.
 func TestLatencyTable(t *testing.T) {
 	if testing.Short() {
