@@ -80,7 +80,7 @@ type Options struct {
 	DataDir   string       // folder that holds the files of a named set, or the images; nothing else is tried then
 	CacheDir  string       // default: weft/data in the user's cache folder
 	Size      int          // folders of images only: scale every image to Size x Size
-	ValImages int          // default 5000, at most a tenth of the training images; negative: none
+	ValImages int          // default 5000, at most a tenth of the training images, or one; negative: none
 	Seed      uint64       // chooses the validation images
 	Log       *slog.Logger // default: silent
 }

@@ -80,6 +80,27 @@ func TestFolderWithTrainAndTest(t *testing.T) {
 	if err != nil || again.Digest != set.Digest || len(set.Digest) != 64 {
 		t.Errorf("digest %s, then %s (%v)", set.Digest, again.Digest, err)
 	}
+	moved, err := Load(t.Context(), "elsewhere", Options{DataDir: dir, ValImages: 2})
+	if err != nil || moved.Digest != set.Digest {
+		t.Errorf("after a move: %v", err)
+	}
+	if _, err := Load(t.Context(), "elsewhere", Options{DataDir: filepath.Join(dir, "none")}); err == nil || !strings.Contains(err.Error(), "with the images of elsewhere") {
+		t.Error(err)
+	}
+	digests := map[string]bool{set.Digest: true}
+	for _, size := range []int{4, 6} {
+		scaled, err := Load(t.Context(), dir, Options{Size: size})
+		if err != nil || digests[scaled.Digest] {
+			t.Errorf("scaled to %d the set is told from no other: %v", size, err)
+		}
+		digests[scaled.Digest] = true
+	}
+}
+
+func TestNamedSetsAreNotScaled(t *testing.T) {
+	if _, err := Load(t.Context(), "mnist", Options{Size: 20}); err == nil || err.Error() != "images of mnist are of 28x28 pixels and are not scaled: leave the size out" {
+		t.Error(err)
+	}
 }
 
 func TestFolderWithoutTest(t *testing.T) {

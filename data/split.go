@@ -69,7 +69,7 @@ func quotas(byClass [][]int, n int) []int {
 func (o Options) splitTrain(all Split, classes int) (train, val Split, err error) {
 	n := o.ValImages
 	if n == 0 {
-		n = min(5000, all.N()/10)
+		n = max(min(5000, all.N()/10), 1)
 	}
 	if n >= all.N() {
 		return train, val, fmt.Errorf("%d validation images can't be taken from %d training images: ask for fewer", n, all.N())

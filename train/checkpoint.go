@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"strings"
 
 	"weft/atomicfile"
 	"weft/safetensors"
@@ -78,7 +80,8 @@ func (t *Trainer) Load(dir string) (bool, error) {
 	}
 	switch {
 	case p.Config != t.Config:
-		return false, fmt.Errorf("%s holds a run with other settings; resume it without changing them or choose another folder", dir)
+		return false, fmt.Errorf("%s holds a run with other settings (%s); resume it without changing them or choose another folder",
+			dir, strings.Join(p.Config.differing(&t.Config), ", "))
 	case p.Digest != t.Set.Digest:
 		return false, fmt.Errorf("%s was trained on other images of %s than these; name the same files, and the same --size", dir, t.Config.Data)
 	case p.Step < 0 || p.Step > t.Total:
@@ -102,6 +105,18 @@ func (t *Trainer) Load(dir string) (bool, error) {
 		t.trial = *p.Trial
 	}
 	return true, nil
+}
+
+// differing names the settings that are not the same.
+func (c *Config) differing(other *Config) []string {
+	var names []string
+	a, b := reflect.ValueOf(*c), reflect.ValueOf(*other)
+	for _, f := range reflect.VisibleFields(a.Type()) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && !a.FieldByIndex(f.Index).Equal(b.FieldByIndex(f.Index)) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func (t *Trainer) restore(vec []float32, i int, tensor *safetensors.Tensor) error {

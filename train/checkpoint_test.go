@@ -54,7 +54,7 @@ func TestSaveAndLoad(t *testing.T) {
 		}
 	}
 	c.LR = 1
-	if _, err := newTrainer(t, c, set).Load(dir); err == nil || !strings.Contains(err.Error(), "other settings") {
+	if _, err := newTrainer(t, c, set).Load(dir); err == nil || !strings.Contains(err.Error(), "other settings (lr)") {
 		t.Error(err)
 	}
 	other := *set

@@ -52,6 +52,9 @@ func newRunsReportCmd(find func(string) (*runs.Run, error)) *cobra.Command {
 share of it, and the dip of the largest subnet where they join. Several runs are drawn over each other.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := writable(path); err != nil {
+				return err
+			}
 			all, c, err := compareNamed(find, args)
 			if err != nil {
 				return err

@@ -31,6 +31,9 @@ type measuring struct {
 
 // measure returns the results of the subnets, in order. It begins with the dearest, which tells how long the rest takes.
 func (m *measuring) measure(ctx context.Context, what string, archs []supernet.Arch) ([]search.Result, error) {
+	if len(archs) == 0 {
+		return nil, nil
+	}
 	results := make([]search.Result, len(archs))
 	var todo []int
 	work := 0.0

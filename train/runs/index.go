@@ -2,6 +2,7 @@ package runs
 
 import (
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -100,6 +101,9 @@ func Scan(dir string) ([]Summary, error) {
 		for _, s := range old.Runs {
 			known[s.Name] = s
 		}
+	}
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("%s is not a folder", dir)
 	}
 	var found []Summary
 	err := filepath.WalkDir(dir, func(at string, d fs.DirEntry, err error) error {
