@@ -59,12 +59,11 @@ func (t *Trainer) judged() (nets []NetEval, archs []supernet.Arch, err error) {
 	}
 	if s := t.Recipe.Step(max(t.Step-1, 0)); t.Step > 0 && s.shared() {
 		how := t.Config.sampling()
-		smallest := space.Min()
+		smallest, uniform := space.Min(), space.Uniform()
 		if !how.ElasticKernel {
-			smallest.Kernel = space.Max().Kernel
+			smallest = uniform[0] // which have the largest kernels
 		}
-		add("min", space.Canonical(smallest))
-		uniform := space.Uniform()
+		add("min", smallest)
 		add("mid", uniform[len(uniform)/2])
 		rng := rand.New(rand.NewPCG(t.Config.Seed, 0xe7a1))
 		for range t.Random {

@@ -228,9 +228,14 @@ func TestSmallestIsTrained(t *testing.T) {
 		c.Batch, c.Epochs, c.Pad = 32, 100, 0
 		tr := newTrainer(t, c, squares(64))
 		tr.Step = tr.Total
-		nets, _, err := tr.judged()
+		nets, archs, err := tr.judged()
 		if err != nil {
 			t.Fatal(err)
+		}
+		for _, a := range archs {
+			if !tr.Net.Space.Contains(a) {
+				t.Errorf("%s judges %s, which is not of the space", recipe, tr.Net.Space.Format(a))
+			}
 		}
 		if got := nets[1]; got.Net != "min" || got.Subnet != want {
 			t.Errorf("%s: %s is %s, want %s", recipe, got.Net, got.Subnet, want)
