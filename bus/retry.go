@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"time"
 
@@ -87,12 +88,18 @@ func translate(err error) error {
 		return ErrTooLarge
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, jetstream.ErrConnectionClosed):
 		return ErrClosed
-	case isAny(err, nats.ErrReconnectBufExceeded, nats.ErrDisconnected, nats.ErrConnectionReconnecting):
+	case isAny(err, nats.ErrReconnectBufExceeded, nats.ErrDisconnected, nats.ErrConnectionReconnecting), writeFailed(err):
 		return ErrDisconnected
 	case isAny(err, nats.ErrNoResponders, jetstream.ErrNoStreamResponse):
 		return fmt.Errorf("%w: none answers, is JetStream enabled?", errPassing)
 	}
 	return err
+}
+
+// writeFailed says that the connection broke under a message, before the client library noticed.
+func writeFailed(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "write"
 }
 
 // passing says that the same may succeed later.
