@@ -104,9 +104,10 @@ func (t *LatencyTable) average(graphs []*nn.Graph, took [][]time.Duration, clock
 	t.times = map[operation][]timeWithin{}
 	for n, g := range graphs {
 		t.first += max(took[n][0]-clock, 0)
+		size := size(g)
 		for i := range g.Ops {
 			id := describe(g, &g.Ops[i])
-			t.times[id] = merged(t.times[id], timeWithin{size(g), max(took[n][i+1]-clock, 1), 1})
+			t.times[id] = merged(t.times[id], timeWithin{size, max(took[n][i+1]-clock, 1), 1})
 		}
 	}
 	t.first /= time.Duration(len(graphs))

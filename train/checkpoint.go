@@ -55,7 +55,7 @@ func (t *Trainer) Save(dir string) error {
 		p := &t.Net.W.Params[i]
 		for _, v := range t.vectors() {
 			vals := t.Net.W.Canonical(v.data, i)
-			if j := slices.IndexFunc(vals, func(v float32) bool { return v-v != 0 }); j >= 0 {
+			if j := slices.IndexFunc(vals, notFinite); j >= 0 {
 				return fmt.Errorf("%w: a value of %s%s is %v after step %d; train again with a lower --lr than %g, into another folder",
 					ErrDiverged, v.prefix, p.Name, vals[j], t.Step, t.Config.LR)
 			}
@@ -119,6 +119,8 @@ func (c *Config) differing(other *Config) []string {
 	return names
 }
 
+func notFinite(v float32) bool { return v-v != 0 }
+
 func (t *Trainer) restore(vec []float32, i int, tensor *safetensors.Tensor) error {
 	name := t.Net.W.Params[i].Name
 	if tensor == nil {
@@ -131,7 +133,7 @@ func (t *Trainer) restore(vec []float32, i int, tensor *safetensors.Tensor) erro
 	if want := len(t.Net.W.Canonical(vec, i)); len(vals) != want {
 		return fmt.Errorf("tensor %s has %d values instead of %d; the checkpoint is of another space", name, len(vals), want)
 	}
-	if slices.ContainsFunc(vals, func(v float32) bool { return v-v != 0 }) {
+	if slices.ContainsFunc(vals, notFinite) {
 		return fmt.Errorf("tensor %s has values that are not finite; the file is damaged: remove it and train again", name)
 	}
 	t.Net.W.SetCanonical(vec, i, vals)

@@ -67,7 +67,7 @@ func (c *Config) space(set *data.Set) (*supernet.Space, error) {
 
 // sampling says how the recipe draws subnets: CompOFA has kernels at their largest.
 func (c *Config) sampling() supernet.Sampling {
-	return supernet.Sampling{Coupled: c.Coupled, ElasticKernel: c.Recipe != "compofa"}
+	return supernet.Sampling{Coupled: c.Coupled, ElasticKernel: c.Recipe != compofaRecipe.name}
 }
 
 // Optimiser says how weights move. What a recipe has a default for is written even if it is zero, see ParseConfig.

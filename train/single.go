@@ -15,7 +15,7 @@ var singleRecipe = recipe{
 }
 
 // Alone reports whether one subnet is trained, and the others are not.
-func (c *Config) Alone() bool { return c.Recipe == "single" }
+func (c *Config) Alone() bool { return c.Recipe == singleRecipe.name }
 
 // Trained returns the subnet that is trained alone.
 func (c *Config) Trained(space *supernet.Space) (supernet.Arch, error) {
