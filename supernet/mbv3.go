@@ -31,7 +31,7 @@ func ofaMBV3() *Space {
 	return s
 }
 
-// mbv332 is DepS' variant of ofaMBV3 for images of 32 pixels: three strides fewer.
+// mbv332 is DepS' variant of ofaMBV3 for images of 32 pixels: two strides fewer.
 func mbv332() *Space {
 	s := ofaMBV3()
 	s.Input.H, s.Input.W = 32, 32

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"testing"
 
@@ -99,35 +100,6 @@ func TestPlanAgreesWithTraining(t *testing.T) {
 	}
 }
 
-// TestNormsAreShared: a subnet that differs in its last stage alone adds statistics for
-// that stage alone, and the table then serves both.
-func TestNormsAreShared(t *testing.T) {
-	net := newTestNet(t, "resnet-28s")
-	pool := kernel.NewPool(1)
-	e := nn.NewExec(net.W, pool, false)
-	x := [][]float32{testImages(net.Space, 4)}
-	norms := Norms{}
-	a, err := net.Space.Parse(net.Space.Format(net.Space.Max()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, _ := net.Space.Lower(a)
-	first := norms.Add(e, g, x)
-	if again := norms.Add(e, g, x); again != 0 {
-		t.Fatalf("the same subnet added %d entries", again)
-	}
-	b := a
-	b.Depth[len(net.Space.Stages)-1] = 0
-	b.Expand[5] = 0 // of the block that is skipped
-	g, err = net.Space.Lower(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if added := norms.Add(e, g, x); added != 0 {
-		t.Fatalf("a subnet that only skips the last block added %d entries to %d", added, first)
-	}
-}
-
 // TestActuationAllocatesNothing alternates between subnets.
 func TestActuationAllocatesNothing(t *testing.T) {
 	net := newTestNet(t, "resnet-28s")
@@ -158,35 +130,81 @@ func TestActuationAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestSortKeepsTheFunction: sorting channels changes no logit of the largest subnet
-// beyond rounding, and puts the channels of a block in falling order of importance.
+// TestSortKeepsTheFunction: sorting channels changes no logit of the largest subnet beyond rounding, and momentum goes
+// where the weights go.
 func TestSortKeepsTheFunction(t *testing.T) {
-	for _, name := range spacesForTest {
-		net := newTestNet(t, name)
+	for _, net := range sortable(t) {
 		pool := kernel.NewPool(1)
 		x := testImages(net.Space, 5)
 		g, _ := net.Space.Lower(net.Space.Max())
 		e := nn.NewExec(net.W, pool, false)
 		before := append([]float32(nil), e.Forward(g, x, 5)...)
-		old := append([]float32(nil), net.W.Data...)
-		velocity := append([]float32(nil), net.W.Data...)
-		if err := net.SortChannels(nil, velocity); err != nil {
+		for i, sort := range []func([]Arch, ...[]float32) error{net.SortChannels, net.SortWidths} {
+			old := append([]float32(nil), net.W.Data...)
+			velocity := append([]float32(nil), net.W.Data...)
+			if err := sort(nil, velocity); err != nil {
+				t.Fatal(err)
+			}
+			e.Changed()
+			if after := e.Forward(g, x, 5); !closeTo(after, before, 1e-3) {
+				t.Errorf("%s: sorting changed the logits", net.Space.Name)
+			}
+			elastic := i == 0 || len(net.Space.Widths) > 1 // widths alone may be fixed
+			if same, moved := slices.Equal(velocity, net.W.Data), !slices.Equal(old, net.W.Data); !same || moved != elastic {
+				t.Errorf("%s: momentum followed: %v, weights moved: %v", net.Space.Name, same, moved)
+			}
+		}
+		pool.Close()
+	}
+}
+
+// sortable are networks of every family of blocks.
+func sortable(t *testing.T) []*Supernet {
+	var nets []*Supernet
+	for _, name := range spacesForTest {
+		nets = append(nets, stirred(newTestNet(t, name)))
+	}
+	ones := []float32{1, 1, 1}
+	return append(nets, stirred(New(smallBottleneck(), ones, ones, rand.New(rand.NewPCG(7, 7)))))
+}
+
+// TestSortChannels: the middle channels of every block, and the hidden ones of every squeeze-and-excite, come in falling
+// order of the absolute weights that read them, wherever these are.
+func TestSortChannels(t *testing.T) {
+	reader := regexp.MustCompile(`^s\d+\.b\d+\.(conv[23]|project)$`)
+	for _, net := range sortable(t) {
+		if err := net.SortChannels(nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := net.SortWidths(nil, velocity); err != nil {
-			t.Fatal(err)
+		sorted := 0
+		for i := range net.W.Layers {
+			l := &net.W.Layers[i]
+			role := nn.Weight
+			if l.Kind == nn.SE {
+				role = nn.Weight2
+			} else if !reader.MatchString(l.Name) {
+				continue
+			}
+			p := net.W.Find(i, role)
+			shape := net.W.Params[p].Shape
+			reads := make([]float64, shape[len(shape)-1])
+			for j, w := range net.W.Canonical(net.W.Data, p) {
+				reads[j%len(reads)] += math.Abs(float64(w))
+			}
+			for c := range len(reads) - 1 {
+				if reads[c] < reads[c+1]*(1-1e-6) {
+					t.Errorf("%s: channel %d of what %s reads weighs %v, the next %v", net.Space.Name, c, l.Name, reads[c], reads[c+1])
+					break
+				}
+			}
+			sorted++
 		}
-		e.Changed()
-		if after := e.Forward(g, x, 5); !closeTo(after, before, 1e-3) {
-			t.Errorf("%s: sorting changed the logits", name)
+		blocks := 0
+		for m := range net.Space.Stages {
+			blocks += net.Space.maxDepth(m)
 		}
-		same, moved := true, false
-		for i, v := range net.W.Data {
-			same = same && velocity[i] == v
-			moved = moved || old[i] != v
-		}
-		if !same || !moved {
-			t.Errorf("%s: momentum followed: %v, weights moved: %v", name, same, moved)
+		if sorted < blocks {
+			t.Errorf("%s: %d layers looked at in %d blocks", net.Space.Name, sorted, blocks)
 		}
 	}
 }
