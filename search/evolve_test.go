@@ -154,44 +154,6 @@ func TestSmallSpaceRunsDry(t *testing.T) {
 	}
 }
 
-// Ranks and crowding against their definitions.
-func TestRanksAgainstBruteForce(t *testing.T) {
-	rng := rand.New(rand.NewPCG(8, 9))
-	h := (&Problem{Cost: ByMACs}).begin(Evolution{})
-	for range 200 {
-		people := make([]individual, 1+rng.IntN(40))
-		for i := range people {
-			people[i].MACs, people[i].Accuracy = rng.IntN(12), float64(rng.IntN(12))/12
-			if rng.IntN(3) == 0 {
-				people[i].excess = float64(rng.IntN(3))
-			}
-		}
-		h.rank(people)
-		left := map[int]bool{}
-		for i := range people {
-			left[i] = true
-		}
-		for rank := 0; len(left) > 0; rank++ {
-			var front []int
-			for i := range left {
-				dominated := false
-				for j := range left {
-					dominated = dominated || h.dominates(&people[j], &people[i])
-				}
-				if !dominated {
-					front = append(front, i)
-				}
-			}
-			for _, i := range front {
-				if people[i].rank != rank {
-					t.Fatalf("rank %d of %+v: want %d", people[i].rank, people[i], rank)
-				}
-				delete(left, i)
-			}
-		}
-	}
-}
-
 func TestHypervolume(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for range 50 {
