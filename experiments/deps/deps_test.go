@@ -167,6 +167,34 @@ func TestRunResumes(t *testing.T) {
 	}
 }
 
+// Test images judge a cell in the end, validation images on the way: here the same, an odd number, each with the other
+// class for its label, so that what a subnet is right on in one it is wrong on in the other.
+func TestTestImagesJudgeInTheEnd(t *testing.T) {
+	small(t)
+	benches[0].epochs, benches[0].probe = 2, 0
+	set := noise(t)
+	set.Val = set.Val.Slice(0, 7)
+	set.Test = data.Split{Images: set.Val.Images, Labels: make([]int32, 7)}
+	for i, l := range set.Val.Labels {
+		set.Test.Labels[i] = 1 - l
+	}
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	results, err := Run(t.Context(), Options{
+		Dir: t.TempDir(), Only: regexp.MustCompile("tiny-deps-full-1"), Pool: pool,
+		Load: func(context.Context, string, int) (*data.Set, error) { return set, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := results[0].Course[len(results[0].Course)-1]
+	for i, on := range map[int]float64{0: last.Min, 5: last.Max} {
+		if off := results[0].Test[i].Accuracy + on - 1; math.Abs(off) > 1e-9 {
+			t.Errorf("the subnet %s is right on %.3f of the validation images and %.3f of the test images", results[0].Test[i].Subnet, on, results[0].Test[i].Accuracy)
+		}
+	}
+}
+
 // A cell that is stopped and cannot be kept says so, rather than that it was stopped.
 func TestUnsavedCellIsTold(t *testing.T) {
 	small(t)
@@ -233,11 +261,17 @@ func made(method, length string, seed uint64, low, high, macs, dip float64) Resu
 
 func TestClaims(t *testing.T) {
 	small(t)
+	for _, method := range []string{methodBigNAS, quarter, threeQuarters, noWarmup, hardLabels} {
+		benches[0].methods = append(benches[0].methods, variant{method, equal})
+	}
 	reports, err := Reports([]Result{
 		made(methodDeps, full, 1, 0.90, 0.94, 10, 0.002), made(methodDeps, full, 2, 0.90, 0.94, 10, 0.004),
 		made(methodDeps, half, 1, 0.88, 0.92, 5, 0), made(methodDeps, half, 2, 0.88, 0.92, 5, 0),
 		made(methodOFA, equal, 1, 0.88, 0.93, 10, 0), made(methodOFA, published, 1, 0.89, 0.93, 22.5, 0),
 		made(noRamp, full, 1, 0.89, 0.93, 10, 0.02),
+		made(methodBigNAS, equal, 1, 0.885, 0.95, 10, 0),
+		made(quarter, equal, 1, 0.91, 0.93, 10, 0), made(threeQuarters, equal, 1, 0.905, 0.92, 10, 0),
+		made(noWarmup, equal, 1, 0.88, 0.935, 10, 0), made(hardLabels, equal, 1, 0.88, 0.965, 10, 0),
 	})
 	if err != nil || len(reports) != 1 {
 		t.Fatal(reports, err)
@@ -251,7 +285,14 @@ func TestClaims(t *testing.T) {
 		"the largest subnet is no less accurate than with OFA (equal cost schedule)":   {"+1.00", true},
 		"as accurate as OFA in its published schedule, for less (mean of six subnets)": {"3.00x to 91.00 %", true},
 		"with ε the largest subnet hardly dips where the others join":                  {"0.30; single evaluations vary by 0.00", true},
-		"without ε it dips": {"2.00 against 0.30", true},
+		"without ε it dips":                            {"2.00 against 0.30", true},
+		"ε makes the subnets more accurate in the end": {"+1.00", true},
+		"the smallest subnet is more accurate than with BigNAS (equal cost schedule)":   {"+1.50", true},
+		"the largest subnet is no less accurate than with BigNAS (equal cost schedule)": {"-1.00", false},
+		"a warm-up of half the run beats one of a quarter (largest subnet)":             {"+1.00", true},
+		"a warm-up of half the run beats one of three quarters (smallest subnet)":       {"-0.50", false},
+		"in-place distillation is better from a network that is warmed up":              {"+1.25", false},
+		"distillation in place is better than labels":                                   {"-0.25", false},
 	}
 	for _, c := range reports[0].Claims {
 		if w, ok := want[c.Text]; ok && (c.Verdicts[0].Value != w.value || c.Verdicts[0].Holds != w.holds) {
