@@ -109,6 +109,31 @@ func (b *Bundle) Encode(half bool) (*safetensors.File, error) {
 	return f, err
 }
 
+// Halve rounds weights to those that a file with half of the size holds.
+func Halve(w *nn.Weights) error {
+	for i := range w.Params {
+		if err := checkWeights(w.Params[i].Name, w.Canonical(w.Data, i), maxHalf); err != nil {
+			return err
+		}
+	}
+	for i, v := range w.Data {
+		w.Data[i] = safetensors.FromF16(safetensors.ToF16(v))
+	}
+	return nil
+}
+
+func checkWeights(name string, vals []float32, limit float32) error {
+	for _, v := range vals {
+		switch {
+		case v-v != 0:
+			return fmt.Errorf("weight %s holds %v: the training run diverged; train again with a lower --lr", name, v)
+		case max(v, -v) > limit:
+			return fmt.Errorf("weight %s holds %v, more than fp16 can (%v); write the bundle without --half", name, v, limit)
+		}
+	}
+	return nil
+}
+
 func encodeWeights(w *nn.Weights, half bool) ([]safetensors.Tensor, error) {
 	limit, encode := float32(math.MaxFloat32), safetensors.NewF32
 	if half {
@@ -118,13 +143,8 @@ func encodeWeights(w *nn.Weights, half bool) ([]safetensors.Tensor, error) {
 	for i := range w.Params {
 		p := &w.Params[i]
 		vals := w.Canonical(w.Data, i)
-		for _, v := range vals {
-			switch {
-			case v-v != 0:
-				return nil, fmt.Errorf("weight %s holds %v: the training run diverged; train again with a lower --lr", p.Name, v)
-			case max(v, -v) > limit:
-				return nil, fmt.Errorf("weight %s holds %v, more than fp16 can (%v); write the bundle without --half", p.Name, v, limit)
-			}
+		if err := checkWeights(p.Name, vals, limit); err != nil {
+			return nil, err
 		}
 		tensors[i] = encode(weightPrefix+p.Name, p.Shape, vals)
 	}

@@ -40,7 +40,8 @@ func (l *Limits) excess(r *Result) float64 {
 // Problem is what a search looks for: the subnets within limits that are the most accurate
 // for their cost.
 type Problem struct {
-	Space *supernet.Space
+	Space   *supernet.Space
+	Trained supernet.Sampling // which subnets training drew: no others are looked at
 	// Judge fills in a result's accuracy and, if it matters, its latency; the rest is set. The
 	// graph is the subnet's.
 	Judge func(*Result, *nn.Graph) error
@@ -142,12 +143,14 @@ func (h *hunt) found(ctx context.Context, n int, draw func() supernet.Arch) ([]i
 }
 
 func (h *hunt) sample() supernet.Arch {
-	return h.Space.Sample(h.rng, supernet.Sampling{ElasticKernel: true, Coupled: h.rng.IntN(2) == 1})
+	how := h.Trained
+	how.Coupled = how.Coupled || h.rng.IntN(2) == 1
+	return h.Space.Sample(h.rng, how)
 }
 
 // founders are the first population: the ends of the space and a sample.
 func (h *hunt) founders(ctx context.Context) ([]individual, error) {
-	ends := []supernet.Arch{h.Space.Min(), h.Space.Max()}
+	ends := []supernet.Arch{h.Space.Conform(h.Space.Min(), h.Trained), h.Space.Max()}
 	if n := h.Space.Size(); n.IsInt64() {
 		h.Population = int(min(int64(h.Population), n.Int64())) // there are no more to draw
 	}
@@ -164,10 +167,11 @@ func (h *hunt) founders(ctx context.Context) ([]individual, error) {
 // children has parents, in pairs or alone, bear n new subnets.
 func (h *hunt) children(ctx context.Context, n int, parent func() supernet.Arch) ([]individual, error) {
 	return h.found(ctx, n, func() supernet.Arch {
-		if h.rng.Float64() < h.Mutants {
-			return h.Space.Mutate(h.rng, parent(), h.Mutation)
+		child, rate := parent(), h.Mutation
+		if h.rng.Float64() >= h.Mutants {
+			child, rate = h.Space.Cross(h.rng, child, parent()), rate/2
 		}
-		return h.Space.Mutate(h.rng, h.Space.Cross(h.rng, parent(), parent()), h.Mutation/2)
+		return h.Space.Conform(h.Space.Mutate(h.rng, child, rate), h.Trained)
 	})
 }
 
@@ -303,7 +307,19 @@ func (h *hunt) crowd(people []individual, front []int) {
 	}
 }
 
-// Exhaustive judges every subnet of the space and returns the front of those within the
+// once judges a network under one of its names. Where all subnets were trained that is the canonical one, so that there is
+// nothing to remember.
+func (h *hunt) once(a supernet.Arch) (err error) {
+	switch {
+	case h.Trained.Coupled:
+		_, _, err = h.fresh(a)
+	case a == h.Space.Canonical(a):
+		_, err = h.judge(a)
+	}
+	return err
+}
+
+// Exhaustive judges every subnet of the space that was trained and returns the front of those within the
 // limits. observe, if not nil, is called now and then.
 func (p *Problem) Exhaustive(ctx context.Context, observe func(done int)) ([]Result, error) {
 	h := p.begin(Evolution{})
@@ -312,8 +328,8 @@ func (p *Problem) Exhaustive(ctx context.Context, observe func(done int)) ([]Res
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if a == p.Space.Canonical(a) { // else it was, or will be, judged under another name
-			if _, err := h.judge(a); err != nil {
+		if a == p.Space.Conform(a, p.Trained) {
+			if err := h.once(a); err != nil {
 				return nil, err
 			}
 		}

@@ -7,13 +7,13 @@ import (
 )
 
 // Of four measured subnets, one costs more than another that is as accurate.
-func ExamplePareto() {
-	front := search.Pareto([]search.Result{
+func ExampleFront() {
+	front := search.Front([]search.Result{
 		{MACs: 900, Accuracy: 0.93},
 		{MACs: 300, Accuracy: 0.90},
 		{MACs: 400, Accuracy: 0.90},
 		{MACs: 500, Accuracy: 0.92},
-	})
+	}, search.ByMACs)
 	for _, r := range front {
 		fmt.Println(r.MACs, r.Accuracy)
 	}

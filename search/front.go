@@ -22,9 +22,6 @@ func Front(results []Result, cost func(*Result) float64) []Result {
 	return front
 }
 
-// Pareto is the Front by multiply-accumulates.
-func Pareto(results []Result) []Result { return Front(results, ByMACs) }
-
 // Costs are what accuracy may be weighed against, by name.
 var Costs = map[string]func(*Result) float64{
 	"macs":    ByMACs,

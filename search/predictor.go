@@ -1,6 +1,7 @@
 package search
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,8 +65,8 @@ func logit(p float64) float64 {
 
 func expit(v float64) float64 { return 1 / (1 + math.Exp(-v)) }
 
-// TrainPredictor makes a predictor from measured subnets.
-func TrainPredictor(space *supernet.Space, sample []Result) (*Predictor, error) {
+// TrainPredictor makes a predictor from measured subnets, in time that grows with the cube of their number.
+func TrainPredictor(ctx context.Context, space *supernet.Space, sample []Result) (*Predictor, error) {
 	n, places := len(sample), space.EncodeLen()
 	if n < minSamples {
 		return nil, fmt.Errorf("%d measured subnets are too few to predict others from: measure at least %d", n, minSamples)
@@ -90,6 +91,9 @@ func TrainPredictor(space *supernet.Space, sample []Result) (*Predictor, error) 
 	var dual *mat.VecDense
 	for _, pairs := range []float64{0, 0.03, 0.3, 3} {
 		k := mixed(&gram, pairs)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		alpha, ridge, rmse, err := p.solve(k, y, sample)
 		if err != nil {
 			return nil, err
@@ -310,7 +314,7 @@ func decodePredictor(f *safetensors.File) (*Predictor, error) {
 
 // TrainAndTest makes a predictor from four fifths of the measured subnets, judges it on the rest,
 // chosen by the seed, and returns the one made from all of them with that judgement.
-func TrainAndTest(space *supernet.Space, sample []Result, seed uint64) (*Predictor, error) {
+func TrainAndTest(ctx context.Context, space *supernet.Space, sample []Result, seed uint64) (*Predictor, error) {
 	all := slices.Clone(sample)
 	rng := rand.New(rand.NewPCG(seed, 0x4e1d))
 	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -318,12 +322,12 @@ func TrainAndTest(space *supernet.Space, sample []Result, seed uint64) (*Predict
 	if len(all)-held < minSamples {
 		return nil, fmt.Errorf("%d measured subnets are too few to predict others from: measure at least %d", len(all), LeastSamples)
 	}
-	judged, err := TrainPredictor(space, all[held:])
+	judged, err := TrainPredictor(ctx, space, all[held:])
 	if err != nil {
 		return nil, err
 	}
 	judged.Test(all[:held])
-	p, err := TrainPredictor(space, all)
+	p, err := TrainPredictor(ctx, space, all)
 	if err != nil {
 		return nil, err
 	}

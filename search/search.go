@@ -21,8 +21,9 @@ import (
 
 // Config says how much to search.
 type Config struct {
-	Samples int    // subnets to measure beside the uniform ones
-	Seed    uint64 // of the sample
+	Samples int               // subnets to measure beside the uniform ones
+	Seed    uint64            // of the sample
+	Trained supernet.Sampling // which subnets training drew: the others are not worth a look
 }
 
 // Result is one subnet measured.
@@ -86,8 +87,8 @@ func (e *Evaluator) measure(a supernet.Arch, on data.Split, compile func(*nn.Gra
 	return r, nil
 }
 
-// Candidates returns the subnets to measure, without repeating a network: the uniform
-// ones and a sample that covers the range of costs evenly on a log scale.
+// Candidates returns the subnets to measure, without repeating a network: the smallest and the largest, the uniform
+// ones and a sample that covers the range of costs evenly on a log scale, all of them among those that were trained.
 func Candidates(space *supernet.Space, c Config) ([]supernet.Arch, error) {
 	seen := map[supernet.Arch]bool{}
 	var archs []supernet.Arch
@@ -103,13 +104,13 @@ func Candidates(space *supernet.Space, c Config) ([]supernet.Arch, error) {
 	}
 	lo, hi := math.Inf(1), 0.0
 	for _, a := range append(space.Uniform(), space.Min(), space.Max()) {
-		m, fresh, err := add(a)
+		m, fresh, err := add(space.Conform(a, c.Trained))
 		if err != nil {
 			return nil, err
 		}
 		lo, hi = min(lo, float64(m)), max(hi, float64(m))
 		if fresh {
-			archs = append(archs, a)
+			archs = append(archs, space.Conform(a, c.Trained))
 		}
 	}
 	rng := rand.New(rand.NewPCG(c.Seed, 0x5ea4c4))
@@ -119,7 +120,9 @@ func Candidates(space *supernet.Space, c Config) ([]supernet.Arch, error) {
 	var spare []supernet.Arch // drawn from bins that were full
 	const patience = 10_000   // draws without a new network: the space has hardly more
 	for tries, idle := 0, 0; len(archs) < uniform+c.Samples && tries < 100*c.Samples && idle < patience; tries++ {
-		a := space.Sample(rng, supernet.Sampling{ElasticKernel: true, Coupled: tries%2 == 1})
+		how := c.Trained
+		how.Coupled = how.Coupled || tries%2 == 1
+		a := space.Sample(rng, how)
 		m, fresh, err := add(a)
 		if err != nil {
 			return nil, err
@@ -138,35 +141,19 @@ func Candidates(space *supernet.Space, c Config) ([]supernet.Arch, error) {
 	return append(archs, spare[:min(uniform+c.Samples-len(archs), len(spare))]...), nil
 }
 
-// Run measures the candidates on the validation images, calling observe after each, and
-// returns all results in order.
-func Run(ctx context.Context, e *Evaluator, archs []supernet.Arch, val data.Split, observe func(Result)) ([]Result, error) {
-	results := make([]Result, 0, len(archs))
-	for _, a := range archs {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		r, err := e.Evaluate(a, val)
-		if err != nil {
-			return nil, err
-		}
-		results = append(results, r)
-		observe(r)
-	}
-	return results, nil
-}
-
 // Within returns the results that keep the limits.
 func Within(results []Result, l Limits) []Result {
 	return slices.DeleteFunc(slices.Clone(results), func(r Result) bool { return l.excess(&r) > 0 })
 }
 
 // Serve returns the subnets for a bundle, by rising accuracy: the front by that cost, and the
-// smallest and the largest subnet even where another beats them, for reference.
-func Serve(space *supernet.Space, results []Result, cost func(*Result) float64) []Result {
+// smallest and the largest subnet of those that were trained even where another beats them, for reference.
+func Serve(space *supernet.Space, results []Result, cost func(*Result) float64, trained supernet.Sampling) []Result {
 	front := Front(results, cost)
+	network := func(a supernet.Arch) supernet.Arch { return space.Canonical(space.Conform(a, trained)) }
 	for _, r := range results {
-		end := r.Arch == space.Min() || r.Arch == space.Max()
+		a := space.Canonical(r.Arch)
+		end := a == network(space.Min()) || a == network(space.Max())
 		if end && !slices.ContainsFunc(front, func(f Result) bool { return f.Arch == r.Arch }) {
 			front = append(front, r)
 		}
@@ -177,9 +164,12 @@ func Serve(space *supernet.Space, results []Result, cost func(*Result) float64) 
 
 // Trim returns the statistics that the given subnets need, without the others'; it calibrates
 // where some are missing.
-func (e *Evaluator) Trim(keep []Result) (supernet.Norms, error) {
+func (e *Evaluator) Trim(ctx context.Context, keep []Result) (supernet.Norms, error) {
 	out := supernet.Norms{}
 	for _, r := range keep {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		g, err := e.Net.Space.Lower(r.Arch)
 		if err != nil {
 			return nil, err

@@ -1,8 +1,8 @@
 package search
 
 import (
-	"context"
-	"errors"
+	"fmt"
+	"hash/fnv"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -13,6 +13,7 @@ import (
 
 	"weft/data"
 	"weft/kernel"
+	"weft/nn"
 	"weft/supernet"
 )
 
@@ -31,7 +32,7 @@ func TestParetoIsThatOfBruteForce(t *testing.T) {
 			results[i].Params = i // tells them apart
 		}
 		given := slices.Clone(results)
-		front := Pareto(results)
+		front := Front(results, ByMACs)
 		if diff := cmp.Diff(given, results); diff != "" {
 			t.Fatal("the argument was changed", diff)
 		}
@@ -89,8 +90,9 @@ func TestCandidates(t *testing.T) {
 				t.Fatal(err)
 			}
 			const samples = 60
-			archs := candidates(t, space, Config{Samples: samples, Seed: 5})
-			uniform := candidates(t, space, Config{Seed: 5})
+			all := supernet.Sampling{ElasticKernel: true}
+			archs := candidates(t, space, Config{Samples: samples, Seed: 5, Trained: all})
+			uniform := candidates(t, space, Config{Seed: 5, Trained: all})
 			if len(archs) != len(uniform)+samples || !slices.Equal(archs[:len(uniform)], uniform) {
 				t.Errorf("%d subnets, %d of them uniform, instead of %d more", len(archs), len(uniform), samples)
 			}
@@ -99,10 +101,10 @@ func TestCandidates(t *testing.T) {
 					t.Errorf("%s is missing", space.Format(a))
 				}
 			}
-			if !slices.Equal(archs, candidates(t, space, Config{Samples: samples, Seed: 5})) {
+			if !slices.Equal(archs, candidates(t, space, Config{Samples: samples, Seed: 5, Trained: all})) {
 				t.Error("the same seed gives other subnets")
 			}
-			if slices.Equal(archs, candidates(t, space, Config{Samples: samples, Seed: 6})) {
+			if slices.Equal(archs, candidates(t, space, Config{Samples: samples, Seed: 6, Trained: all})) {
 				t.Error("another seed gives the same subnets")
 			}
 			checkSpread(t, space, archs, samples)
@@ -191,27 +193,28 @@ func TestEvaluate(t *testing.T) {
 		on.Labels[i] = int32(slices.Index(row, slices.Max(row)))
 	}
 	archs := []supernet.Arch{net.Space.Max(), net.Space.Min()}
-	seen := 0
-	results, err := Run(t.Context(), e, archs, on, func(Result) { seen++ })
-	if err != nil || len(results) != 2 || seen != 2 || results[0].Accuracy != 1 || results[1].Accuracy == 1 {
-		t.Errorf("%v, %v, %d observed", results, err, seen)
+	var results []Result
+	for _, a := range archs {
+		r, err := e.Evaluate(a, on)
+		if err != nil {
+			t.Fatal(err)
+		}
+		results = append(results, r)
+	}
+	if results[0].Accuracy != 1 || results[1].Accuracy == 1 {
+		t.Errorf("%v", results)
 	}
 	g, _ := net.Space.Lower(net.Space.Max())
 	if results[0].MACs != g.MACs() || results[0].Params != g.Params() || results[0].Arch != archs[0] {
 		t.Errorf("%v", results[0])
 	}
 	checkTrim(t, e, results)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := Run(ctx, e, archs, on, func(Result) { t.Error("measured after the end") }); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
 }
 
 // checkTrim checks that the statistics of one subnet serve it and no other.
 func checkTrim(t *testing.T, e *Evaluator, results []Result) {
 	t.Helper()
-	norms, err := e.Trim(results[1:])
+	norms, err := e.Trim(t.Context(), results[1:])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,6 +223,87 @@ func checkTrim(t *testing.T, e *Evaluator, results []Result) {
 	}
 	if _, err := supernet.NewTable(e.Net, norms).Plan(results[0].Arch); err == nil || len(norms) >= len(e.Norms) {
 		t.Errorf("%d statistics of %d were kept", len(norms), len(e.Norms))
+	}
+}
+
+// TestOnlyWhatWasTrained: CompOFA trains coupled choices and the largest kernels. No other subnets are candidates or come
+// of a search, and looking at all of them finds the best.
+func TestOnlyWhatWasTrained(t *testing.T) {
+	space, err := supernet.Find("mbv3-28-k35", 10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trained := supernet.Sampling{Coupled: true}
+	conforms := func(a supernet.Arch) bool { return space.Conform(a, trained) == a }
+	archs := candidates(t, space, Config{Samples: 20, Trained: trained})
+	if !slices.Contains(archs, space.Max()) || !slices.Contains(archs, space.Conform(space.Min(), trained)) {
+		t.Error("an end is missing")
+	}
+	p := Problem{Space: space, Trained: trained, Cost: ByMACs, Judge: func(r *Result, g *nn.Graph) error {
+		archs = append(archs, r.Arch)
+		h := fnv.New64a()
+		fmt.Fprint(h, r.Arch)
+		r.Accuracy = float64(h.Sum64()%1e6) / 1e6
+		return nil
+	}}
+	e := Evolution{Population: 10, Generations: 5}
+	for name, search := range map[string]func() ([]Result, error){
+		"evolution": func() ([]Result, error) { return p.Evolve(t.Context(), e) },
+		"nsga2":     func() ([]Result, error) { return p.NSGA2(t.Context(), e) },
+	} {
+		if _, err := search(); err != nil {
+			t.Fatal(name, err)
+		}
+	}
+	if i := slices.IndexFunc(archs, func(a supernet.Arch) bool { return !conforms(a) }); i >= 0 {
+		t.Errorf("%s was not trained", space.Format(archs[i]))
+	}
+	archs = nil
+	small, err := supernet.Find("resnet-28s", 10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	space, p.Space = small, small
+	front, err := p.Exhaustive(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	networks := map[supernet.Arch]bool{}
+	var all []Result
+	for a := range space.All() {
+		if id := space.Canonical(a); conforms(a) && !networks[id] {
+			networks[id] = true
+			g, err := space.Lower(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := Result{Arch: a, MACs: g.MACs(), Params: g.Params(), Memory: Memory(g)}
+			if err := p.Judge(&r, g); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, r)
+		}
+	}
+	if diff := cmp.Diff(Front(all, ByMACs), front); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestEndsUnderOtherNames: where widths round to the same channels, the largest network may be measured by another name.
+func TestEndsUnderOtherNames(t *testing.T) {
+	space, err := supernet.Find("resnet-28s", 10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	space.Widths = []float64{0.5, 0.99, 1}
+	other := space.Canonical(space.Max())
+	if other == space.Max() {
+		t.Fatal("the largest network has one name only")
+	}
+	largest := Result{Arch: other, MACs: 300, Accuracy: 0.9}
+	got := Serve(space, []Result{{Arch: space.Min(), MACs: 100, Accuracy: 0.95}, largest}, ByMACs, supernet.Sampling{})
+	if len(got) != 2 || got[0] != largest {
+		t.Errorf("%v: the largest network is missing", got)
 	}
 }
 
@@ -235,7 +319,7 @@ func TestServeKeepsTheEnds(t *testing.T) {
 		{Arch: mid, MACs: 200, Accuracy: 0.91},
 		{Arch: space.Min(), MACs: 100, Accuracy: 0.80},
 		{Arch: space.Uniform()[4], MACs: 250, Accuracy: 0.85},
-	}, ByMACs)
+	}, ByMACs, supernet.Sampling{})
 	want := []supernet.Arch{space.Min(), space.Max(), mid}
 	if len(got) != len(want) {
 		t.Fatalf("%d subnets, want %d", len(got), len(want))

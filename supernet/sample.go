@@ -57,6 +57,29 @@ func (s *Space) Sample(rng *rand.Rand, how Sampling) Arch {
 	return a
 }
 
+// Conform returns the subnet nearest to a that Sample may draw in this way, whatever is Open: with the largest kernels unless
+// they are elastic and, where choices are coupled, with the level that the longest list of choices has in a stage for all of
+// them. What Sample draws stays as it is.
+func (s *Space) Conform(a Arch, how Sampling) Arch {
+	level := map[int]int{} // by stage
+	for c := range s.choices(&a) {
+		if _, ok := level[c.stage]; !ok && c.dim != kernelDim && c.n == s.levels(c.stage) {
+			level[c.stage] = int(*c.index)
+		}
+	}
+	for c := range s.choices(&a) {
+		switch {
+		case !c.live:
+			*c.index = 0
+		case c.dim == kernelDim && !how.ElasticKernel:
+			*c.index = uint8(c.n - 1)
+		case c.dim != kernelDim && how.Coupled:
+			*c.index = atLevel(level[c.stage], s.levels(c.stage), c.n)
+		}
+	}
+	return a
+}
+
 // levels returns how many levels coupled choices of a stage have: as many as the longest of
 // its lists.
 func (s *Space) levels(stage int) int {

@@ -99,6 +99,44 @@ func TestCoupledSamplingOfUnequalLists(t *testing.T) {
 	}
 }
 
+// TestConform: what Sample draws conforms, what conforms is what Sample draws, and the ends of coupled spaces stay ends.
+func TestConform(t *testing.T) {
+	for _, name := range []string{"resnet-28s", "mbv3-28-k35", "ofa-resnet50d"} {
+		s := find(t, name, 10, 3)
+		rng := rand.New(rand.NewPCG(13, 14))
+		for _, how := range []Sampling{{}, {ElasticKernel: true}, {Coupled: true}, {Coupled: true, ElasticKernel: true}} {
+			for range 200 {
+				if a := s.Sample(rng, how); s.Conform(a, how) != a {
+					t.Fatalf("%s, %+v: %s was drawn and became %s", name, how, s.Format(a), s.Format(s.Conform(a, how)))
+				}
+				a := s.Conform(s.Sample(rng, Sampling{ElasticKernel: true}), how)
+				if err := s.check(a); err != nil {
+					t.Fatalf("%s, %+v: %v", name, how, err)
+				}
+				if s.Conform(a, how) != a {
+					t.Fatalf("%s, %+v: %s conforms and became %s", name, how, s.Format(a), s.Format(s.Conform(a, how)))
+				}
+			}
+			if s.Conform(s.Max(), how) != s.Max() {
+				t.Errorf("%s, %+v: the largest subnet became %s", name, how, s.Format(s.Conform(s.Max(), how)))
+			}
+			if got := s.Conform(s.Min(), how); got.Depth != s.Min().Depth || got.Width != s.Min().Width || got.Expand != s.Min().Expand {
+				t.Errorf("%s, %+v: the smallest subnet became %s", name, how, s.Format(got))
+			}
+		}
+	}
+	s := find(t, "resnet-28s", 10, 1)
+	conforming := 0
+	for a := range s.All() {
+		if s.Conform(a, Sampling{Coupled: true}) == a {
+			conforming++
+		}
+	}
+	if conforming != 27 {
+		t.Errorf("%d subnets conform, want 3 levels in each of 3 stages", conforming)
+	}
+}
+
 func TestSampleRepeats(t *testing.T) {
 	s := find(t, "ofa-resnet50d", 1000, 3)
 	a := s.Sample(rand.New(rand.NewPCG(1, 1)), Sampling{})

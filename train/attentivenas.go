@@ -58,7 +58,7 @@ func (a attentive) Step(t int) Step {
 // candidates draws subnets from the bucket of a random one.
 func (a attentive) candidates(rng *rand.Rand) []supernet.Arch {
 	const tries = 100
-	how := a.c.sampling()
+	how := a.c.Sampling()
 	bucket := a.macs(a.space.Sample(rng, how)) / a.bucket
 	archs := make([]supernet.Arch, max(a.c.Candidates, 1))
 	for i := range archs {

@@ -65,8 +65,8 @@ func (c *Config) space(set *data.Set) (*supernet.Space, error) {
 	return space, err
 }
 
-// sampling says how the recipe draws subnets: CompOFA has kernels at their largest.
-func (c *Config) sampling() supernet.Sampling {
+// Sampling says how the recipe draws subnets: CompOFA has kernels at their largest.
+func (c *Config) Sampling() supernet.Sampling {
 	return supernet.Sampling{Coupled: c.Coupled, ElasticKernel: c.Recipe != compofaRecipe.name}
 }
 

@@ -58,7 +58,7 @@ func (t *Trainer) judged() (nets []NetEval, archs []supernet.Arch, err error) {
 		add("max", space.Max())
 	}
 	if s := t.Recipe.Step(max(t.Step-1, 0)); t.Step > 0 && s.shared() {
-		how := t.Config.sampling()
+		how := t.Config.Sampling()
 		smallest, uniform := space.Min(), space.Uniform()
 		if !how.ElasticKernel {
 			smallest = uniform[0] // which have the largest kernels

@@ -201,7 +201,7 @@ func (s shrinking) Step(t int) Step {
 		step.Sort, step.SortWidths = p.sort, p.widths
 	}
 	rng := s.c.draws(t)
-	how := s.c.sampling()
+	how := s.c.Sampling()
 	how.Open = p.open
 	for range p.nets {
 		step.Tasks = append(step.Tasks, Task{Arch: s.space.Sample(rng, how), Labels: 1, Soft: 1, Weight: 1})

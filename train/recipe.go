@@ -117,7 +117,7 @@ func (c *Config) sandwich(space *supernet.Space, t int) []supernet.Arch {
 	archs := []supernet.Arch{space.Min()}
 	rng := c.draws(t)
 	for len(archs) < c.Nets-1 {
-		archs = append(archs, space.Sample(rng, c.sampling()))
+		archs = append(archs, space.Sample(rng, c.Sampling()))
 	}
 	return archs
 }

@@ -76,7 +76,7 @@ func (j *measureJob) run(cmd *cobra.Command, b *bundle.Bundle) error {
 		bar.Add(1)
 	}
 	bar.End()
-	results = search.Serve(b.Net.Space, results, search.ByMACs)
+	results = search.Serve(b.Net.Space, results, search.ByMACs, supernet.Sampling{ElasticKernel: true})
 	b.Subnets = nil
 	for _, r := range results {
 		b.Subnets = append(b.Subnets, bundle.Subnet{
@@ -85,7 +85,7 @@ func (j *measureJob) run(cmd *cobra.Command, b *bundle.Bundle) error {
 	}
 	b.ClassNames = set.ClassNames
 	b.Provenance.Data, b.Provenance.DataDigest, b.Provenance.TestImages = j.data, set.Digest, set.Test.N()
-	b.Norms, err = e.Trim(results)
+	b.Norms, err = e.Trim(cmd.Context(), results)
 	return err
 }
 

@@ -19,7 +19,6 @@ import (
 	"weft/data"
 	"weft/experiments/kept"
 	"weft/kernel"
-	"weft/safetensors"
 	"weft/search"
 	"weft/supernet"
 	"weft/train"
@@ -96,7 +95,7 @@ the folder of the run and not measured again.`,
 	f.StringVar(&job.name, "name", "", "name of the model when served (default: the file's name)")
 	f.IntVar(&job.samples, "samples", job.samples, "subnets to measure beside the uniform ones")
 	f.IntVar(&job.calibration, "calibration", job.calibration, "training images that recalibrate a subnet")
-	f.Uint64Var(&job.seed, "seed", job.seed, "seed of the sample")
+	f.Uint64Var(&job.seed, "seed", job.seed, "seed of the sample and of the search")
 	f.BoolVar(&job.half, "half", false, "store weights as fp16, at half the size; accuracies are measured on the rounded weights")
 	f.BoolVar(&job.test, "test", true, "measure the chosen subnets on the test images")
 	f.IntVar(&job.threads, "threads", runtime.NumCPU(), "compute threads")
@@ -109,7 +108,7 @@ the folder of the run and not measured again.`,
 func (j *searchJob) defaults() {
 	*j = searchJob{
 		samples: 100, calibration: 2000, seed: 1, test: true, threads: runtime.NumCPU(),
-		hunt: hunt{method: bySample, cost: "macs", batch: 1, population: 100, generations: 100, confirm: 40},
+		hunt: defaultHunt(),
 	}
 }
 
@@ -126,17 +125,27 @@ func (j *searchJob) validate() error {
 	if err := writable(j.out); err != nil {
 		return err
 	}
-	files := []string{filepath.Clean(j.out)}
-	for _, path := range []string{j.hunt.plot, j.hunt.keepPredictor} {
-		if path != "" && slices.Contains(files, filepath.Clean(path)) {
+	if err := j.hunt.validate(); err != nil {
+		return err
+	}
+	var files []string
+	for _, path := range []string{j.out, j.hunt.plot, j.hunt.keepPredictor, j.hunt.predictor} {
+		if path == "" {
+			continue
+		}
+		name, err := realPath(path)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(files, name) {
 			return usagef("two files cannot both be %s; name another for one of them", path)
 		}
-		files = append(files, filepath.Clean(path))
+		files = append(files, name)
 	}
 	if j.modelName() == "" {
 		return usagef("-o %s leaves the model without a name; give it one with --name", j.out)
 	}
-	return j.hunt.validate()
+	return nil
 }
 
 // run searches, writes the bundle and returns it with the results of its subnets.
@@ -156,8 +165,8 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 		return nil, nil, fmt.Errorf("the run in %s is not finished (step %d of %d); go on with 'weft train --out %s --resume'", dir, t.Step, t.Total, dir)
 	}
 	if j.half {
-		for i, v := range t.Net.W.Data {
-			t.Net.W.Data[i] = safetensors.FromF16(safetensors.ToF16(v))
+		if err := bundle.Halve(t.Net.W); err != nil {
+			return nil, nil, err
 		}
 	}
 	j.calibration = min(j.calibration, set.Train.N())
@@ -178,7 +187,7 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 	if err := j.hunt.feasible(t.Net.Space, len(archs), digest); err != nil {
 		return nil, nil, err
 	}
-	j.hunt.seed = j.seed
+	j.hunt.seed, j.hunt.trained = j.seed, cfg.Sampling()
 	if err := j.hunt.measureLatencies(ctx, t.Net, pool, errw); err != nil {
 		return nil, nil, err
 	}
@@ -199,7 +208,7 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 		return nil, nil, err
 	}
 	results = append(results, confirmed...)
-	front, err := j.choose(t.Net.Space, results)
+	front, err := j.choose(t.Net.Space, results, cfg.Sampling())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -210,7 +219,7 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 		return nil, nil, err
 	}
 	b := &bundle.Bundle{Net: t.Net}
-	if b.Norms, err = e.Trim(front); err != nil {
+	if b.Norms, err = e.Trim(ctx, front); err != nil {
 		return nil, nil, err
 	}
 	recipe, err := json.Marshal(cfg)
@@ -230,10 +239,13 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 // candidates are the subnets to measure first: the one that was trained alone, or a sample of those that share weights.
 func (j *searchJob) candidates(cfg train.Config, space *supernet.Space) ([]supernet.Arch, error) {
 	if !cfg.Alone() {
-		return search.Candidates(space, search.Config{Samples: j.samples, Seed: j.seed})
+		return search.Candidates(space, search.Config{Samples: j.samples, Seed: j.seed, Trained: cfg.Sampling()})
 	}
 	if j.hunt.method != bySample && j.hunt.method != automatic {
 		return nil, usagef("--method %s: the run trained one subnet alone, there are no others to look for", j.hunt.method)
+	}
+	if j.hunt.keepPredictor != "" || j.hunt.predictor != "" {
+		return nil, usagef("the run trained one subnet alone: a predictor has nothing to foretell")
 	}
 	j.hunt.method = bySample
 	a, err := cfg.Trained(space)
@@ -340,6 +352,18 @@ func writable(path string) error {
 		return fmt.Errorf("%s looks like the file of a run, name another path", path)
 	}
 	return nil
+}
+
+// realPath is the path of a file that may not be there yet, in a folder that is, without symbolic links.
+func realPath(path string) (string, error) {
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		return filepath.Abs(resolved)
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(filepath.Join(dir, filepath.Base(path)))
 }
 
 // fileExists reports whether there is something at path.

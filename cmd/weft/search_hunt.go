@@ -43,6 +43,7 @@ const (
 	mostBatch    = 1024
 	mostPeople   = 10_000
 	mostMeasured = 1_000_000
+	mostFitted   = 4000 // a predictor takes time that grows with the cube of what it is made from
 )
 
 // hunt says how subnets beyond the measured sample are looked for.
@@ -58,10 +59,15 @@ type hunt struct {
 	plot          string
 	limits        search.Limits
 	seed          uint64
+	trained       supernet.Sampling // subnets that there are to look for
 
 	given    *search.Predictor // that of the file
 	table    *search.LatencyTable
 	foretold []search.Result // front
+}
+
+func defaultHunt() hunt {
+	return hunt{method: bySample, cost: "macs", batch: 1, population: 100, generations: 100, confirm: 40}
 }
 
 func (h *hunt) flags(f *pflag.FlagSet) {
@@ -99,8 +105,9 @@ func (h *hunt) validate() error {
 		return usagef("limits are not negative: 0 leaves one out")
 	case !(h.limits.Accuracy >= 0 && h.limits.Accuracy <= 1):
 		return usagef("--min-accuracy %g: give a fraction in 0..1", h.limits.Accuracy)
-	case h.method == bySample && (h.predictor != "" || h.keepPredictor != ""):
-		return usagef("--method sample uses no predictor: choose another method")
+	}
+	if err := h.unused(); err != nil {
+		return err
 	}
 	for _, path := range []string{h.keepPredictor, h.plot} {
 		if path == "" {
@@ -116,6 +123,30 @@ func (h *hunt) validate() error {
 	var err error
 	h.given, err = search.ReadPredictor(h.predictor)
 	return err
+}
+
+// unused finds options that the method would leave aside.
+func (h *hunt) unused() error {
+	def := defaultHunt()
+	evolves := h.method == automatic || h.method == byEvolution || h.method == byNSGA2
+	for _, option := range []struct {
+		given bool
+		flag  string
+		used  bool
+		where string
+	}{
+		{h.predictor != "", "--predictor", h.method != bySample, "another --method than sample"},
+		{h.keepPredictor != "", "--predictor-out", h.method != bySample, "another --method than sample"},
+		{h.confirm != def.confirm, "--confirm", h.method != bySample, "another --method than sample"},
+		{h.population != def.population, "--population", evolves, "--method evolution or nsga2"},
+		{h.generations != def.generations, "--generations", evolves, "--method evolution or nsga2"},
+		{h.batch != def.batch, "--latency-batch", h.timed(), "--cost latency or --max-latency"},
+	} {
+		if option.given && !option.used {
+			return usagef("%s has a meaning with %s alone", option.flag, option.where)
+		}
+	}
+	return nil
 }
 
 // timed reports whether latencies matter.
@@ -175,26 +206,51 @@ func (h *hunt) feasible(space *supernet.Space, subnets int, digest string) error
 			return usagef("%s %d: even the smallest subnet takes %d", limit.flag, limit.most, limit.least)
 		}
 	}
-	method, size := h.methodFor(space), space.Size()
+	method, size := h.methodFor(space, subnets), space.Size()
 	switch {
 	case method == bySample:
 		return nil
+	case h.exhausted(space, subnets):
+		return usagef("--method %s: all %d networks of space %s are measured, there are no others to look for; choose --method sample", method, subnets, space.Name)
 	case method == exhaustively && (!size.IsInt64() || size.Int64() > enumerable):
 		return usagef("--method exhaustive: space %s has %.3g subnets, too many to look at each; choose evolution or nsga2", space.Name, new(big.Float).SetInt(size))
 	case h.given != nil:
 		if err := h.given.Fits(space, digest); err != nil {
 			return fmt.Errorf("%s: %w", h.predictor, err)
 		}
+	case subnets > mostFitted:
+		return usagef("%d subnets are more than a predictor is made from, at most %d; lower --samples, or give a --predictor", subnets, mostFitted)
 	case subnets < search.LeastSamples:
 		return usagef("%d subnets to measure are too few to predict others from: raise --samples by %d", subnets, search.LeastSamples-subnets)
 	}
 	return nil
 }
 
-// methodFor returns how to search the space.
-func (h *hunt) methodFor(space *supernet.Space) string {
+// exhausted reports whether all networks of a space that were trained are among so many measured. It says no of spaces too large to
+// count.
+func (h *hunt) exhausted(space *supernet.Space, measured int) bool {
+	if size := space.Size(); !size.IsInt64() || size.Int64() > exhaustible {
+		return false
+	}
+	seen := map[supernet.Arch]bool{}
+	for a := range space.All() {
+		if a == space.Conform(a, h.trained) {
+			seen[space.Canonical(a)] = true
+		}
+		if len(seen) > measured {
+			return false
+		}
+	}
+	return true
+}
+
+// methodFor returns how to search the space, so many subnets of which are measured.
+func (h *hunt) methodFor(space *supernet.Space, subnets int) string {
 	if h.method != automatic {
 		return h.method
+	}
+	if h.exhausted(space, subnets) {
+		return bySample
 	}
 	if size := space.Size(); size.IsInt64() && size.Int64() <= exhaustible {
 		return exhaustively
@@ -204,16 +260,16 @@ func (h *hunt) methodFor(space *supernet.Space) string {
 
 // find returns subnets that are worth measuring: those on the front as it is foretold that were not measured yet.
 func (h *hunt) find(ctx context.Context, space *supernet.Space, sample []search.Result, data, digest string, bars *progress, errw io.Writer) ([]supernet.Arch, error) {
-	method := h.methodFor(space)
+	method := h.methodFor(space, len(sample))
 	if method == bySample {
 		return nil, nil
 	}
-	p, err := h.predict(space, sample, data, digest, errw)
+	p, err := h.predict(ctx, space, sample, data, digest, errw)
 	if err != nil {
 		return nil, err
 	}
 	measured := byNetwork(space, sample)
-	problem := &search.Problem{Space: space, Cost: search.Costs[h.cost], Limits: h.limits, Judge: func(r *search.Result, g *nn.Graph) error {
+	problem := &search.Problem{Space: space, Trained: h.trained, Cost: search.Costs[h.cost], Limits: h.limits, Judge: func(r *search.Result, g *nn.Graph) error {
 		var ok bool
 		if r.Accuracy, ok = measured[space.Canonical(r.Arch)]; !ok {
 			r.Accuracy = p.Predict(r.Arch)
@@ -251,12 +307,12 @@ func byNetwork(space *supernet.Space, sample []search.Result) map[supernet.Arch]
 }
 
 // predict returns the given predictor, or makes one from the sample, a fifth of which judges it first.
-func (h *hunt) predict(space *supernet.Space, sample []search.Result, data, digest string, errw io.Writer) (p *search.Predictor, err error) {
+func (h *hunt) predict(ctx context.Context, space *supernet.Space, sample []search.Result, data, digest string, errw io.Writer) (p *search.Predictor, err error) {
 	if p = h.given; p != nil {
 		return p, h.tell(p, errw)
 	}
-	if p, err = search.TrainAndTest(space, sample, h.seed); err != nil {
-		return nil, fmt.Errorf("%w; raise --samples", err)
+	if p, err = search.TrainAndTest(ctx, space, sample, h.seed); err != nil {
+		return nil, err
 	}
 	p.From(data, digest)
 	return p, h.tell(p, errw)
@@ -298,7 +354,9 @@ func (h *hunt) solve(ctx context.Context, p *search.Problem, method string, bars
 		bar = bars.Start(method, "subnets", 0, size)
 		last := 0
 		front, err = p.Exhaustive(ctx, func(done int) { bar.Add(int64(done - last)); last = done })
-		bar.Add(size - int64(last))
+		if err == nil {
+			bar.Add(size - int64(last))
+		}
 		bar.Note("%s", spanOf(front, p.Cost, h.cost))
 	case byEvolution:
 		front, err = p.Evolve(ctx, e)

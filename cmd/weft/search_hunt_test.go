@@ -2,6 +2,8 @@ package main
 
 import (
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +111,75 @@ func TestHuntRefusesToLookForEver(t *testing.T) {
 	h := hunt{method: exhaustively}
 	err := h.feasible(findSpace(t, "ofa-mbv3-k357"), 100, "digest")
 	if err == nil || !strings.Contains(err.Error(), "space ofa-mbv3-k357 has 2.18e+19 subnets, too many") {
+		t.Error(err)
+	}
+}
+
+// A space of few networks needs no predictor: all of them are measured.
+func TestHuntOfAllNetworks(t *testing.T) {
+	space := findSpace(t, "resnet-28s")
+	space.Widths, space.Expansions = space.Widths[:1], space.Expansions[:1]
+	archs, err := search.Candidates(space, search.Config{Samples: 100})
+	if err != nil || len(archs) >= search.LeastSamples {
+		t.Fatalf("%d networks, %v", len(archs), err)
+	}
+	h := hunt{method: automatic}
+	if err := h.feasible(space, len(archs), "digest"); err != nil || h.methodFor(space, len(archs)) != bySample {
+		t.Errorf("%s, %v", h.methodFor(space, len(archs)), err)
+	}
+	h.method = byNSGA2
+	if err := h.feasible(space, len(archs), "digest"); err == nil || !strings.Contains(err.Error(), "choose --method sample") {
+		t.Error(err)
+	}
+	h.method = automatic
+	if got := h.methodFor(space, len(archs)-1); got != exhaustively {
+		t.Errorf("with one network left, the method is %s", got)
+	}
+}
+
+// What would be left aside is refused.
+func TestHuntRefusesUnusedOptions(t *testing.T) {
+	for _, c := range []struct {
+		change func(*hunt)
+		want   string
+	}{
+		{func(h *hunt) { h.confirm = 3 }, "--confirm has"},
+		{func(h *hunt) { h.population = 8 }, "--population has"},
+		{func(h *hunt) { h.method, h.generations = exhaustively, 8 }, "--generations has"},
+		{func(h *hunt) { h.batch = 16 }, "--latency-batch has"},
+		{func(h *hunt) { h.keepPredictor = "p" }, "--predictor-out has"},
+		{func(h *hunt) {
+			h.method, h.population, h.confirm, h.keepPredictor = byNSGA2, 8, 3, filepath.Join(t.TempDir(), "p")
+		}, ""},
+		{func(h *hunt) { h.batch, h.cost = 16, "latency" }, ""},
+	} {
+		h := defaultHunt()
+		c.change(&h)
+		if err := h.validate(); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v, want %q", err, c.want)
+		}
+	}
+}
+
+// One file cannot be both bundle and predictor, whatever its names.
+func TestSearchTellsFilesApart(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	var j searchJob
+	j.defaults()
+	j.hunt.method = byNSGA2
+	for _, same := range []string{"m.weft", "./m.weft", filepath.Join(dir, "m.weft"), filepath.Join(link, "m.weft")} {
+		j.out, j.hunt.keepPredictor = "m.weft", same
+		if err := j.validate(); err == nil || !strings.Contains(err.Error(), "two files cannot both be") {
+			t.Errorf("%s: %v", same, err)
+		}
+	}
+	j.hunt.keepPredictor = filepath.Join(link, "p.weft")
+	if err := j.validate(); err != nil {
 		t.Error(err)
 	}
 }
