@@ -40,6 +40,7 @@ const (
 	threeQuarters = "DepS, warm-up 75 %"
 	noWarmup      = "DepS, no warm-up"
 	hardLabels    = "DepS, no distillation"
+	alone         = "each alone" // the six uniform subnets, one training each, for as much as DepS' in sum
 )
 
 // epochs are the published numbers of epochs on ImageNet-1k, which the lengths are in proportion to (DepS, README,
@@ -79,6 +80,7 @@ var benches = []bench{
 			{threeQuarters, equal},
 			{noWarmup, equal},
 			{hardLabels, equal},
+			{alone, equal},
 		},
 	},
 	{
@@ -94,6 +96,7 @@ var benches = []bench{
 			{methodBigNAS, published},
 			{methodNaive, equal},
 			{noRamp, full},
+			{alone, equal},
 		},
 	},
 	{
@@ -112,6 +115,14 @@ func Cells() ([]Cell, error) {
 		}
 		for seed := range b.seeds {
 			for _, v := range b.methods {
+				if v.method == alone {
+					each, err := b.alone(space, uint64(seed)+1)
+					if err != nil {
+						return nil, err
+					}
+					cells = append(cells, each...)
+					continue
+				}
 				c, err := b.cell(space, v, uint64(seed)+1)
 				if err != nil {
 					return nil, err
@@ -152,11 +163,42 @@ func (b *bench) cell(space *supernet.Space, v variant, seed uint64) (Cell, error
 	return c, err
 }
 
+// alone are the cells of six uniform subnets that are trained one by one, each for as many epochs, which cost as much in sum as
+// DepS in full.
+func (b *bench) alone(space *supernet.Space, seed uint64) ([]Cell, error) {
+	reference := b.config(methodDeps, seed)
+	reference.Epochs = b.epochs
+	budget, err := b.macs(space, reference)
+	if err != nil {
+		return nil, err
+	}
+	var cells []Cell
+	sum := 0.0
+	for i, a := range six(space) {
+		c := Cell{
+			ID: fmt.Sprintf("%s-%s%d-equal-%d", b.name, short[alone], i+1, seed), Bench: b.name, Method: alone, Length: equal, Seed: seed,
+			Config: b.config(alone, seed),
+		}
+		c.Config.Subnet, c.Config.Epochs = space.Format(a), b.epochs
+		cost, err := b.macs(space, c.Config)
+		if err != nil {
+			return nil, err
+		}
+		sum += cost
+		cells = append(cells, c)
+	}
+	for i := range cells {
+		cells[i].Config.Epochs = max(int(math.Round(float64(b.epochs)*budget/sum)), 1)
+	}
+	return cells, nil
+}
+
 // short and lengths name methods and lengths in the IDs of cells.
 var (
 	short = map[string]string{
 		methodDeps: "deps", methodOFA: "ofa", methodCompOFA: "compofa", methodBigNAS: "bignas", methodNaive: "naive",
 		noRamp: "noramp", quarter: "warm25", threeQuarters: "warm75", noWarmup: "nowarm", hardLabels: "hard",
+		alone: "alone",
 	}
 	lengths = map[string]string{half: "half", full: "full", longer: "longer", published: "published", equal: "equal"}
 )
@@ -165,7 +207,10 @@ var (
 // augmentation, and the peak of the learning rate. How the rate falls and how residual blocks begin are parts of BigNAS.
 func (b *bench) config(method string, seed uint64) train.Config {
 	recipe := short[method]
-	if epochs[method] == 0 {
+	switch {
+	case method == alone:
+		recipe = "single"
+	case epochs[method] == 0:
 		recipe = "deps"
 	}
 	c := train.Defaults(recipe, b.space, b.data)

@@ -72,7 +72,7 @@ type Result struct {
 	Machine Machine      `json:"machine"`
 	MACs    float64      `json:"macs"`    // spent on training, forwards and backwards
 	Seconds float64      `json:"seconds"` // likewise
-	Test    []Net        `json:"test"`    // six uniform subnets, the smallest first
+	Test    []Net        `json:"test"`    // six uniform subnets, the smallest first, or the one that was trained alone
 	Course  []Point      `json:"course"`
 }
 
@@ -228,15 +228,23 @@ func (o *Options) finish(ctx context.Context, c Cell, t *train.Trainer, dir stri
 	return err
 }
 
-// judge measures the six uniform subnets on the test images.
+// judge measures the six uniform subnets, or the one that was trained alone, on the test images.
 func (o *Options) judge(ctx context.Context, t *train.Trainer, set *data.Set) ([]Net, error) {
 	calib, err := t.Config.Calibration(set, 2000)
 	if err != nil {
 		return nil, err
 	}
 	e := search.NewEvaluator(t.Net, supernet.Norms{}, calib, o.Pool)
-	var nets []Net
-	for _, a := range six(t.Net.Space) {
+	archs := six(t.Net.Space)
+	if t.Config.Alone() {
+		a, err := t.Config.Trained(t.Net.Space)
+		if err != nil {
+			return nil, err
+		}
+		archs = []supernet.Arch{a}
+	}
+	var judged []Net
+	for _, a := range archs {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -244,15 +252,18 @@ func (o *Options) judge(ctx context.Context, t *train.Trainer, set *data.Set) ([
 		if err != nil {
 			return nil, err
 		}
-		nets = append(nets, Net{t.Net.Space.Format(a), r.MACs, r.Accuracy})
+		judged = append(judged, Net{t.Net.Space.Format(a), r.MACs, r.Accuracy})
 	}
-	return nets, nil
+	return judged, nil
 }
+
+// nets is how many subnets are judged.
+const nets = 6
 
 // six returns six of the uniform subnets, evenly spaced in the list by rising cost, its ends included.
 func six(space *supernet.Space) []supernet.Arch {
 	all := space.Uniform()
-	n := min(6, len(all))
+	n := min(nets, len(all))
 	archs := make([]supernet.Arch, n)
 	for i := range archs {
 		archs[i] = all[i*(len(all)-1)/max(n-1, 1)]

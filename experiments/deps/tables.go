@@ -3,6 +3,7 @@ package deps
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,7 @@ type Report struct {
 	Title  string
 	Groups []group
 	Claims []report.Claim
+	seeded []group // of several seeds, which tell how far seeds lie apart: those of the bench, or of all where it has one seed
 }
 
 // Reports puts the results together, a report for each bench that has some.
@@ -47,16 +49,97 @@ func Reports(results []Result) ([]*Report, error) {
 					g.results = append(g.results, res)
 				}
 			}
+			if v.method == alone {
+				g.results = together(g.results)
+			}
 			if len(g.results) > 0 {
 				r.Groups = append(r.Groups, g)
 			}
 		}
 		if len(r.Groups) > 0 {
-			r.Claims = r.claims()
 			reports = append(reports, r)
 		}
 	}
+	seeded := map[string][]group{}
+	var all []group
+	for _, r := range reports {
+		for _, g := range r.Groups {
+			if len(g.results) > 1 {
+				seeded[r.Bench] = append(seeded[r.Bench], g)
+				all = append(all, g)
+			}
+		}
+	}
+	for _, r := range reports {
+		if r.seeded = seeded[r.Bench]; r.seeded == nil {
+			r.seeded = all
+		}
+		r.Claims = r.claims()
+	}
 	return reports, nil
+}
+
+// together makes one result a seed of those of six subnets that were trained alone; a seed that lacks one is left out.
+func together(each []Result) []Result {
+	var all []Result
+	for first := 0; first < len(each); {
+		r := each[first]
+		r.Test = slices.Clone(r.Test)
+		r.Course = nil
+		n := 1
+		for first+n < len(each) && each[first+n].Config.Seed == r.Config.Seed {
+			next := &each[first+n]
+			r.MACs, r.Seconds, r.Test = r.MACs+next.MACs, r.Seconds+next.Seconds, append(r.Test, next.Test...)
+			n++
+		}
+		if first += n; n == nets {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// common returns the groups with the seeds that both have; nil if one is missing or they share none.
+func common(a, b *group) (*group, *group) {
+	if a == nil || b == nil {
+		return nil, nil
+	}
+	shared := func(of, other *group) *group {
+		g := &group{method: of.method, length: of.length}
+		for _, r := range of.results {
+			if slices.ContainsFunc(other.results, func(o Result) bool { return o.Config.Seed == r.Config.Seed }) {
+				g.results = append(g.results, r)
+			}
+		}
+		return g
+	}
+	a, b = shared(a, b), shared(b, a)
+	if len(a.results) == 0 {
+		return nil, nil
+	}
+	return a, b
+}
+
+// noise is two standard errors of the difference of a figure between methods, by their deviations over seeds. Of few seeds these
+// may be small by chance: none counts for less than the median of all methods', which stands for those of one seed too. It is 0
+// where no method has several.
+func (r *Report) noise(own, rival *group, of func(*Result) float64) float64 {
+	var usual []float64
+	for i := range r.seeded {
+		_, d := r.seeded[i].mean(of)
+		usual = append(usual, d)
+	}
+	if len(usual) == 0 {
+		return 0
+	}
+	slices.Sort(usual)
+	variance := 0.0
+	for _, g := range []*group{own, rival} {
+		_, d := g.mean(of)
+		d = max(d, usual[len(usual)/2])
+		variance += d * d / float64(len(g.results))
+	}
+	return 2 * math.Sqrt(variance)
 }
 
 // find returns the results of a method at a length, or nil.
@@ -102,12 +185,16 @@ func meanOfSix(r *Result) float64 {
 
 // dip is by how many points the largest subnet fell where the others joined.
 func dip(r *Result) float64 {
+	return r.dipOf(func(p Point) float64 { return 100 * p.Max })
+}
+
+func (r *Result) dipOf(accuracy func(Point) float64) float64 {
 	if !r.probed() {
 		return math.NaN()
 	}
 	var points []runs.Point
 	for _, p := range r.Course {
-		points = append(points, runs.Point{Epoch: p.Epoch, Beta: p.Beta, Accuracy: 100 * p.Max})
+		points = append(points, runs.Point{Epoch: p.Epoch, Beta: p.Beta, Accuracy: accuracy(p)})
 	}
 	d, ok := runs.Dip(points)
 	if !ok {
@@ -116,19 +203,42 @@ func dip(r *Result) float64 {
 	return d
 }
 
+// byChance is the dip to expect of an accuracy that only varies, by as much as single evaluations do before the switch: the
+// lowest of several means lies below the one before.
+func byChance(r *Result) float64 {
+	const draws = 500
+	rng := rand.New(rand.NewPCG(r.Config.Seed, 0xd1b))
+	deviation, sum := unsteady(r), 0.0
+	for range draws {
+		sum += r.dipOf(func(Point) float64 { return deviation * rng.NormFloat64() })
+	}
+	return sum / draws
+}
+
 // probed reports whether there are evaluations around the switch.
 func (r *Result) probed() bool { return len(r.Course) > r.Config.Epochs }
 
-// unsteady is the standard deviation of single evaluations of the largest subnet in the epoch before the others join, in points.
+// unsteady is the standard deviation of single evaluations of the largest subnet around a straight line, in the epoch before the
+// others join, in points.
 func unsteady(r *Result) float64 {
-	var values []float64
+	var epochs, values []float64
 	joins := slices.IndexFunc(r.Course, func(p Point) bool { return p.Beta > 0 })
 	for i := range max(joins, 0) {
 		if p := r.Course[i]; p.Epoch >= r.Course[joins].Epoch-1 {
-			values = append(values, 100*p.Max)
+			epochs, values = append(epochs, p.Epoch), append(values, 100*p.Max)
 		}
 	}
-	return stat.StdDev(values, nil)
+	const fitted = 2 // of a line
+	if len(values) <= fitted {
+		return math.NaN()
+	}
+	start, slope := stat.LinearRegression(epochs, values, nil, false)
+	sum := 0.0
+	for i, v := range values {
+		off := v - start - slope*epochs[i]
+		sum += off * off
+	}
+	return math.Sqrt(sum / float64(len(values)-fitted))
 }
 
 // Table lists the groups.
@@ -199,7 +309,7 @@ func (r *Report) plots() []report.Plot {
 }
 
 // competes reports whether the method is one of those that are compared, not a variant of DepS.
-func competes(method string) bool { return epochs[method] > 0 }
+func competes(method string) bool { return epochs[method] > 0 || method == alone }
 
 // dips draws the largest subnet around the switch, for the first seed.
 func (r *Report) dips() report.Plot {
@@ -236,6 +346,11 @@ func (r *Report) markdown() string {
 	fmt.Fprintf(&b, "## %s\n\n![accuracy over cost](%s.svg)\n\n", r.Title, r.Bench)
 	b.WriteString(r.Table().Markdown())
 	b.WriteString("\n")
+	for i := range r.Groups {
+		if g := &r.Groups[i]; g.value(smallest) < g.value(largest)/2 {
+			fmt.Fprintf(&b, "With %s (%s) the smallest subnet has collapsed: what is told of its means is of that.\n\n", g.method, g.length)
+		}
+	}
 	b.WriteString(report.Verdicts(r.Claims).Markdown())
 	b.WriteString("\n")
 	return b.String()

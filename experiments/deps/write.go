@@ -43,9 +43,12 @@ func Write(dir, command string, reports []*Report) error {
 func summary(reports []*Report) string {
 	var parts []string
 	for _, r := range reports {
-		holds := 0
+		holds, near := 0, 0
 		for _, c := range r.Claims {
-			if c.Verdicts[0].Holds {
+			switch v := c.Verdicts[0]; {
+			case v.Close:
+				near++
+			case v.Holds:
 				holds++
 			}
 		}
@@ -53,7 +56,7 @@ func summary(reports []*Report) string {
 		for i := range r.Groups {
 			seeds = max(seeds, len(r.Groups[i].results))
 		}
-		parts = append(parts, fmt.Sprintf("%s (seeds: %d): %d of %d claims hold.", r.Title, seeds, holds, len(r.Claims)))
+		parts = append(parts, fmt.Sprintf("%s (seeds: %d): of %d claims %d hold, %d are too close to tell.", r.Title, seeds, len(r.Claims), holds, near))
 	}
 	return strings.Join(parts, " ")
 }
@@ -66,7 +69,12 @@ const preamble = "All methods share batch, peak rate, weight decay, label smooth
 	"`full` (DepS'), `half` of it, `longer` by half, `published` (as many times DepS' epochs as in the paper: OFA 605/270,\n" +
 	"CompOFA 330/270, BigNAS 400/270) or of `equal cost` in multiply-accumulates, forwards and backwards. CompOFA trains subnets whose\n" +
 	"depth, expansion and width go together: of the six uniform ones the smallest and the largest, none of those between, which count\n" +
-	"in its mean of six all the same. The dip is the largest subnet's validation\n" +
-	"accuracy before the others join, less its lowest until an epoch after the ramp, each the mean of up to eight evaluations in a row,\n" +
-	"over half an epoch at most. Choices were made on validation images; test images judge once, at the end.\n\n" +
+	"in its mean of six all the same. The paper's BigNAS is plainer than this one, which has what its authors published: it is what\n" +
+	"`DepS, no warm-up` is here. `each alone` are six trainings, whose cost is that of all.\n\n" +
+	"The dip is the largest subnet's validation accuracy before the others join, less its lowest until an epoch after the ramp, each\n" +
+	"the mean of the evaluations in a quarter of an epoch, of eight at most. An accuracy that only varies has one too, by chance: the\n" +
+	"lowest of several means. Choices were made on validation images; test images judge once, at the end.\n\n" +
+	"Behind ± of a claim stand two standard errors of the difference, by the deviations over seeds. Of so few seeds these may be small\n" +
+	"by chance: none counts for less than the median of all methods'. A bench of one seed takes the median of Fashion-MNIST's, which may\n" +
+	"be too little. What lies nearer to its criterion than that is too close to tell.\n\n" +
 	"Core minutes are the wall clock's times the number of threads, with whatever else the machine did."

@@ -15,6 +15,7 @@ type Verdict struct {
 	Policy string `json:"policy,omitempty"`
 	Value  string `json:"value"`
 	Holds  bool   `json:"holds"`
+	Close  bool   `json:"close,omitempty"` // nearer to the criterion than the noise: which side it is on tells nothing
 }
 
 // Verdicts returns claims as a table, with the policies if there are any.
@@ -28,7 +29,10 @@ func Verdicts(claims []Claim) Table {
 		}
 		for _, v := range c.Verdicts {
 			verdict := "does not hold"
-			if v.Holds {
+			switch {
+			case v.Close:
+				verdict = "too close to tell"
+			case v.Holds:
 				verdict = "holds"
 			}
 			policies = policies || v.Policy != ""

@@ -89,7 +89,7 @@ type index struct {
 }
 
 // indexVersion tells by which rules summaries are made of runs. Raise it with every change of what Summary returns.
-const indexVersion = 3
+const indexVersion = 4
 
 // Scan returns the runs below dir, by name. It reads those that changed since the index was written, and writes the index
 // anew where it can.

@@ -22,10 +22,10 @@ func TestIndexOfOtherRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, old := range map[string]string{
-		"none":    strings.Replace(string(b), `"version": 3,`, "", 1),
-		"another": strings.Replace(string(b), `"version": 3,`, `"version": 1,`, 1),
+		"none":    strings.Replace(string(b), `"version": 4,`, "", 1),
+		"another": strings.Replace(string(b), `"version": 4,`, `"version": 1,`, 1),
 	} {
-		if old = strings.Replace(old, `"max": 0.9`, `"max": 0.5`, 1); !strings.Contains(old, `"max": 0.5`) || strings.Contains(old, `"version": 3`) {
+		if old = strings.Replace(old, `"max": 0.9`, `"max": 0.5`, 1); !strings.Contains(old, `"max": 0.5`) || strings.Contains(old, `"version": 4`) {
 			t.Fatalf("not what an index is like any more:\n%s", b)
 		}
 		if err := os.WriteFile(path, []byte(old), 0o644); err != nil {

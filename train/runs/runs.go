@@ -185,12 +185,12 @@ func named(evals []train.NetEval) iter.Seq2[string, *train.NetEval] {
 // of many after is above zero where nothing happened. Means of so many in a row, within so many epochs, are compared.
 const (
 	dipEvals  = 8
-	dipEpochs = 0.5
+	dipEpochs = 0.25 // the accuracy climbs by more than it falls in a longer time
 )
 
 // Dip returns by how much the accuracy of the largest subnet fell when the smaller ones joined: the mean of the last eight
 // evaluations before, less the lowest mean of eight in a row in the stretch after that is as long as an epoch past the end of
-// the ramp; of fewer where eight take longer than half an epoch. It reports false where nothing joined, or was evaluated on
+// the ramp; of fewer where eight take longer than a quarter of an epoch. It reports false where nothing joined, or was evaluated on
 // both sides.
 func Dip(largest []Point) (dip float64, ok bool) {
 	var before, after []Point

@@ -72,8 +72,8 @@ func TestCourseOfARun(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, config(4, 1), course...)
 	r := open(t, dir)
-	if dip, ok := r.Dip(); !ok || !near(dip, 0.03) {
-		t.Errorf("dip is %v, %v: want 0.03", dip, ok)
+	if dip, ok := r.Dip(); !ok || !near(dip, 0.04) {
+		t.Errorf("dip is %v, %v: want 0.04", dip, ok)
 	}
 	for _, c := range []struct{ flops, want float64 }{
 		{50, math.NaN()}, {100, 0.7}, {150, 0.75}, {250, 0.76}, {275, 0.80}, {400, 0.9}, {401, math.NaN()},
@@ -154,7 +154,7 @@ func TestScan(t *testing.T) {
 		t.Fatalf("found %+v", list)
 	}
 	d := list[0]
-	if d.State != runs.Finished || d.Max != 0.9 || d.Min != 0.8 || d.Dip == nil || !near(*d.Dip, 0.03) || d.Commit != "abc" || d.Flops != 400 {
+	if d.State != runs.Finished || d.Max != 0.9 || d.Min != 0.8 || d.Dip == nil || !near(*d.Dip, 0.04) || d.Commit != "abc" || d.Flops != 400 {
 		t.Errorf("finished run: %+v", d)
 	}
 	if h := list[1]; h.State != runs.Stopped || h.Epoch != 2.2 || h.Epochs != 9 {
