@@ -2,6 +2,7 @@ package data
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"runtime"
 	"slices"
@@ -109,6 +110,30 @@ func TestLoaderVisitsEachImageOnce(t *testing.T) {
 	}
 	if b := take(t, set, LoaderConfig{Batch: 64}, 1); len(b[0].Labels) != 40 {
 		t.Errorf("a split smaller than the batch gives %d images", len(b[0].Labels))
+	}
+}
+
+// Sample draws no image twice, whatever the number of images, and as many as are asked for and there are.
+func TestSampleDrawsNoImageTwice(t *testing.T) {
+	for _, c := range []struct{ images, n, size int }{{40, 40, 8}, {45, 45, 20}, {45, 41, 20}, {45, 39, 20}, {45, 100, 64}, {7, 7, 3}, {1, 1, 5}} {
+		set := testSet(c.images, 4, 4, 1)
+		batches, err := Sample(set, set.Train, c.n, c.size, Augment{}, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen, total := map[string]bool{}, 0
+		for _, b := range batches {
+			if len(b) > c.size*set.ImageSize() {
+				t.Errorf("%+v: a batch of %d images", c, len(b)/set.ImageSize())
+			}
+			for image := range slices.Chunk(b, set.ImageSize()) {
+				seen[fmt.Sprint(image)] = true
+				total++
+			}
+		}
+		if want := min(c.n, c.images); total != want || len(seen) != want {
+			t.Errorf("%+v: %d images, %d of them different", c, total, len(seen))
+		}
 	}
 }
 

@@ -1,12 +1,18 @@
 package data
 
+import "slices"
+
 // Sample returns n training images in normalised, augmented batches of at most size
-// images, [size][H][W][C], the same for the same seed. It serves the statistics of
+// images, [size][H][W][C], none twice, the same for the same seed. It serves the statistics of
 // SubnetNorm, which are measured on images as training sees them.
 func Sample(set *Set, split Split, n, size int, a Augment, seed uint64) ([][]float32, error) {
 	n = min(n, split.N())
 	size = min(size, n)
-	l, err := NewLoader(set, split, LoaderConfig{Batch: size, Augment: a, Seed: seed})
+	batch := size
+	if n > split.N()/size*size { // the next epoch would bring some images again before others came once
+		batch = n
+	}
+	l, err := NewLoader(set, split, LoaderConfig{Batch: batch, Augment: a, Seed: seed})
 	if err != nil {
 		return nil, err
 	}
@@ -18,7 +24,9 @@ func Sample(set *Set, split Split, n, size int, a Augment, seed uint64) ([][]flo
 			return nil, err
 		}
 		take := min(b.N, n-have)
-		out = append(out, append([]float32(nil), b.Images[:take*set.ImageSize()]...))
+		for images := range slices.Chunk(b.Images[:take*set.ImageSize()], size*set.ImageSize()) {
+			out = append(out, slices.Clone(images))
+		}
 		have += take
 		b.Release()
 	}

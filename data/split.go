@@ -56,10 +56,13 @@ func quotas(byClass [][]int, n int) []int {
 	slices.SortStableFunc(order, func(a, b int) int {
 		return n*len(byClass[b])%total - n*len(byClass[a])%total
 	})
-	for _, c := range order {
-		if left > 0 && out[c] < len(byClass[c])-1 {
-			out[c]++
-			left--
+	for before := -1; left != before; { // again where classes that are too small leave some over
+		before = left
+		for _, c := range order {
+			if left > 0 && out[c] < len(byClass[c])-1 {
+				out[c]++
+				left--
+			}
 		}
 	}
 	return out

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"gonum.org/v1/gonum/mat"
+
 	"weft/data"
 	"weft/nn"
 	"weft/supernet"
@@ -266,6 +268,31 @@ func TestWhitening(t *testing.T) {
 				t.Errorf("filters %d and %d: covariance %v, want %v", a, b, got, want)
 			}
 		}
+	}
+}
+
+// TestWhiteningLooksAtAllClasses: a folder's images are in the order of their classes.
+func TestWhiteningLooksAtAllClasses(t *testing.T) {
+	c := recipeConfig("single")
+	set := squares(200)
+	tr := newTrainer(t, c, set)
+	trace := func(n int, dark func(i int) bool) float64 {
+		size := set.ImageSize()
+		images := make([]uint8, n*size)
+		for i := range images {
+			images[i] = 255
+			if dark(i / size) {
+				images[i] = 0
+			}
+		}
+		tr.Set.Train = data.Split{Images: images, Labels: make([]int32, n)}
+		cov := tr.patchCovariance(3, 9)
+		return mat.Trace(cov)
+	}
+	const n = whitenImages * 5 / 2
+	black, white := trace(100, func(int) bool { return true }), trace(100, func(int) bool { return false })
+	if got, want := trace(n, func(i int) bool { return i < n*4/5 }), 0.8*black+0.2*white; math.Abs(got-want) > 1e-2*math.Abs(want) {
+		t.Errorf("second moment %v: want %v, four fifths of %v and one of %v", got, want, black, white)
 	}
 }
 

@@ -10,7 +10,8 @@ import (
 	"weft/nn"
 )
 
-// whitenImages is how many training images the stem's patches are taken from.
+// whitenImages is how many training images the stem's patches are taken from, spread over all of them: a folder's are in the
+// order of their classes.
 const whitenImages = 2000
 
 // whiten makes the filters of the first convolution the principal components of patches of
@@ -58,8 +59,9 @@ func (t *Trainer) patchCovariance(k, size int) *mat.SymDense {
 	image, patch := make([]float32, set.ImageSize()), make([]float64, size)
 	cov, patches := mat.NewSymDense(size, nil), 0
 	v := mat.NewVecDense(size, patch)
-	for i := range min(set.Train.N(), whitenImages) {
-		norm.Apply(image, set.Train.Image(i))
+	n := min(set.Train.N(), whitenImages)
+	for i := range n {
+		norm.Apply(image, set.Train.Image(i*set.Train.N()/n))
 		for y := 0; y+k <= set.H; y += k {
 			for x := 0; x+k <= set.W; x += k {
 				for j := range patch {
