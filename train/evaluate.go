@@ -58,13 +58,9 @@ func (t *Trainer) judged() (nets []NetEval, archs []supernet.Arch, err error) {
 		add("max", space.Max())
 	}
 	if s := t.Recipe.Step(max(t.Step-1, 0)); t.Step > 0 && s.shared() {
-		how := t.Config.Sampling()
-		smallest, uniform := space.Min(), space.Uniform()
-		if !how.ElasticKernel {
-			smallest = uniform[0] // which have the largest kernels
-		}
-		add("min", smallest)
-		add("mid", uniform[len(uniform)/2])
+		how, uniform := t.Config.Sampling(), space.Uniform()
+		add("min", space.Conform(space.Min(), how))
+		add("mid", space.Conform(uniform[len(uniform)/2], how))
 		rng := rand.New(rand.NewPCG(t.Config.Seed, 0xe7a1))
 		for range t.Random {
 			add("random", space.Sample(rng, how))

@@ -263,9 +263,17 @@ func (j *trainJob) print(w io.Writer, cfg train.Config, val data.Split, last tra
 		fmt.Fprintf(w, "  %-6s %6.2f %% on %s, %.2f M MACs, %s\n", e.Net, 100*e.Accuracy, count(val.N(), "validation image"), float64(e.MACs)/1e6, e.Subnet)
 	}
 	next := fmt.Sprintf("Next: weft search %s -o model.weft", j.dir)
-	if share := commonest(val); len(last.Eval) > 0 && last.Eval[0].Accuracy <= share {
-		next = fmt.Sprintf("The %s subnet is no better than always naming the commonest class, %.2f %%: train again with a lower --lr than %g, into another folder",
-			last.Eval[0].Net, 100*share, cfg.LR)
+	share := commonest(val)
+	for i, e := range last.Eval {
+		if e.Accuracy > share {
+			continue
+		}
+		lost := fmt.Sprintf("The %s subnet is no better than always naming the commonest class, %.2f %%: train again for more --epochs or with a lower --lr than %g, into another folder",
+			e.Net, 100*share, cfg.LR)
+		if next = lost + "\n" + next; i == 0 { // there is nothing to search
+			next = lost
+		}
+		break
 	}
 	_, err := fmt.Fprintln(w, next)
 	return err
