@@ -167,11 +167,13 @@ func (h *hunt) founders(ctx context.Context) ([]individual, error) {
 // children has parents, in pairs or alone, bear n new subnets.
 func (h *hunt) children(ctx context.Context, n int, parent func() supernet.Arch) ([]individual, error) {
 	return h.found(ctx, n, func() supernet.Arch {
-		child, rate := parent(), h.Mutation
-		if h.rng.Float64() >= h.Mutants {
-			child, rate = h.Space.Cross(h.rng, child, parent()), rate/2
+		var child supernet.Arch
+		if h.rng.Float64() < h.Mutants {
+			child = h.Space.Mutate(h.rng, parent(), h.Mutation)
+		} else {
+			child = h.Space.Mutate(h.rng, h.Space.Cross(h.rng, parent(), parent()), h.Mutation/2)
 		}
-		return h.Space.Conform(h.Space.Mutate(h.rng, child, rate), h.Trained)
+		return h.Space.Conform(child, h.Trained)
 	})
 }
 
