@@ -71,14 +71,14 @@ func defaultHunt() hunt {
 }
 
 func (h *hunt) flags(f *pflag.FlagSet) {
-	f.StringVar(&h.method, "method", bySample, fmt.Sprintf("how to search: %s. Other than sample look at subnets that were not measured, with a predictor made from the sample", strings.Join(searchMethods, ", ")))
+	f.StringVar(&h.method, "method", h.method, fmt.Sprintf("how to search: %s. Other than sample look at subnets that were not measured, with a predictor made from the sample", strings.Join(searchMethods, ", ")))
 	f.StringVar(&h.predictor, "predictor", "", "predictor of accuracy to use (default: make one from the sample)")
 	f.StringVar(&h.keepPredictor, "predictor-out", "", "keep the predictor in this file")
-	f.StringVar(&h.cost, "cost", "macs", "what accuracy is weighed against: "+strings.Join(slices.Sorted(maps.Keys(search.Costs)), ", "))
-	f.IntVar(&h.batch, "latency-batch", 1, "images a batch whose latency counts")
-	f.IntVar(&h.population, "population", 100, "evolution, nsga2: subnets of a generation")
-	f.IntVar(&h.generations, "generations", 100, "evolution, nsga2: generations")
-	f.IntVar(&h.confirm, "confirm", 40, "subnets of the front that was foretold to measure")
+	f.StringVar(&h.cost, "cost", h.cost, "what accuracy is weighed against: "+strings.Join(slices.Sorted(maps.Keys(search.Costs)), ", "))
+	f.IntVar(&h.batch, "latency-batch", h.batch, "images a batch whose latency counts")
+	f.IntVar(&h.population, "population", h.population, "evolution, nsga2: subnets of a generation")
+	f.IntVar(&h.generations, "generations", h.generations, "evolution, nsga2: generations")
+	f.IntVar(&h.confirm, "confirm", h.confirm, "subnets of the front that was foretold to measure")
 	f.StringVar(&h.plot, "plot", "", "draw the front into this SVG file: as it is foretold while it is looked for, and as measured in the end")
 	f.IntVar(&h.limits.MACs, "max-macs", 0, "most multiply-accumulates of a subnet (0: any)")
 	f.IntVar(&h.limits.Params, "max-params", 0, "most parameters (0: any)")
@@ -192,7 +192,7 @@ func (h *hunt) costs(r *search.Result, g *nn.Graph) error {
 
 // feasible finds what the search of a space would fail for once so many subnets of weights with that digest are measured.
 func (h *hunt) feasible(space *supernet.Space, subnets int, digest string) error {
-	g, err := space.Lower(space.Min())
+	g, err := space.Lower(space.Conform(space.Min(), h.trained))
 	if err != nil {
 		return err
 	}
