@@ -175,6 +175,7 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 		return nil, nil, err
 	}
 	e := search.NewEvaluator(t.Net, supernet.Norms{}, calib, pool)
+	j.hunt.seed, j.hunt.trained = j.seed, cfg.Sampling()
 	archs, err := j.candidates(cfg, t.Net.Space)
 	if err != nil {
 		return nil, nil, err
@@ -187,7 +188,6 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 	if err := j.hunt.feasible(t.Net.Space, len(archs), digest); err != nil {
 		return nil, nil, err
 	}
-	j.hunt.seed, j.hunt.trained = j.seed, cfg.Sampling()
 	if err := j.hunt.measureLatencies(ctx, t.Net, pool, errw); err != nil {
 		return nil, nil, err
 	}
