@@ -104,13 +104,14 @@ func Candidates(space *supernet.Space, c Config) ([]supernet.Arch, error) {
 	}
 	lo, hi := math.Inf(1), 0.0
 	for _, a := range append(space.Uniform(), space.Min(), space.Max()) {
-		m, fresh, err := add(space.Conform(a, c.Trained))
+		a = space.Conform(a, c.Trained)
+		m, fresh, err := add(a)
 		if err != nil {
 			return nil, err
 		}
 		lo, hi = min(lo, float64(m)), max(hi, float64(m))
 		if fresh {
-			archs = append(archs, space.Conform(a, c.Trained))
+			archs = append(archs, a)
 		}
 	}
 	rng := rand.New(rand.NewPCG(c.Seed, 0x5ea4c4))
@@ -150,10 +151,10 @@ func Within(results []Result, l Limits) []Result {
 // smallest and the largest subnet of those that were trained even where another beats them, for reference.
 func Serve(space *supernet.Space, results []Result, cost func(*Result) float64, trained supernet.Sampling) []Result {
 	front := Front(results, cost)
-	network := func(a supernet.Arch) supernet.Arch { return space.Canonical(space.Conform(a, trained)) }
+	smallest, largest := space.Canonical(space.Conform(space.Min(), trained)), space.Canonical(space.Max())
 	for _, r := range results {
 		a := space.Canonical(r.Arch)
-		end := a == network(space.Min()) || a == network(space.Max())
+		end := a == smallest || a == largest
 		if end && !slices.ContainsFunc(front, func(f Result) bool { return f.Arch == r.Arch }) {
 			front = append(front, r)
 		}

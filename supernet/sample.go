@@ -61,10 +61,13 @@ func (s *Space) Sample(rng *rand.Rand, how Sampling) Arch {
 // they are elastic and, where choices are coupled, with the level that the longest list of choices has in a stage for all of
 // them. What Sample draws stays as it is.
 func (s *Space) Conform(a Arch, how Sampling) Arch {
-	level := map[int]int{} // by stage
-	for c := range s.choices(&a) {
-		if _, ok := level[c.stage]; !ok && c.dim != kernelDim && c.n == s.levels(c.stage) {
-			level[c.stage] = int(*c.index)
+	var level map[int]int // by stage
+	if how.Coupled {
+		level = map[int]int{}
+		for c := range s.choices(&a) {
+			if _, ok := level[c.stage]; !ok && c.dim != kernelDim && c.n == s.levels(c.stage) {
+				level[c.stage] = int(*c.index)
+			}
 		}
 	}
 	for c := range s.choices(&a) {

@@ -208,7 +208,7 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 		return nil, nil, err
 	}
 	results = append(results, confirmed...)
-	front, err := j.choose(t.Net.Space, results, cfg.Sampling())
+	front, err := j.choose(t.Net.Space, results)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -239,7 +239,7 @@ func (j *searchJob) run(ctx context.Context, dir string, cfg train.Config, set *
 // candidates are the subnets to measure first: the one that was trained alone, or a sample of those that share weights.
 func (j *searchJob) candidates(cfg train.Config, space *supernet.Space) ([]supernet.Arch, error) {
 	if !cfg.Alone() {
-		return search.Candidates(space, search.Config{Samples: j.samples, Seed: j.seed, Trained: cfg.Sampling()})
+		return search.Candidates(space, search.Config{Samples: j.samples, Seed: j.seed, Trained: j.hunt.trained})
 	}
 	if j.hunt.method != bySample && j.hunt.method != automatic {
 		return nil, usagef("--method %s: the run trained one subnet alone, there are no others to look for", j.hunt.method)

@@ -190,7 +190,8 @@ func (h *hunt) costs(r *search.Result, g *nn.Graph) error {
 	return nil
 }
 
-// feasible finds what the search of a space would fail for once so many subnets of weights with that digest are measured.
+// feasible settles the method where that is left to it, and finds what the search of a space would fail for once so many subnets
+// of weights with that digest are measured.
 func (h *hunt) feasible(space *supernet.Space, subnets int, digest string) error {
 	g, err := space.Lower(space.Conform(space.Min(), h.trained))
 	if err != nil {
@@ -206,13 +207,25 @@ func (h *hunt) feasible(space *supernet.Space, subnets int, digest string) error
 			return usagef("%s %d: even the smallest subnet takes %d", limit.flag, limit.most, limit.least)
 		}
 	}
-	method, size := h.methodFor(space, subnets), space.Size()
-	switch {
-	case method == bySample:
+	if h.method == bySample {
 		return nil
-	case h.exhausted(space, subnets):
-		return usagef("--method %s: all %d networks of space %s are measured, there are no others to look for; choose --method sample", method, subnets, space.Name)
-	case method == exhaustively && (!size.IsInt64() || size.Int64() > enumerable):
+	}
+	all, size := h.exhausted(space, subnets), space.Size()
+	if h.method == automatic {
+		switch {
+		case all:
+			h.method = bySample
+			return nil
+		case size.IsInt64() && size.Int64() <= exhaustible:
+			h.method = exhaustively
+		default:
+			h.method = byNSGA2
+		}
+	}
+	switch {
+	case all:
+		return usagef("--method %s: all %d networks of space %s are measured, there are no others to look for; choose --method sample", h.method, subnets, space.Name)
+	case h.method == exhaustively && (!size.IsInt64() || size.Int64() > enumerable):
 		return usagef("--method exhaustive: space %s has %.3g subnets, too many to look at each; choose evolution or nsga2", space.Name, new(big.Float).SetInt(size))
 	case h.given != nil:
 		if err := h.given.Fits(space, digest); err != nil {
@@ -244,24 +257,9 @@ func (h *hunt) exhausted(space *supernet.Space, measured int) bool {
 	return true
 }
 
-// methodFor returns how to search the space, so many subnets of which are measured.
-func (h *hunt) methodFor(space *supernet.Space, subnets int) string {
-	if h.method != automatic {
-		return h.method
-	}
-	if h.exhausted(space, subnets) {
-		return bySample
-	}
-	if size := space.Size(); size.IsInt64() && size.Int64() <= exhaustible {
-		return exhaustively
-	}
-	return byNSGA2
-}
-
 // find returns subnets that are worth measuring: those on the front as it is foretold that were not measured yet.
 func (h *hunt) find(ctx context.Context, space *supernet.Space, sample []search.Result, data, digest string, bars *progress, errw io.Writer) ([]supernet.Arch, error) {
-	method := h.methodFor(space, len(sample))
-	if method == bySample {
+	if h.method == bySample {
 		return nil, nil
 	}
 	p, err := h.predict(ctx, space, sample, data, digest, errw)
@@ -276,7 +274,7 @@ func (h *hunt) find(ctx context.Context, space *supernet.Space, sample []search.
 		}
 		return h.costs(r, g)
 	}}
-	front, err := h.solve(ctx, problem, method, bars)
+	front, err := h.solve(ctx, problem, bars)
 	if errors.Is(err, search.ErrNoneFits) {
 		return nil, nil // one of the sample may
 	}
@@ -330,7 +328,7 @@ func (h *hunt) tell(p *search.Predictor, errw io.Writer) error {
 }
 
 // solve looks for the front and draws it on the way.
-func (h *hunt) solve(ctx context.Context, p *search.Problem, method string, bars *progress) (front []search.Result, err error) {
+func (h *hunt) solve(ctx context.Context, p *search.Problem, bars *progress) (front []search.Result, err error) {
 	var bar *job
 	defer func() {
 		if bar != nil {
@@ -340,7 +338,7 @@ func (h *hunt) solve(ctx context.Context, p *search.Problem, method string, bars
 	var drawn error
 	e := search.Evolution{Population: h.population, Generations: h.generations, Seed: h.seed, Observe: func(done, total int, front []search.Result) {
 		if bar == nil {
-			bar = bars.Start(method, "generations", int64(done-1), int64(total))
+			bar = bars.Start(h.method, "generations", int64(done-1), int64(total))
 		}
 		bar.Note("%s", spanOf(front, p.Cost, h.cost))
 		bar.Add(1)
@@ -348,10 +346,10 @@ func (h *hunt) solve(ctx context.Context, p *search.Problem, method string, bars
 			drawn = h.draw(nil, nil)
 		}
 	}}
-	switch method {
+	switch h.method {
 	case exhaustively:
 		size := p.Space.Size().Int64()
-		bar = bars.Start(method, "subnets", 0, size)
+		bar = bars.Start(h.method, "subnets", 0, size)
 		last := 0
 		front, err = p.Exhaustive(ctx, func(done int) { bar.Add(int64(done - last)); last = done })
 		if err == nil {

@@ -124,16 +124,16 @@ func TestHuntOfAllNetworks(t *testing.T) {
 		t.Fatalf("%d networks, %v", len(archs), err)
 	}
 	h := hunt{method: automatic}
-	if err := h.feasible(space, len(archs), "digest"); err != nil || h.methodFor(space, len(archs)) != bySample {
-		t.Errorf("%s, %v", h.methodFor(space, len(archs)), err)
+	if err := h.feasible(space, len(archs), "digest"); err != nil || h.method != bySample {
+		t.Errorf("%s, %v", h.method, err)
 	}
 	h.method = byNSGA2
 	if err := h.feasible(space, len(archs), "digest"); err == nil || !strings.Contains(err.Error(), "choose --method sample") {
 		t.Error(err)
 	}
 	h.method = automatic
-	if got := h.methodFor(space, len(archs)-1); got != exhaustively {
-		t.Errorf("with one network left, the method is %s", got)
+	if err := h.feasible(space, len(archs)-1, "digest"); err == nil || h.method != exhaustively { // too few for a predictor
+		t.Errorf("with one network left, the method is %s, %v", h.method, err)
 	}
 }
 

@@ -93,10 +93,10 @@ func (m *measuring) measure(ctx context.Context, what string, archs []supernet.A
 func (m *measuring) name(a supernet.Arch) string { return m.e.Net.Space.Format(a) }
 
 // choose returns the subnets for the bundle: the front within the limits and, where there are none, the ends of the space.
-func (j *searchJob) choose(space *supernet.Space, results []search.Result, trained supernet.Sampling) ([]search.Result, error) {
+func (j *searchJob) choose(space *supernet.Space, results []search.Result) ([]search.Result, error) {
 	cost := search.Costs[j.hunt.cost]
 	if j.hunt.limits == (search.Limits{}) {
-		return search.Serve(space, results, cost, trained), nil
+		return search.Serve(space, results, cost, j.hunt.trained), nil
 	}
 	within := search.Front(search.Within(results, j.hunt.limits), cost)
 	if len(within) == 0 {

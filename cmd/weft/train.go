@@ -264,16 +264,13 @@ func (j *trainJob) print(w io.Writer, cfg train.Config, val data.Split, last tra
 	}
 	next := fmt.Sprintf("Next: weft search %s -o model.weft", j.dir)
 	share := commonest(val)
-	for i, e := range last.Eval {
-		if e.Accuracy > share {
-			continue
-		}
+	if i := slices.IndexFunc(last.Eval, func(e train.NetEval) bool { return e.Accuracy <= share }); i >= 0 {
 		lost := fmt.Sprintf("The %s subnet is no better than always naming the commonest class, %.2f %%: train again for more --epochs or with a lower --lr than %g, into another folder",
-			e.Net, 100*share, cfg.LR)
-		if next = lost + "\n" + next; i == 0 { // there is nothing to search
-			next = lost
+			last.Eval[i].Net, 100*share, cfg.LR)
+		if i > 0 {
+			lost += "\n" + next
 		}
-		break
+		next = lost // alone where the largest is lost: there is nothing to search
 	}
 	_, err := fmt.Fprintln(w, next)
 	return err

@@ -166,31 +166,21 @@ func (b *bench) cell(space *supernet.Space, v variant, seed uint64) (Cell, error
 // alone are the cells of six uniform subnets that are trained one by one, each for as many epochs, which cost as much in sum as
 // DepS in full.
 func (b *bench) alone(space *supernet.Space, seed uint64) ([]Cell, error) {
-	reference := b.config(methodDeps, seed)
-	reference.Epochs = b.epochs
-	budget, err := b.macs(space, reference)
-	if err != nil {
-		return nil, err
-	}
 	var cells []Cell
-	sum := 0.0
+	var configs []train.Config
 	for i, a := range six(space) {
 		c := Cell{
 			ID: fmt.Sprintf("%s-%s%d-equal-%d", b.name, short[alone], i+1, seed), Bench: b.name, Method: alone, Length: equal, Seed: seed,
 			Config: b.config(alone, seed),
 		}
-		c.Config.Subnet, c.Config.Epochs = space.Format(a), b.epochs
-		cost, err := b.macs(space, c.Config)
-		if err != nil {
-			return nil, err
-		}
-		sum += cost
-		cells = append(cells, c)
+		c.Config.Subnet = space.Format(a)
+		cells, configs = append(cells, c), append(configs, c.Config)
 	}
+	n, err := b.equalEpochs(space, configs...)
 	for i := range cells {
-		cells[i].Config.Epochs = max(int(math.Round(float64(b.epochs)*budget/sum)), 1)
+		cells[i].Config.Epochs = n
 	}
-	return cells, nil
+	return cells, err
 }
 
 // short and lengths name methods and lengths in the IDs of cells.
@@ -233,17 +223,22 @@ func (b *bench) config(method string, seed uint64) train.Config {
 	return c
 }
 
-// equalEpochs is the number of epochs whose cost comes nearest to that of DepS in full.
-func (b *bench) equalEpochs(space *supernet.Space, c train.Config) (int, error) {
-	reference := b.config(methodDeps, c.Seed)
-	reference.Epochs, c.Epochs = b.epochs, b.epochs
+// equalEpochs is the number of epochs of each of the trainings whose cost in sum comes nearest to that of DepS in full.
+func (b *bench) equalEpochs(space *supernet.Space, trainings ...train.Config) (int, error) {
+	reference := b.config(methodDeps, trainings[0].Seed)
+	reference.Epochs = b.epochs
 	budget, err := b.macs(space, reference)
 	if err != nil {
 		return 0, err
 	}
-	cost, err := b.macs(space, c)
-	if err != nil {
-		return 0, err
+	cost := 0.0
+	for _, c := range trainings {
+		c.Epochs = b.epochs
+		macs, err := b.macs(space, c)
+		if err != nil {
+			return 0, err
+		}
+		cost += macs
 	}
 	return max(int(math.Round(float64(b.epochs)*budget/cost)), 1), nil
 }

@@ -77,8 +77,10 @@ func (r *Report) compare(own, rival *group, of func(*Result) float64, least floa
 // cheaper returns how many times the cost of DepS a rival's is, where DepS has become as accurate as the rival ended up,
 // in straight lines between its own lengths.
 func (r *Report) cheaper(rival *group) (ratio float64, note string) {
-	for _, length := range []string{half, full, longer} { // over the seeds that all have
+	var lengths []*group
+	for _, length := range []string{half, full, longer} {
 		if g := r.find(methodDeps, length); g != nil {
+			lengths = append(lengths, g)
 			if rival, _ = common(rival, g); rival == nil {
 				return math.NaN(), "no seed has all lengths"
 			}
@@ -86,11 +88,8 @@ func (r *Report) cheaper(rival *group) (ratio float64, note string) {
 	}
 	goal, spent := rival.value(meanOfSix), rival.value(cost)
 	var before, g *group
-	for _, length := range []string{half, full, longer} {
-		if g = r.find(methodDeps, length); g == nil {
-			continue
-		}
-		_, g = common(rival, g)
+	for _, g = range lengths {
+		_, g = common(rival, g) // over the seeds that all have
 		if g.value(meanOfSix) >= goal {
 			break
 		}
